@@ -1,0 +1,332 @@
+"""Renders CustomResourceDefinitions from the pydantic models.
+
+The schema is a *structural* OpenAPI v3 schema
+(https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/):
+references are inlined, `null` alternatives become absence, unknown keywords are dropped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from modelyard.api import dataset, deployment, modelserver, modelversion, trainingjob
+from modelyard.api.base import GROUP, VERSION, cel
+
+KEEP = {
+    "type", "description", "properties", "required", "items", "enum", "default", "format",
+    "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
+    "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KindInfo:
+    """Everything about a kind that is not in its fields."""
+
+    kind: str
+    plural: str
+    short: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[tuple[str, str, str], ...]
+    """Printer columns: name, type, JSONPath."""
+    wide: frozenset[str] = frozenset()
+    """Columns shown only with `-o wide`."""
+    scale: Mapping[str, str] | None = None
+    root_rules: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def crd_name(self) -> str:
+        return f"{self.plural}.{GROUP}"
+
+
+AGE = ("Age", "date", ".metadata.creationTimestamp")
+
+_STARTED = "!has(oldSelf.status) || !has(oldSelf.status.runHash)"
+
+
+def _frozen_once_started(*paths: str) -> tuple[Mapping[str, Any], ...]:
+    return tuple(
+        cel(
+            f"{_STARTED} || (has(self.spec.{p}) == has(oldSelf.spec.{p}) && "
+            f"(!has(self.spec.{p}) || self.spec.{p} == oldSelf.spec.{p}))",
+            f"spec.{p} cannot change once the training has started: create a new TrainingJob",
+        )
+        for p in paths
+    )
+
+
+ALL_KINDS: tuple[KindInfo, ...] = (
+    KindInfo(
+        kind="Dataset",
+        plural="datasets",
+        short="dset",
+        spec=dataset.DatasetSpec,
+        status=dataset.DatasetStatus,
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Images", "integer", ".status.images"),
+            ("Classes", "integer", ".status.classCount"),
+            ("Digest", "string", ".status.digest"),
+            ("Message", "string", ".status.message"),
+            AGE,
+        ),
+        wide=frozenset({"Digest", "Message"}),
+    ),
+    KindInfo(
+        kind="TrainingJob",
+        plural="trainingjobs",
+        short="tj",
+        spec=trainingjob.TrainingJobSpec,
+        status=trainingjob.TrainingJobStatus,
+        columns=(
+            ("Phase", "string", ".status.phase"),
+            ("Epoch", "integer", ".status.progress.epoch"),
+            ("Progress", "integer", ".status.progress.percent"),
+            ("ETA", "integer", ".status.progress.remainingSeconds"),
+            ("mAP50-95", "number", ".status.progress.metrics.mAP50to95"),
+            ("Version", "string", ".status.modelVersion"),
+            ("Message", "string", ".status.message"),
+            AGE,
+        ),
+        wide=frozenset({"Message"}),
+        root_rules=_frozen_once_started(
+            "model", "modelDigest", "baseVersion", "dataset", "resources", "scheduling", "image",
+            "backoffLimit", "activeDeadlineSeconds", "output",
+        ),
+    ),
+    KindInfo(
+        kind="ModelVersion",
+        plural="modelversions",
+        short="mv",
+        spec=modelversion.ModelVersionSpec,
+        status=modelversion.ModelVersionStatus,
+        columns=(
+            ("Line", "string", ".spec.modelLine"),
+            ("Version", "integer", ".spec.version"),
+            ("Phase", "string", ".status.phase"),
+            ("mAP50", "number", ".status.mAP50"),
+            ("mAP50-95", "number", ".status.mAP50to95"),
+            ("Message", "string", ".status.message"),
+            AGE,
+        ),
+        wide=frozenset({"Message"}),
+        root_rules=(
+            cel(
+                "self.metadata.name == self.spec.modelLine + '-' + string(self.spec.version)",
+                "a ModelVersion's name is its modelLine, a dash and its version, such as shelf-3",
+            ),
+        ),
+    ),
+    KindInfo(
+        kind="Deployment",
+        plural="deployments",
+        short="mdep",
+        spec=deployment.DeploymentSpec,
+        status=deployment.DeploymentStatus,
+        columns=(
+            ("Line", "string", ".spec.modelLine"),
+            ("Phase", "string", ".status.phase"),
+            ("Stable", "integer", ".status.stable.version"),
+            ("Candidate", "integer", ".status.candidate.version"),
+            ("Desired", "integer", ".spec.target.cluster.replicas"),
+            ("Ready", "integer", ".status.readyReplicas"),
+            ("Updated", "integer", ".status.updatedReplicas"),
+            ("URL", "string", ".status.url"),
+            ("Message", "string", ".status.message"),
+            AGE,
+        ),
+        wide=frozenset({"Message"}),
+        scale={
+            "specReplicasPath": ".spec.target.cluster.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        },
+    ),
+    KindInfo(
+        kind="ModelServer",
+        plural="modelservers",
+        short="ms",
+        spec=modelserver.ModelServerSpec,
+        status=modelserver.ModelServerStatus,
+        columns=(
+            ("Deployment", "string", ".spec.deployment"),
+            ("Node", "string", ".spec.nodeName"),
+            ("Assigned", "integer", ".spec.assigned.version"),
+            ("Serving", "integer", ".status.loaded.version"),
+            ("Phase", "string", ".status.phase"),
+            ("Requests", "integer", ".status.traffic.requests"),
+            ("Message", "string", ".status.message"),
+            AGE,
+        ),
+        wide=frozenset({"Message", "Node"}),
+    ),
+)
+
+
+def kind_info(kind: str) -> KindInfo:
+    """The KindInfo of a kind's name. Raises KeyError for a name that is not ours."""
+    for info in ALL_KINDS:
+        if info.kind == kind:
+            return info
+    raise KeyError(kind)
+
+
+class _Schema(GenerateJsonSchema):
+    """Defaults as the API server needs them: by alias and without nulls."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, BaseModel):
+            return dft.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if isinstance(dft, list):
+            return [self.encode_default(item) for item in dft]
+        return super().encode_default(dft)
+
+
+def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
+    """One JSON Schema node as a structural schema node."""
+    description = node.get("description")
+    default = node.get("default")
+    extra = {k: v for k, v in node.items() if k.startswith("x-kubernetes-")}
+    if "$ref" in node:
+        node = {**defs[node["$ref"].rsplit("/", 1)[-1]], **{k: v for k, v in node.items() if k != "$ref"}}
+        extra = {k: v for k, v in node.items() if k.startswith("x-kubernetes-")}
+    if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
+        alternatives = [a for a in node["anyOf"] if a.get("type") != "null"]
+        if len(alternatives) != 1:
+            raise TypeError(f"not structural: {node}")
+        rest = {k: v for k, v in node.items() if k not in {"anyOf", "default", "title"}}
+        return _structural({**alternatives[0], **rest}, defs)
+    out: dict[str, Any] = {k: v for k, v in node.items() if k in KEEP}
+    if "const" in node:
+        out |= {"enum": [node["const"]], "type": "string"}
+    if "x-kubernetes-int-or-string" in node:
+        out.pop("type", None)
+    if "properties" in out:
+        out["properties"] = {k: _structural(v, defs) for k, v in out["properties"].items()}
+    if "items" in out:
+        out["items"] = _structural(out["items"], defs)
+    extra_properties = out.get("additionalProperties")
+    if isinstance(extra_properties, dict):
+        out["additionalProperties"] = _structural(extra_properties, defs)
+        # Pydantic bounds a mapping's size with the keywords for arrays' siblings.
+        for old, new in (("maxLength", "maxProperties"), ("minLength", "minProperties")):
+            if old in out:
+                out[new] = out.pop(old)
+    elif isinstance(extra_properties, bool):
+        out.pop("additionalProperties")
+    if extra.get("x-kubernetes-preserve-unknown-fields"):
+        out.pop("additionalProperties", None)
+    if out.get("type") == "integer":
+        out["format"] = "int64"
+    for bound in ("exclusiveMinimum", "exclusiveMaximum"):
+        out.pop(bound, None)
+    if description:
+        out["description"] = " ".join(description.split())
+    elif "description" in out:
+        out["description"] = " ".join(out["description"].split())
+    if default is not None:
+        out["default"] = default
+    elif out.get("default", 0) is None:
+        out.pop("default")
+    return out | extra
+
+
+def schema_of(model: type[BaseModel], *, with_defaults: bool = True) -> dict[str, Any]:
+    """A model as a structural schema."""
+    raw = model.model_json_schema(by_alias=True, schema_generator=_Schema)
+    schema = _structural(raw, raw.get("$defs", {}))
+    if not with_defaults:
+        _strip_defaults(schema)
+    return schema
+
+
+def _strip_defaults(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+    for child in schema.get("properties", {}).values():
+        _strip_defaults(child)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            _strip_defaults(schema[key])
+
+
+def render(info: KindInfo) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind."""
+    root: dict[str, Any] = {
+        "type": "object",
+        "description": " ".join((sys.modules[info.spec.__module__].__doc__ or "").split()),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": schema_of(info.spec),
+            "status": schema_of(info.status, with_defaults=False),
+        },
+    }
+    if info.root_rules:
+        root["x-kubernetes-validations"] = [dict(r) for r in info.root_rules]
+    subresources: dict[str, Any] = {"status": {}}
+    if info.scale:
+        subresources["scale"] = dict(info.scale)
+    columns = [
+        {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if name in info.wide else {})
+        for name, kind, path in info.columns
+    ]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": info.crd_name},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": info.kind,
+                "listKind": f"{info.kind}List",
+                "plural": info.plural,
+                "singular": info.singular,
+                "shortNames": [info.short],
+                "categories": ["modelyard"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": root},
+                    "subresources": subresources,
+                    "additionalPrinterColumns": columns,
+                }
+            ],
+        },
+    }
+
+
+def write_all(folder: Path) -> list[Path]:
+    """Write one YAML file a kind into a folder; returns the paths."""
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for info in ALL_KINDS:
+        path = folder / f"{info.crd_name}.yaml"
+        text = yaml.safe_dump(render(info), sort_keys=False, width=100, allow_unicode=True)
+        path.write_text("# Generated by `make crds` from operator/modelyard/api. Do not edit.\n" + text)
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_all(Path(sys.argv[1] if len(sys.argv) > 1 else "crds")):
+        print(written)

@@ -1,0 +1,28 @@
+"""Labels and annotations on everything that the operator makes."""
+
+from __future__ import annotations
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+NAME = "app.kubernetes.io/name"
+COMPONENT = "app.kubernetes.io/component"
+INSTANCE = "app.kubernetes.io/instance"
+MANAGER = "modelyard"
+
+OWNER = "modelyard.dev/owner"
+"""Annotation `Kind/name` of the object that a child works for."""
+OWNER_UID = "modelyard.dev/owner-uid"
+"""Label with that object's UID."""
+MODEL_LINE = "modelyard.dev/model-line"
+ROLE = "modelyard.dev/role"
+"""Label: what a Job of a ModelVersion does, such as export-onnx or evaluate."""
+
+
+def labels(*, component: str, owner_name: str, owner_uid: str) -> dict[str, str]:
+    """The labels that every child carries."""
+    return {
+        NAME: "modelyard",
+        MANAGED_BY: MANAGER,
+        COMPONENT: component,
+        INSTANCE: owner_name[:63].rstrip("-."),
+        OWNER_UID: owner_uid,
+    }

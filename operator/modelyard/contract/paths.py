@@ -1,0 +1,42 @@
+"""Paths inside workload pods, and keys in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RUN_ANNOTATION = "modelyard.dev/run"
+"""Pod annotation that carries the run spec; the downward API mounts it as RUN_FILE."""
+
+RUN_FILE = Path("/etc/modelyard/run.json")
+SCRATCH = Path("/scratch")
+"""Writable emptyDir of jobs; the root file system is read-only."""
+SOURCE = Path("/source")
+"""Where a Dataset's PersistentVolumeClaim is mounted, read-only."""
+MODELS = Path("/models")
+"""Triton's model repository, shared by Triton and the agent."""
+AGENT_CACHE = Path("/var/cache/modelyard")
+"""The agent's cache of artifacts and of its last assignment."""
+TERMINATION_LOG = Path("/dev/termination-log")
+STORE_MOUNT = Path("/var/lib/modelyard/store")
+"""Where a directory store's volume is mounted."""
+
+
+def blob_key(digest: str) -> str:
+    """Key of a blob, `sha256:…` → `blobs/sha256/…`."""
+    algorithm, _, value = digest.partition(":")
+    return f"blobs/{algorithm}/{value}"
+
+
+def checkpoint_key(run_key: str) -> str:
+    """Key of the pointer to a training's last checkpoint."""
+    return f"runs/{run_key}/checkpoint.json"
+
+
+def result_key(run_key: str) -> str:
+    """Key of the pointer to a finished training's result."""
+    return f"runs/{run_key}/result.json"
+
+
+def weights_key(name: str) -> str:
+    """Key of the pointer to mirrored pretrained weights, such as yolo11n.pt."""
+    return f"weights/{name}.json"

@@ -1,0 +1,122 @@
+"""Run specs: all that a pod must know, in one JSON document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from modelyard.api.base import ApiModel
+from modelyard.api.dataset import DatasetSource, QualityRules
+from modelyard.api.deployment import Pipeline
+from modelyard.api.modelversion import Artifact, Evaluation, Export, WeightsSource
+
+
+class ObjectId(ApiModel):
+    """The object that a pod works for."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class StoreLocation(ApiModel):
+    """Where artifacts live. Credentials come from the environment (AWS_ACCESS_KEY_ID, …)."""
+
+    url: str
+    """`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///path`."""
+    endpoint: str | None = None
+    """Endpoint URL of an S3-compatible server."""
+    region: str = "us-east-1"
+    """Region for S3 signatures."""
+
+
+class BaseRun(ApiModel):
+    """What every run spec has."""
+
+    object: ObjectId
+    """The object that the pod works for."""
+    store: StoreLocation
+    """Where artifacts live."""
+    cpu_limit: float | None = None
+    """CPUs that the pod may use; worker threads follow it."""
+
+
+class DataRun(BaseRun):
+    """Fetch, check and publish a dataset."""
+
+    kind: Literal["data"] = "data"
+    source: DatasetSource
+    data_file: str
+    quality: QualityRules
+
+
+class TrainRun(BaseRun):
+    """Train a model; resumes where an earlier pod of the same run_key stopped."""
+
+    kind: Literal["train"] = "train"
+    run_key: str
+    """Names the run in the store: `<uid>-<run hash>`; checkpoints and the result lie there."""
+    model: str | None = None
+    """Ultralytics name of pretrained weights (.pt) or architecture (.yaml)."""
+    model_digest: str | None = None
+    """Digest that the pretrained weights must have."""
+    base_weights: WeightsSource | None = None
+    """Weights of the ModelVersion that is fine-tuned."""
+    dataset_digest: str
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    gpus: int = 0
+
+
+class ExportRun(BaseRun):
+    """Make one artifact from a version's weights."""
+
+    kind: Literal["export"] = "export"
+    weights: WeightsSource
+    export: Export
+    dataset_digest: str | None = None
+    """Calibration images for int8."""
+
+
+class EvaluateRun(BaseRun):
+    """Evaluate artifacts, and the source weights if asked, on a pinned split."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    weights: WeightsSource
+    include_source: bool = True
+    artifacts: list[Artifact]
+    dataset_digest: str
+    evaluation: Evaluation
+
+
+class AgentRun(ApiModel):
+    """What the agent beside Triton must know; the version to serve is in its ModelServer."""
+
+    kind: Literal["agent"] = "agent"
+    namespace: str
+    deployment: str
+    """Modelyard Deployment; its status.stable is served until a ModelServer exists."""
+    model_line: str
+    store: StoreLocation
+    cpu_limit: float | None = None
+    """CPUs of the Triton container."""
+    pipeline: Pipeline = Field(default_factory=Pipeline)
+    """Settings until the ModelServer says otherwise."""
+    report_seconds: int = 30
+    """How often traffic is reported when nothing else changes."""
+
+
+Run = Annotated[
+    DataRun | TrainRun | ExportRun | EvaluateRun | AgentRun, Field(discriminator="kind")
+]
+_ADAPTER: TypeAdapter[Run] = TypeAdapter(Run)
+
+
+def parse_run(text: str | bytes) -> Run:
+    """A run spec from JSON. Raises pydantic.ValidationError."""
+    return _ADAPTER.validate_json(text)
+
+
+def dump_run(run: BaseRun | AgentRun) -> str:
+    """A run spec as JSON with stable key order, so that equal runs are equal bytes."""
+    return run.model_dump_json(by_alias=True, exclude_none=True)
