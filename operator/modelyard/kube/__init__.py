@@ -1,0 +1,1 @@
+"""The API server: client, server-side apply, cache, events, behind a small Protocol."""

@@ -1,0 +1,1 @@
+"""The engine: keyed queue, reconcile loop, Lease, metrics, settings, logs."""

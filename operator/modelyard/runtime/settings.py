@@ -1,0 +1,166 @@
+"""The operator's settings from environment variables that start with `MODELYARD_`.
+
+Two underscores lead into a group: `MODELYARD_IMAGES__WORKER`, `MODELYARD_STORE__URL`. Mappings of
+resources are JSON (`MODELYARD_DATA_RESOURCES='{"cpu": "2"}'`) or one variable an entry
+(`MODELYARD_DATA_RESOURCES__CPU=2`); entries that are not given keep their defaults. The chart's
+Deployment sets these variables.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from modelyard.contract.run import StoreLocation
+from modelyard.core import settings as core
+
+PREFIX = "MODELYARD_"
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_DEFAULTS = core.Settings()
+
+
+class InvalidSettings(Exception):
+    """A variable has a value that cannot be used; the message names it."""
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+Optional = Annotated[str | None, BeforeValidator(_empty_is_none)]
+Namespaces = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class ImageSettings(BaseModel):
+    """`MODELYARD_IMAGES__…`: images of the pods that the operator makes."""
+
+    worker: str = _DEFAULTS.images.worker
+    """Datasets and agents."""
+    trainer: str = _DEFAULTS.images.trainer
+    """Training, export, evaluation."""
+    triton: str = _DEFAULTS.images.triton
+    tensorrt: str = _DEFAULTS.images.tensorrt
+    """TensorRT exports and evaluations."""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
+class StoreSettings(BaseModel):
+    """`MODELYARD_STORE__…`: where artifacts live."""
+
+    url: str = _DEFAULTS.store.url
+    """`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///path`."""
+    endpoint: Optional = None
+    """Endpoint URL of an S3-compatible server; empty for AWS."""
+    region: str = _DEFAULTS.store.region
+
+
+class EngineSettings(BaseSettings):
+    """Everything that the operator's process reads from its environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", case_sensitive=False, extra="ignore"
+    )
+
+    images: ImageSettings = ImageSettings()
+    store: StoreSettings = StoreSettings()
+    store_secret: Optional = _DEFAULTS.store_secret
+    """Secret with the jobs' store credentials; empty for none (workload identity)."""
+    store_reader_secret: Optional = _DEFAULTS.store_reader_secret
+    """Secret with the agents' store credentials; empty for none."""
+    store_claim: Optional = None
+    """PersistentVolumeClaim of a directory store."""
+    trainer_service_account: str = _DEFAULTS.trainer_service_account
+    agent_service_account: str = _DEFAULTS.agent_service_account
+    namespaces: Namespaces = ()
+    """Comma-separated namespaces that are prepared for workloads; empty means all are."""
+    data_resources: dict[str, str] = {}
+    training_resources: dict[str, str] = {}
+    export_resources: dict[str, str] = {}
+    server_resources: dict[str, str] = {}
+    agent_resources: dict[str, str] = {}
+
+    lease_name: str = "modelyard-operator"
+    """Lease (coordination.k8s.io/v1) that orders replicas."""
+    lease_namespace: Optional = None
+    """Its namespace; by default the operator's own."""
+    lease_seconds: float = Field(default=10, ge=2, le=300)
+    """Seconds after which a silent leader's Lease may be taken over."""
+    identity: Optional = None
+    """Name of this replica in the Lease; by default the host's name (in a pod, the pod's)."""
+    workers: int = Field(default=16, ge=1, le=256)
+    """Objects that are reconciled at the same time."""
+    resync_seconds: float = Field(default=600, ge=5)
+    """Seconds between two rounds that list and reconcile everything."""
+    stalled_seconds: float = Field(default=120, ge=5)
+    """Seconds that due work may wait untouched until /healthz turns red."""
+    listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
+    listen_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of /metrics, /healthz and /readyz; 0 takes any free one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "logfmt"] = "json"
+
+    def for_decisions(self) -> core.Settings:
+        """The part that decisions see."""
+        images = core.Images(
+            worker=self.images.worker,
+            trainer=self.images.trainer,
+            triton=self.images.triton,
+            tensorrt=self.images.tensorrt,
+            pull_policy=self.images.pull_policy,
+        )
+        return core.Settings(
+            images=images,
+            store=StoreLocation(
+                url=self.store.url, endpoint=self.store.endpoint, region=self.store.region
+            ),
+            store_secret=self.store_secret,
+            store_reader_secret=self.store_reader_secret,
+            store_claim=self.store_claim,
+            trainer_service_account=self.trainer_service_account,
+            agent_service_account=self.agent_service_account,
+            namespaces=self.namespaces,
+            data_resources={**_DEFAULTS.data_resources, **self.data_resources},
+            training_resources={**_DEFAULTS.training_resources, **self.training_resources},
+            export_resources={**_DEFAULTS.export_resources, **self.export_resources},
+            server_resources={**_DEFAULTS.server_resources, **self.server_resources},
+            agent_resources={**_DEFAULTS.agent_resources, **self.agent_resources},
+        )
+
+    def own_namespace(self) -> str:
+        """The Lease's namespace: as set, or the pod's, or `default` outside a cluster."""
+        if self.lease_namespace:
+            return self.lease_namespace
+        try:
+            return NAMESPACE_FILE.read_text().strip() or "default"
+        except OSError:
+            return "default"
+
+    def replica(self) -> str:
+        """This process's name in the Lease: never the same for two processes."""
+        base = self.identity or os.environ.get("POD_NAME") or socket.gethostname()
+        return f"{base}_{os.getpid()}_{os.urandom(4).hex()}"
+
+
+def load() -> EngineSettings:
+    """The settings of this process. Raises InvalidSettings, which names each wrong variable."""
+    try:
+        return EngineSettings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"{name}={problem['input']!r}: {problem['msg']}")
+        raise InvalidSettings("; ".join(lines)) from None
+    except SettingsError as error:
+        raise InvalidSettings(f"{error}: the value must be JSON") from None
