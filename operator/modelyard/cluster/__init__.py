@@ -1,0 +1,13 @@
+"""A local Kubernetes that developers and users keep: built from pinned sources.
+
+`ControlPlane` is an API server with etcd for tests, `LocalCluster` a whole one-node cluster,
+`ensure` hands out the binaries that both run, `choose` picks the cluster that a demo uses.
+"""
+
+from __future__ import annotations
+
+from modelyard.cluster.binaries import ensure, ensure_all
+from modelyard.cluster.controlplane import ControlPlane
+from modelyard.cluster.errors import ClusterError
+
+__all__ = ["ClusterError", "ControlPlane", "ensure", "ensure_all"]
