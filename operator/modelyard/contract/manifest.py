@@ -1,0 +1,177 @@
+"""An artifact's manifest: all that a server must know about a model file to serve it.
+
+The export workload writes it beside the model file, content-addressed like the file itself; the
+agent reads it. A newer exporter may add fields, so unknown ones are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from modelyard.api.base import Digest, StatusModel
+
+DataType = Literal["FP32", "FP16", "INT8", "UINT8", "INT32", "INT64"]
+"""Tensor types, named as in the KServe v2 protocol."""
+
+END_TO_END_COLUMNS = 6
+"""x1, y1, x2, y2, confidence, class."""
+
+
+class _Frozen(StatusModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        frozen=True,
+    )
+
+
+class ArtifactFile(_Frozen):
+    """The model file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)
+    """File name, such as `best.onnx`; informative."""
+    digest: Digest
+    """Content digest."""
+    size_bytes: int = Field(gt=0)
+    """Size in bytes."""
+
+
+class TensorSpec(_Frozen):
+    """One input or output of the network."""
+
+    name: str = Field(min_length=1, max_length=255)
+    """Name in the model file."""
+    dtype: DataType
+    """Element type."""
+    shape: tuple[int, ...] = Field(min_length=1, max_length=8)
+    """Full shape with the batch first; -1 is a dynamic dimension."""
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        if any(size < -1 or size == 0 for size in self.shape):
+            raise ValueError(
+                f"tensor {self.name}: shape {list(self.shape)} has a size that is neither "
+                "positive nor -1 (dynamic)"
+            )
+        return self
+
+
+class EngineTarget(_Frozen):
+    """What a TensorRT engine was built on, and so the only thing that it runs on."""
+
+    gpu_product: str
+    """GPU type, the value of the node label `nvidia.com/gpu.product`."""
+    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]+$")
+    """CUDA compute capability, such as `8.9`."""
+    tensorrt_version: str
+    """TensorRT version; an engine only loads in the one it was built with."""
+
+
+class ArtifactManifest(_Frozen):
+    """What the model file is, and how its input and outputs read."""
+
+    format: Literal["onnx", "tensorrt"]
+    """Format of the model file."""
+    file: ArtifactFile
+    """The model file."""
+    task: Literal["detect"] = "detect"
+    """Task of the model."""
+    classes: tuple[str, ...] = Field(min_length=1, max_length=100_000)
+    """Class names, by class id."""
+    imgsz: tuple[int, int]
+    """Height and width in pixels that images are letterboxed to."""
+    input: TensorSpec
+    """The image tensor: batch, 3 (RGB), height, width; values 0 to 1."""
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
+    """Outputs; the first one holds the detections."""
+    embedded_nms: bool = False
+    """Non-maximum suppression is part of the graph: the output is batch, boxes, 6."""
+    end_to_end: bool = False
+    """The head needs no suppression (YOLO26, YOLOv10): the output is batch, boxes, 6."""
+    stride: int = Field(default=32, ge=1)
+    """Largest stride of the network; height and width are multiples of it."""
+    dynamic: bool = False
+    """Batch, height and width are dynamic."""
+    max_batch: int | None = Field(default=None, ge=1)
+    """Largest batch that a dynamic TensorRT engine was built for; empty is no bound."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Precision of the computation."""
+    engine: EngineTarget | None = None
+    """Where a TensorRT engine runs; set for that format only."""
+    ultralytics_version: str | None = None
+    """Version of Ultralytics that exported the file; informative."""
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether the output is final boxes (batch, boxes, 6) instead of raw predictions."""
+        return self.embedded_nms or self.end_to_end
+
+    @property
+    def batch(self) -> int:
+        """Batch size of the input; -1 is dynamic."""
+        return self.input.shape[0]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.engine is not None) != (self.format == "tensorrt"):
+            raise ValueError(
+                f"format {self.format}: `engine` is set for format tensorrt, and only for it"
+            )
+        if any(not name for name in self.classes):
+            raise ValueError(f"class {self.classes.index('')} has an empty name")
+        if any(size <= 0 or size % self.stride for size in self.imgsz):
+            raise ValueError(
+                f"imgsz {list(self.imgsz)}: height and width must be multiples of the stride "
+                f"{self.stride}"
+            )
+        self._check_input()
+        self._check_detections()
+        return self
+
+    def _check_input(self) -> None:
+        wanted = (-1, 3, *self.imgsz)
+        shape = self.input.shape
+        if len(shape) != len(wanted) or any(
+            size not in (-1, want) for size, want in zip(shape[1:], wanted[1:], strict=True)
+        ):
+            raise ValueError(
+                f"input {self.input.name}: shape {list(shape)} does not take images of "
+                f"[batch, 3, {self.imgsz[0]}, {self.imgsz[1]}]"
+            )
+        if self.input.dtype not in ("FP32", "FP16"):
+            raise ValueError(
+                f"input {self.input.name}: type {self.input.dtype} is not FP32 or FP16"
+            )
+
+    def _check_detections(self) -> None:
+        output = self.outputs[0]
+        rows = 4 + len(self.classes)
+        if len(output.shape) != 3:
+            raise ValueError(
+                f"output {output.name}: shape {list(output.shape)} does not have 3 dimensions"
+            )
+        if self.suppressed and output.shape[2] not in (-1, END_TO_END_COLUMNS):
+            raise ValueError(
+                f"output {output.name}: shape {list(output.shape)} is not [batch, boxes, 6], "
+                "which embeddedNms or endToEnd promise"
+            )
+        if not self.suppressed and output.shape[1] not in (-1, rows):
+            raise ValueError(
+                f"output {output.name}: shape {list(output.shape)} is not "
+                f"[batch, {rows}, boxes], 4 coordinates and {len(self.classes)} classes"
+            )
+
+    def dump(self) -> bytes:
+        """The manifest as stored: JSON in a stable order, so that equal manifests are equal
+        bytes and have one digest."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def parse_manifest(text: str | bytes) -> ArtifactManifest:
+    """A manifest from JSON. Raises pydantic.ValidationError, a ValueError."""
+    return ArtifactManifest.model_validate_json(text)

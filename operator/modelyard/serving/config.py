@@ -1,0 +1,233 @@
+"""Triton's model configurations of one generation and of the stable names.
+
+They are complete, so Triton can run with --disable-auto-complete-config: completing them starts
+every Python step once more, which took three quarters of a load's time.
+
+Format: https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from modelyard.contract.manifest import ArtifactManifest, TensorSpec
+from modelyard.serving.names import Generation, network_name, pipeline_name
+from modelyard.serving.settings import ServingSettings
+
+MODEL_FILES = {"onnx": "model.onnx", "tensorrt": "model.plan"}
+BACKENDS = {"onnx": "onnxruntime", "tensorrt": "tensorrt"}
+
+IMAGE = "IMAGE"
+FRAME = "frame"
+TENSOR = "images"
+RAW = "raw"
+
+_STRING = pb.TYPE_STRING
+_OUTPUTS = (
+    ("boxes", pb.TYPE_FP32, (-1, 4)),
+    ("scores", pb.TYPE_FP32, (-1,)),
+    ("classes", pb.TYPE_INT32, (-1,)),
+    ("labels", pb.TYPE_STRING, (-1,)),
+)
+
+
+class UnservableError(ValueError):
+    """The artifact cannot be served by this pipeline; the message says why and what to do."""
+
+
+def generation_configs(
+    generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
+) -> dict[str, Any]:
+    """The configurations of a generation's four models, by name.
+
+    Raises UnservableError for an artifact with a fixed batch above 1, or a TensorRT engine on a
+    server without a GPU.
+    """
+    if manifest.batch not in (-1, 1):
+        raise UnservableError(
+            f"version {generation.version} was exported with a fixed batch of {manifest.batch}: "
+            "export it with batch 1, or dynamic"
+        )
+    if manifest.format == "tensorrt" and not settings.gpu:
+        raise UnservableError(
+            f"version {generation.version} is a TensorRT engine and this server has no GPU: "
+            "serve the onnx artifact here, or give the server a GPU"
+        )
+    return {
+        generation.preprocess: _preprocess(generation, manifest, settings),
+        generation.network: _network(generation, manifest, settings),
+        generation.postprocess: _postprocess(generation, manifest, settings),
+        generation.name: _pipeline(generation.name, generation, manifest),
+    }
+
+
+def stable_configs(
+    generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
+) -> dict[str, Any]:
+    """The configurations of the stable names, by name, leading to the generation's models.
+
+    The version that is served is named in the policy, so replacing the configuration file alone
+    switches, whatever version directories lie there.
+    """
+    pipeline = _pipeline(pipeline_name(generation.line), generation, manifest)
+    network = _bare_network(generation, manifest, settings)
+    for config in (pipeline, network):
+        config.version_policy.specific.versions.append(generation.version)
+    return {pipeline.name: pipeline, network.name: network}
+
+
+def target_of(config: Any, line: str) -> str | None:
+    """Name of the generation's ensemble that a stable pipeline's configuration leads to."""
+    suffix = "-preprocess"
+    for step in config.ensemble_scheduling.step:
+        if step.model_name.startswith(f"{line}-") and step.model_name.endswith(suffix):
+            return str(step.model_name)[: -len(suffix)]
+    return None
+
+
+def to_text(config: Any) -> str:
+    """A configuration as config.pbtxt."""
+    return str(text_format.MessageToString(config))
+
+
+def from_text(text: str) -> Any:
+    """A configuration from config.pbtxt. Raises ValueError."""
+    try:
+        return text_format.Parse(text, pb.ModelConfig())
+    except text_format.ParseError as error:
+        raise ValueError(f"not a model configuration: {error}") from error
+
+
+def _preprocess(
+    generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
+) -> Any:
+    config = pb.ModelConfig(name=generation.preprocess, backend="python")
+    _add_input(config, IMAGE, _STRING, (1,))
+    _add_output(config, TENSOR, _dtype(manifest.input), (1, 3, *manifest.imgsz))
+    _add_output(config, FRAME, pb.TYPE_INT32, (1, 2))
+    _add_instances(config, settings.decoders, gpu=False)
+    _add_parameters(
+        config,
+        height=manifest.imgsz[0],
+        width=manifest.imgsz[1],
+        dtype=manifest.input.dtype,
+    )
+    return config
+
+
+def _network(generation: Generation, manifest: ArtifactManifest, settings: ServingSettings) -> Any:
+    config = pb.ModelConfig(
+        name=generation.network,
+        backend=BACKENDS[manifest.format],
+        default_model_filename=MODEL_FILES[manifest.format],
+        max_batch_size=_max_batch(manifest, settings),
+    )
+    _add_network_tensors(config, manifest)
+    if config.max_batch_size > 1:
+        config.dynamic_batching.SetInParent()
+    _add_instances(config, settings.instances, gpu=settings.gpu)
+    if manifest.format == "onnx" and settings.threads is not None:
+        # The names of the vendor's ONNX Runtime backend; ours reads the same.
+        _add_parameters(config, intra_op_thread_count=settings.threads, inter_op_thread_count=1)
+    return config
+
+
+def _postprocess(
+    generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
+) -> Any:
+    config = pb.ModelConfig(name=generation.postprocess, backend="python")
+    raw = manifest.outputs[0]
+    _add_input(config, RAW, _dtype(raw), (1, *raw.shape[1:]))
+    _add_input(config, FRAME, pb.TYPE_INT32, (1, 2))
+    for output in _OUTPUTS:
+        _add_output(config, *output)
+    _add_instances(config, 1, gpu=False)
+    _add_parameters(
+        config,
+        model=generation.line,
+        version=generation.version,
+        classes=json.dumps(manifest.classes),
+        height=manifest.imgsz[0],
+        width=manifest.imgsz[1],
+        suppressed=json.dumps(manifest.suppressed),
+        confidence=settings.pipeline.confidence,
+        iou=settings.pipeline.iou,
+        maxDetections=settings.pipeline.max_detections,
+    )
+    return config
+
+
+def _pipeline(name: str, generation: Generation, manifest: ArtifactManifest) -> Any:
+    config = pb.ModelConfig(name=name, platform="ensemble")
+    _add_input(config, IMAGE, _STRING, (1,))
+    for output in _OUTPUTS:
+        _add_output(config, *output)
+    _add_step(config, generation.preprocess, {IMAGE: IMAGE}, {TENSOR: TENSOR, FRAME: FRAME})
+    _add_step(
+        config, generation.network, {manifest.input.name: TENSOR}, {manifest.outputs[0].name: RAW}
+    )
+    names = {name: name for name, _, _ in _OUTPUTS}
+    _add_step(config, generation.postprocess, {RAW: RAW, FRAME: FRAME}, names)
+    return config
+
+
+def _bare_network(
+    generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
+) -> Any:
+    config = pb.ModelConfig(
+        name=network_name(generation.line),
+        platform="ensemble",
+        max_batch_size=_max_batch(manifest, settings),
+    )
+    _add_network_tensors(config, manifest)
+    inputs = {manifest.input.name: manifest.input.name}
+    # An ensemble's tensors share one name space; a graph may call input and output the same.
+    outputs = {output.name: output.name for output in manifest.outputs}
+    _add_step(config, generation.network, inputs, outputs)
+    return config
+
+
+def _add_network_tensors(config: Any, manifest: ArtifactManifest) -> None:
+    # With a maximum batch size, Triton puts the batch in front of the dimensions given here.
+    skip = 1 if config.max_batch_size else 0
+    _add_input(config, manifest.input.name, _dtype(manifest.input), manifest.input.shape[skip:])
+    for output in manifest.outputs:
+        _add_output(config, output.name, _dtype(output), output.shape[skip:])
+
+
+def _max_batch(manifest: ArtifactManifest, settings: ServingSettings) -> int:
+    if manifest.batch != -1:
+        return 0
+    return min(settings.max_batch, manifest.max_batch or settings.max_batch)
+
+
+def _dtype(tensor: TensorSpec) -> Any:
+    return pb.DataType.Value(f"TYPE_{tensor.dtype}")
+
+
+def _add_input(config: Any, name: str, dtype: Any, dims: tuple[int, ...]) -> None:
+    config.input.add(name=name, data_type=dtype, dims=dims)
+
+
+def _add_output(config: Any, name: str, dtype: Any, dims: tuple[int, ...]) -> None:
+    config.output.add(name=name, data_type=dtype, dims=dims)
+
+
+def _add_instances(config: Any, count: int, *, gpu: bool) -> None:
+    kind = pb.ModelInstanceGroup.KIND_GPU if gpu else pb.ModelInstanceGroup.KIND_CPU
+    config.instance_group.add(kind=kind, count=count)
+
+
+def _add_parameters(config: Any, **values: object) -> None:
+    for key, value in values.items():
+        config.parameters[key].string_value = str(value)
+
+
+def _add_step(config: Any, model: str, inputs: dict[str, str], outputs: dict[str, str]) -> None:
+    step = config.ensemble_scheduling.step.add(model_name=model, model_version=-1)
+    step.input_map.update(inputs)
+    step.output_map.update(outputs)

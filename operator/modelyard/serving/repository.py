@@ -1,0 +1,208 @@
+"""The Triton model repository on disk.
+
+    <root>/digits-7-1f2e3d4c/              ensemble of one generation's steps
+        config.pbtxt  generation.json  1/
+    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py
+    <root>/digits-7-1f2e3d4c-network/      config.pbtxt  1/model.onnx
+    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py
+    <root>/digits/                         stable name: the same steps, as version 7
+        config.pbtxt  7/
+    <root>/digits-network/                 stable name of the bare network
+
+A generation is complete once generation.json is there, which is written last. A stable name
+switches by the replacement of one file, config.pbtxt. So a process that dies anywhere leaves
+something that the next one understands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from modelyard.contract.manifest import ArtifactManifest
+from modelyard.serving import config as configs
+from modelyard.serving.names import (
+    Generation,
+    parse_generation,
+    parse_model,
+    pipeline_name,
+    stable_names,
+)
+from modelyard.serving.settings import ServingSettings
+
+STEPS = ("preprocess", "postprocess")
+RECORD = "generation.json"
+_CHUNK = 1 << 20
+
+
+class ArtifactMismatchError(ValueError):
+    """The model file is not the one that the manifest describes."""
+
+
+class Record(BaseModel):
+    """What a generation was made of."""
+
+    version: int
+    manifest: ArtifactManifest
+    settings: ServingSettings
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The part of a Triton repository that belongs to one model line."""
+
+    root: Path
+    line: str
+
+    def generation(
+        self, version: int, manifest: ArtifactManifest, settings: ServingSettings
+    ) -> Generation:
+        """The generation that a version, its manifest, the settings and this pipeline's own
+        code make."""
+        parts = [manifest.dump(), settings.model_dump_json().encode()]
+        parts += [step_code(step) for step in STEPS]
+        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:8]
+        return Generation(self.line, version, digest)
+
+    def write(
+        self,
+        generation: Generation,
+        manifest: ArtifactManifest,
+        model_file: Path,
+        settings: ServingSettings,
+    ) -> None:
+        """Puts a generation's four models into the repository; a complete one is left alone.
+
+        Raises ArtifactMismatchError if the file's digest is not the manifest's, and
+        config.UnservableError if the pipeline cannot serve such an artifact.
+        """
+        if self.record(generation) is not None:
+            return
+        self.remove(generation)
+        models = configs.generation_configs(generation, manifest, settings)
+        verify(model_file, manifest)
+        for name, config in models.items():
+            (self.root / name / "1").mkdir(parents=True)
+            _write(self.root / name / "config.pbtxt", configs.to_text(config).encode())
+        for step in STEPS:
+            folder = self.root / getattr(generation, step) / "1"
+            _write(folder / "model.py", step_code(step))
+            # A file where Python would make its cache folder. Triton takes any newer file for a
+            # changed model and would load the step again with the next ensemble that uses it
+            # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
+            _write(folder / "__pycache__", b"")
+        network = self.root / generation.network / "1" / configs.MODEL_FILES[manifest.format]
+        _link_or_copy(model_file, network)
+        record = Record(version=generation.version, manifest=manifest, settings=settings)
+        _write(self.root / generation.name / RECORD, record.model_dump_json().encode())
+
+    def record(self, generation: Generation) -> Record | None:
+        """What a generation was made of; None if it is not complete."""
+        try:
+            text = (self.root / generation.name / RECORD).read_bytes()
+            return Record.model_validate_json(text)
+        except (OSError, ValidationError):
+            return None
+
+    def generations(self) -> list[Generation]:
+        """All generations of which something lies in the repository, complete or not."""
+        if not self.root.is_dir():
+            return []
+        found = (parse_model(self.line, entry.name) for entry in self.root.iterdir())
+        return sorted({generation for generation in found if generation is not None})
+
+    def remove(self, generation: Generation) -> None:
+        """Removes a generation's models; the ensemble last, so that a rest is found again."""
+        for name in reversed(generation.models):
+            folder = self.root / name
+            (folder / RECORD).unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def point(self, generation: Generation) -> list[str]:
+        """Lets the stable names lead to a complete generation. Triton follows when it is told
+        to load them.
+
+        Returns them in the order to load them in: the pipeline last, since it is what most
+        clients use, and a failure before it has changed nothing for them.
+        """
+        record = self.record(generation)
+        if record is None:
+            raise FileNotFoundError(f"generation {generation.name} is not in the repository")
+        stable = configs.stable_configs(generation, record.manifest, record.settings)
+        for name, config in stable.items():
+            folder = self.root / name
+            (folder / str(generation.version)).mkdir(parents=True, exist_ok=True)
+            _write(folder / "config.pbtxt", configs.to_text(config).encode())
+        return sorted(stable, key=lambda name: name == pipeline_name(self.line))
+
+    def tidy(self, generation: Generation) -> None:
+        """Removes version directories of the stable names that no longer lead anywhere."""
+        for name in stable_names(self.line):
+            folder = self.root / name
+            if not folder.is_dir():
+                continue
+            for entry in folder.iterdir():
+                if entry.is_dir() and entry.name != str(generation.version):
+                    shutil.rmtree(entry)
+
+    def pointed(self) -> Generation | None:
+        """The complete generation that the stable names lead to on disk; None if there is
+        none."""
+        try:
+            text = (self.root / pipeline_name(self.line) / "config.pbtxt").read_text()
+            name = configs.target_of(configs.from_text(text), self.line)
+        except (OSError, ValueError):
+            return None
+        generation = parse_generation(self.line, name) if name else None
+        if generation is None or self.record(generation) is None:
+            return None
+        return generation
+
+
+def step_code(step: str) -> bytes:
+    """The Python code of a pipeline step."""
+    folder = importlib.resources.files("modelyard.serving") / "models" / step
+    return (folder / "model.py").read_bytes()
+
+
+def verify(model_file: Path, manifest: ArtifactManifest) -> None:
+    """Checks a model file's digest. Raises ArtifactMismatchError."""
+    digest = hashlib.sha256()
+    with model_file.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    actual = f"sha256:{digest.hexdigest()}"
+    if actual != manifest.file.digest:
+        raise ArtifactMismatchError(
+            f"{model_file.name} has digest {actual}, but the manifest says "
+            f"{manifest.file.digest}: fetch it again"
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; readable by Triton, which may be another user."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+    target.chmod(0o644)
