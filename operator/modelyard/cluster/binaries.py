@@ -107,12 +107,6 @@ MODULES = {
             source="github.com/versity/versitygw",
             binaries={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
         ),
-        Module(
-            "helm",
-            source="helm.sh/helm/v4",
-            binaries={"helm": "helm.sh/helm/v4/cmd/helm"},
-            stamp="-X helm.sh/helm/v4/internal/version.version={version}",
-        ),
     )
 }
 _MODULE_OF = {binary: module for module in MODULES.values() for binary in module.binaries}
@@ -133,17 +127,17 @@ def ensure(tool: str, progress: Progress = silent) -> Path:
 def ensure_all(tools: Iterable[str], progress: Progress = silent) -> dict[str, Path]:
     """`ensure` for several tools, different modules side by side. Same errors."""
     found: dict[str, Path] = {}
-    wanted: dict[str, list[str]] = {}
+    missing: dict[Path, list[str]] = {}
     for tool in dict.fromkeys(tools):
         path = _present(tool)
         if path:
             found[tool] = path
         else:
-            wanted.setdefault(_MODULE_OF[tool].name, []).append(tool)
-    if wanted:
+            missing.setdefault(cached(tool).parent, []).append(tool)
+    if missing:
         # Two at a time: a Go build fills the cores by itself except while it links.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            builds = [pool.submit(_make, name, names, progress) for name, names in wanted.items()]
+            builds = [pool.submit(_make, *item, progress) for item in missing.items()]
             for build in builds:
                 found.update(build.result())
     return found
@@ -151,10 +145,14 @@ def ensure_all(tools: Iterable[str], progress: Progress = silent) -> dict[str, P
 
 def cached(tool: str) -> Path:
     """Where `tool` lies, or will lie, in the cache. Raises ClusterError for an unknown tool."""
+    home = cache_home() / "bin"
+    if tool == "helm":
+        return home / "helm" / helm.KEY / "helm"
     module = _MODULE_OF.get(tool)
     if module is None:
-        raise ClusterError(f"There is no tool '{tool}'; known are: {', '.join(sorted(_MODULE_OF))}")
-    return cache_home() / "bin" / module.name / module.key() / tool
+        known = ", ".join(sorted([*_MODULE_OF, "helm"]))
+        raise ClusterError(f"There is no tool '{tool}'; known are: {known}")
+    return home / module.name / module.key() / tool
 
 
 def _present(tool: str) -> Path | None:
@@ -175,28 +173,30 @@ def _present(tool: str) -> Path | None:
     return path if os.access(path, os.X_OK) else None
 
 
-def _make(module_name: str, tools: list[str], progress: Progress) -> dict[str, Path]:
-    module = MODULES[module_name]
-    home = cache_home() / "bin" / module.name
+def _make(final: Path, tools: list[str], progress: Progress) -> dict[str, Path]:
+    """Puts `tools`, all of one module, into its cache folder `final`."""
+    home = final.parent
     with locked(
-        home / ".lock", waiting_for=f"the build of {module.name}", timeout=7200, progress=progress
+        home / ".lock", waiting_for=f"the build of {home.name}", timeout=7200, progress=progress
     ):
         # Another process may have built it while this one waited.
-        missing = [tool for tool in tools if not os.access(cached(tool), os.X_OK)]
+        missing = [tool for tool in tools if not os.access(final / tool, os.X_OK)]
         if missing:
-            _build(module, missing, home, progress)
-    return {tool: cached(tool) for tool in tools}
+            _build(final, missing, progress)
+    return {tool: final / tool for tool in tools}
 
 
-def _build(module: Module, tools: list[str], home: Path, progress: Progress) -> None:
+def _build(final: Path, tools: list[str], progress: Progress) -> None:
     ticker = Ticker()
-    label = f"{module.name} {module.version()}"
     # In the cache's own file system, so that the last step is a rename.
-    with tempfile.TemporaryDirectory(dir=home, prefix=".build-") as temporary:
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".build-") as temporary:
         folder = Path(temporary)
-        if module.name == "helm" and helm.downloadable():
+        if tools == ["helm"]:
+            label = "helm"
             helm.download(folder / "helm", progress)
         else:
+            module = _MODULE_OF[tools[0]]
+            label = f"{module.name} {module.version()}"
             gobuild.build(
                 module.folder,
                 {folder / tool: module.binaries[tool] for tool in tools},
@@ -204,21 +204,20 @@ def _build(module: Module, tools: list[str], home: Path, progress: Progress) -> 
                 label=label,
                 progress=progress,
             )
-        final = home / module.key()
         final.mkdir(exist_ok=True)
         for tool in tools:
             (folder / tool).chmod(0o755)
             os.replace(folder / tool, final / tool)
-    _remove_old(home, keep=final)
+    _remove_old(final)
     progress(f"{label}: {', '.join(tools)} ready after {duration(ticker.elapsed)}")
 
 
-def _remove_old(home: Path, keep: Path, generations: int = 2) -> None:
+def _remove_old(current: Path, generations: int = 2) -> None:
     """Keeps the newest builds of a module (someone may switch between two branches)."""
     builds = sorted(
-        (path for path in home.iterdir() if path.is_dir() and not path.name.startswith(".")),
+        (path for path in current.parent.iterdir() if not path.name.startswith(".")),
         key=lambda path: path.stat().st_mtime,
         reverse=True,
     )
-    for path in [path for path in builds if path != keep][generations:]:
+    for path in [path for path in builds if path != current][generations:]:
         shutil.rmtree(path, ignore_errors=True)

