@@ -1,0 +1,128 @@
+{{- define "modelyard.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The operator's name: the release's, with the chart's where that does not contain it. */}}
+{{- define "modelyard.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "modelyard.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "modelyard.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "modelyard.operator" -}}
+{{ include "modelyard.fullname" . }}-operator
+{{- end }}
+
+{{- define "modelyard.serviceAccount" -}}
+{{ default (include "modelyard.operator" .) .Values.operator.serviceAccount.name }}
+{{- end }}
+
+{{/* The operator's user name in admission requests. */}}
+{{- define "modelyard.operatorUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "modelyard.serviceAccount" . }}
+{{- end }}
+
+{{/* Labels of every object. Called with (dict "root" $ "component" "operator"). */}}
+{{- define "modelyard.labels" -}}
+{{ include "modelyard.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: modelyard
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "modelyard.selector" -}}
+app.kubernetes.io/name: {{ include "modelyard.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Workload namespaces as a JSON list. */}}
+{{- define "modelyard.namespaces" -}}
+{{- if .Values.workloads.namespaces }}
+{{- .Values.workloads.namespaces | uniq | toJson }}
+{{- else }}
+{{- list .Release.Namespace | toJson }}
+{{- end }}
+{{- end }}
+
+{{- define "modelyard.podSecurityContext" -}}
+{{- toYaml .Values.podSecurityContext }}
+runAsNonRoot: true
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "modelyard.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "modelyard.store.fullname" -}}
+{{ include "modelyard.fullname" . }}-store
+{{- end }}
+
+{{- define "modelyard.store.url" -}}
+{{- if .Values.store.embedded.enabled -}}
+s3://{{ .Values.store.embedded.bucket }}
+{{- else -}}
+{{ .Values.store.url }}
+{{- end }}
+{{- end }}
+
+{{- define "modelyard.store.endpoint" -}}
+{{- if .Values.store.embedded.enabled -}}
+http://{{ include "modelyard.store.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.store.embedded.port }}
+{{- else -}}
+{{ .Values.store.endpoint }}
+{{- end }}
+{{- end }}
+
+{{/* Whether the chart makes the Secret with the store's credentials itself: "true" or "". */}}
+{{- define "modelyard.store.ownSecret" -}}
+{{- if and (not .Values.store.existingSecret) (or .Values.store.embedded.enabled .Values.store.accessKeyId) -}}
+true
+{{- end }}
+{{- end }}
+
+{{/* Name of the Secret with the store's credentials; empty where pods need none. */}}
+{{- define "modelyard.store.secret" -}}
+{{- if include "modelyard.store.ownSecret" . -}}
+{{ include "modelyard.store.fullname" . }}
+{{- else -}}
+{{ .Values.store.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{- define "modelyard.store.readerSecret" -}}
+{{ default (include "modelyard.store.secret" .) .Values.store.existingReaderSecret }}
+{{- end }}
+
+{{/* Refuses values that contradict each other, before anything is installed. */}}
+{{- define "modelyard.check" -}}
+{{- $store := .Values.store }}
+{{- if and $store.embedded.enabled $store.url }}
+{{- fail (printf "store.url is %s, but the embedded store is enabled too: set store.embedded.enabled=false to use the URL, or empty store.url" $store.url) }}
+{{- end }}
+{{- if and (not $store.embedded.enabled) (not $store.url) }}
+{{- fail "there is no store: set store.embedded.enabled=true, or store.url (and store.endpoint for an S3-compatible server)" }}
+{{- end }}
+{{- if and (hasPrefix "file://" $store.url) (not $store.claim) }}
+{{- fail (printf "store.url %s is a directory: set store.claim to the PersistentVolumeClaim that holds it" $store.url) }}
+{{- end }}
+{{- if ne (empty $store.accessKeyId) (empty $store.secretAccessKey) }}
+{{- fail "store.accessKeyId and store.secretAccessKey belong together: set both, or neither" }}
+{{- end }}
+{{- if and $store.existingSecret $store.accessKeyId }}
+{{- fail "set either store.existingSecret, or store.accessKeyId and store.secretAccessKey" }}
+{{- end }}
+{{- end }}
