@@ -60,9 +60,6 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds until the object is looked at again even if nothing changes."""
-    finalizers: tuple[str, ...] | None = None
-    """The finalizers of ours (`modelyard.dev/…`) that the object must have; None leaves them as
-    they are. Missing ones are added before all other writes, superfluous ones removed last."""
 
 
 class View(Protocol):
