@@ -1,0 +1,83 @@
+"""Conditions as metav1.Condition: built anew each time, only transition times carry over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+MAX_MESSAGE = 1024
+"""Longest message; objects must stay small."""
+
+READY = "Ready"
+RECONCILING = "Reconciling"
+"""kstatus: present only while work is going on."""
+STALLED = "Stalled"
+"""kstatus: present only while nothing will happen until somebody acts."""
+
+
+class Cond(NamedTuple):
+    """A condition without its bookkeeping."""
+
+    type: str
+    status: bool | None
+    """None is Unknown."""
+    reason: str
+    message: str = ""
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as metav1.Time writes it, in UTC with seconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment of a metav1.Time or MicroTime. Raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def cut(message: str, limit: int = MAX_MESSAGE) -> str:
+    """A message of at most `limit` characters."""
+    return message if len(message) <= limit else message[: limit - 1] + "…"
+
+
+def conditions(
+    wanted: Iterable[Cond],
+    *,
+    previous: Iterable[Mapping[str, Any]] | None,
+    generation: int,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Conditions for the API server; lastTransitionTime moves only when the status does."""
+    before = {c["type"]: c for c in previous or ()}
+    result = []
+    for cond in wanted:
+        status = "Unknown" if cond.status is None else str(cond.status)
+        old = before.get(cond.type)
+        unchanged = old is not None and old.get("status") == status
+        since = old["lastTransitionTime"] if unchanged and old else timestamp(now)
+        result.append(
+            {
+                "type": cond.type,
+                "status": status,
+                "reason": cond.reason,
+                "message": cut(cond.message),
+                "lastTransitionTime": since,
+                "observedGeneration": generation,
+            }
+        )
+    return result
+
+
+def find(obj: Mapping[str, Any] | None, type_: str) -> Mapping[str, Any] | None:
+    """A condition of an object by type, or None."""
+    for cond in ((obj or {}).get("status") or {}).get("conditions") or ():
+        if cond.get("type") == type_:
+            return cond  # type: ignore[no-any-return]
+    return None
+
+
+def is_true(obj: Mapping[str, Any] | None, type_: str) -> bool:
+    """Whether an object has a condition with status True."""
+    cond = find(obj, type_)
+    return cond is not None and cond.get("status") == "True"

@@ -1,0 +1,1 @@
+"""How a Dataset is resolved to an immutable version."""

@@ -1,0 +1,162 @@
+"""What to do about a Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from modelyard.contract.result import DataResult
+from modelyard.core import meta
+from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
+from modelyard.core.dataset import reasons
+from modelyard.core.dataset.observed import Observed, observe
+from modelyard.core.dataset.resources import data_job
+from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
+from modelyard.core.policy import Verdict
+from modelyard.core.prepared import namespace_verdict
+from modelyard.core.statusing import carried, compose, progress_conditions
+
+RESULT_FIELDS = ("digest", "images", "sizeBytes", "splits", "classes", "classCount", "problems")
+FINAL = ("Ready", "Invalid")
+
+
+def decide(observed: Observed, now: datetime) -> Plan:
+    """Resolve each spec once; a resolved one stays as it is although its Job may be gone."""
+    obj = observed.obj
+    if meta.deleting(obj):
+        return Plan()
+    status = meta.status(obj)
+    if status.get("runHash") == observed.run_hash and status.get("phase") in FINAL:
+        return _keep(observed, now)
+    verdict = namespace_verdict(obj, observed.settings)
+    if verdict is not None:
+        return Plan(status=_waiting(observed, verdict, now))
+    stale = tuple(
+        Ref("batch/v1", "Job", meta.namespace(j), meta.name(j), meta.uid(j))
+        for j in observed.other_jobs
+    )
+    if not observed.job.exists:
+        going = Verdict(reasons.FETCHING, "fetching and checking the data", phase="Fetching")
+        return Plan(
+            create=(data_job(observed),), delete=stale, status=_waiting(observed, going, now)
+        )
+    if observed.job.succeeded:
+        return _finished(observed, now)
+    if observed.job.failed:
+        reason, message = observed.job.failure
+        failed = Verdict(reason, message, stalled=True, phase="Failed")
+        return Plan(
+            delete=stale,
+            status=_waiting(observed, failed, now),
+            events=(Event("Warning", reason, message),),
+        )
+    reason, message = observed.job.trouble or (
+        reasons.FETCHING,
+        "fetching and checking the data",
+    )
+    going = Verdict(reason, message, phase="Fetching")
+    return Plan(delete=stale, status=_waiting(observed, going, now))
+
+
+def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:
+    """Not resolved yet: an earlier version's figures go, so that nobody takes them for this."""
+    return compose(
+        observed.obj,
+        phase=verdict.phase,
+        message=verdict.message,
+        conds=[
+            Cond(READY, False, verdict.reason, verdict.message),
+            Cond(reasons.VALID, None, verdict.reason, verdict.message),
+            *progress_conditions(verdict),
+        ],
+        now=now,
+        attempt=observed.attempt,
+        runHash=observed.run_hash,
+        usedBy=observed.used_by,
+    )
+
+
+def _finished(observed: Observed, now: datetime) -> Plan:
+    outcome = observed.job.outcome
+    if outcome is None or outcome.data is None:
+        # The pod, and with it the result, is gone: the next attempt finds the blobs in the store.
+        lost = Verdict(
+            reasons.RESULT_LOST, "the result was lost with its pod: checking again", phase="Fetching"
+        )
+        return Plan(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
+    result = outcome.data
+    fields: dict[str, Any] = {
+        k: v
+        for k, v in result.model_dump(by_alias=True, exclude_none=True).items()
+        if k in RESULT_FIELDS and v not in ([], "")
+    }
+    phase, event, conds, message = _verdict(result)
+    return Plan(
+        status=compose(
+            observed.obj,
+            phase=phase,
+            message=message,
+            conds=conds,
+            now=now,
+            attempt=observed.attempt,
+            runHash=observed.run_hash,
+            usedBy=observed.used_by,
+            **fields,
+        ),
+        events=(event,),
+    )
+
+
+def _verdict(result: DataResult) -> tuple[str, Event, list[Cond], str]:
+    if result.valid:
+        message = (
+            f"{result.images} images in {len(result.splits)} splits, {result.class_count} classes"
+        )
+        ready = Cond(READY, True, reasons.RESOLVED, message)
+        valid = Cond(reasons.VALID, True, reasons.RESOLVED, message)
+        return "Ready", Event("Normal", reasons.RESOLVED, message), [ready, valid], message
+    more = result.problem_count - len(result.problems)
+    listed = "; ".join(result.problems) + (f"; and {more} more" if more > 0 else "")
+    message = f"{max(result.problem_count, len(result.problems))} problems: {listed}"
+    bad = [
+        Cond(kind, False, reasons.PROBLEMS_FOUND, message) for kind in (READY, reasons.VALID)
+    ]
+    bad.append(Cond(STALLED, True, reasons.PROBLEMS_FOUND, "fix the data or the quality rules"))
+    return "Invalid", Event("Warning", reasons.PROBLEMS_FOUND, message), bad, message
+
+
+def _keep(observed: Observed, now: datetime) -> Plan:
+    """Resolved: only who uses it may change."""
+    obj = observed.obj
+    status = meta.status(obj)
+    conds = [
+        Cond(c["type"], {"True": True, "False": False}.get(c["status"]), c["reason"], c["message"])
+        for c in status.get("conditions") or ()
+        if c["type"] != RECONCILING
+    ]
+    return Plan(
+        status=compose(
+            obj,
+            phase=status["phase"],
+            message=status.get("message", ""),
+            conds=conds,
+            now=now,
+            usedBy=observed.used_by,
+            **carried(obj, "attempt", "runHash", *RESULT_FIELDS),
+        )
+    )
+
+
+def _of_training(obj: Manifest, view: View) -> Iterable[Key]:
+    yield Key("Dataset", meta.namespace(obj), obj["spec"]["dataset"]["name"])
+
+
+CONTROLLER = Controller(
+    kind="Dataset",
+    observe=observe,
+    decide=decide,
+    children=("Job", "Pod"),
+    triggers={"TrainingJob": _of_training},
+    indexes={("TrainingJob", "dataset"): lambda obj: (obj["spec"]["dataset"]["name"],)},
+)

@@ -1,0 +1,21 @@
+"""Names of a Dataset's children."""
+
+from __future__ import annotations
+
+from modelyard.api.dataset import DatasetSpec
+from modelyard.core import meta
+from modelyard.core.naming import child_name, short_hash
+from modelyard.core.plan import Manifest
+
+
+def run_hash(obj: Manifest, spec: DatasetSpec) -> str:
+    """Identifies what is resolved: source, format, rules, and the user's wish to try again."""
+    wanted = spec.model_dump(
+        mode="json", exclude_none=True, include={"source", "format", "data_file", "quality"}
+    )
+    return short_hash(wanted, meta.annotation(obj, meta.RETRY))
+
+
+def job_name(obj: Manifest, run: str, attempt: int) -> str:
+    """The Job of one attempt to resolve one spec."""
+    return child_name(meta.name(obj), "data", short_hash(meta.uid(obj), run, attempt))

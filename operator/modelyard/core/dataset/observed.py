@@ -1,0 +1,57 @@
+"""What a Dataset's decision looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.api.dataset import DatasetSpec
+from modelyard.core import meta
+from modelyard.core.dataset import names
+from modelyard.core.jobs import JobState, job_state
+from modelyard.core.plan import Manifest, View
+from modelyard.core.settings import Settings
+from modelyard.core.usage import users
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Dataset with its Job."""
+
+    obj: Manifest
+    spec: DatasetSpec
+    settings: Settings
+    run_hash: str
+    attempt: int
+    job_name: str
+    job: JobState
+    other_jobs: tuple[Manifest, ...]
+    """Jobs of earlier specs or attempts."""
+    used_by: list[str] | None
+
+
+def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+    """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
+    should have refused."""
+    spec = DatasetSpec.model_validate(obj["spec"])
+    run_hash = names.run_hash(obj, spec)
+    status = meta.status(obj)
+    attempt = int(status.get("attempt", 0)) if status.get("runHash") == run_hash else 0
+    job_name = names.job_name(obj, run_hash, attempt)
+    jobs = list(view.children(meta.uid(obj), "Job"))
+    job = next((j for j in jobs if meta.name(j) == job_name), None)
+    trainings = [
+        t
+        for t in view.select("TrainingJob", meta.namespace(obj), "dataset", meta.name(obj))
+        if meta.status(t).get("phase") not in ("Succeeded", "Failed")
+    ]
+    return Observed(
+        obj=obj,
+        spec=spec,
+        settings=settings,
+        run_hash=run_hash,
+        attempt=attempt,
+        job_name=job_name,
+        job=job_state(job, view.children(meta.uid(obj), "Pod")),
+        other_jobs=tuple(j for j in jobs if meta.name(j) != job_name and not meta.deleting(j)),
+        used_by=users([("TrainingJob", trainings)]),
+    )

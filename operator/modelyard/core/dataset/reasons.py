@@ -1,0 +1,9 @@
+"""Condition types and reasons of a Dataset."""
+
+VALID = "Valid"
+
+FETCHING = "Fetching"
+RESOLVED = "Resolved"
+PROBLEMS_FOUND = "ProblemsFound"
+RESULT_LOST = "ResultLost"
+NAMESPACE_NOT_PREPARED = "NamespaceNotPrepared"

@@ -1,0 +1,1 @@
+"""How a Modelyard Deployment serves a model line and moves its servers to new versions."""

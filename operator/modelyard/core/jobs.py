@@ -1,0 +1,267 @@
+"""Workload Jobs: how they are made, and what their state means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.base import Resources, Scheduling
+from modelyard.contract import exitcodes, labels, paths
+from modelyard.contract.result import Outcome, parse_outcome
+from modelyard.contract.run import BaseRun, dump_run
+from modelyard.core import meta, pods
+from modelyard.core.plan import Manifest
+from modelyard.core.settings import Settings
+
+CONTAINER = "main"
+
+PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What differs from one kind's Job to another's."""
+
+    kind: str
+    """Kind of the owner."""
+    name: str
+    component: str
+    module: str
+    """Python module that the pod runs."""
+    image: str
+    run: BaseRun
+    defaults: Any
+    """Default resources."""
+    resources: Resources | None = None
+    scheduling: Scheduling | None = None
+    role: str = "main"
+    backoff_limit: int = 3
+    active_deadline_seconds: int | None = None
+    suspend: bool = False
+    service_account: str | None = None
+    """Service account for pods that report through the API; others get no token."""
+    env: tuple[dict[str, Any], ...] = ()
+    volumes: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = ()
+    """Further volumes with their mounts."""
+
+
+def make_job(owner: Manifest, spec: JobSpec, settings: Settings) -> dict[str, Any]:
+    """The batch/v1 Job of a workload. Exit code USER_ERROR fails it at once; a pod lost to a
+    node's disruption does not count towards backoffLimit."""
+    requirements, cpus = pods.resource_requirements(spec.resources, spec.defaults)
+    run = spec.run.model_copy(update={"cpu_limit": cpus})
+    metadata = meta.child_metadata(
+        owner, spec.kind, child=spec.name, component=spec.component, **{labels.ROLE: spec.role}
+    )
+    store_volumes, store_mounts = pods.store_volume(settings, read_only=False)
+    pairs = [
+        pods.run_volume(),
+        pods.empty_dir("scratch", str(paths.SCRATCH)),
+        pods.empty_dir("tmp", "/tmp"),  # noqa: S108
+        pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="1Gi"),  # noqa: S108
+        *spec.volumes,
+    ]
+    container = {
+        "name": CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["python", "-m", spec.module],
+        "env": [*pods.identity_env(), *pods.store_env(settings.store_secret), *spec.env],
+        "resources": requirements,
+        "securityContext": pods.container_security(),
+        "volumeMounts": [*(mount for _, mount in pairs), *store_mounts],
+    }
+    pod_spec = {
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": spec.service_account is not None,
+        "securityContext": pods.pod_security(),
+        "containers": [container],
+        "volumes": [*(volume for volume, _ in pairs), *store_volumes],
+        "terminationGracePeriodSeconds": 60,
+    } | pods.scheduling_fields(spec.scheduling)
+    if spec.service_account:
+        pod_spec["serviceAccountName"] = spec.service_account
+    job_spec: dict[str, Any] = {
+        "backoffLimit": spec.backoff_limit,
+        "suspend": spec.suspend,
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": CONTAINER,
+                        "operator": "In",
+                        "values": [exitcodes.USER_ERROR],
+                    },
+                },
+                {
+                    "action": "Ignore",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
+            ]
+        },
+        "template": {
+            "metadata": {
+                "labels": dict(metadata["labels"]),
+                "annotations": {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)},
+            },
+            "spec": pod_spec,
+        },
+    }
+    if spec.active_deadline_seconds:
+        job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
+
+
+def with_suspend(job: Manifest, suspend: bool) -> dict[str, Any]:
+    """An existing Job with only `suspend` changed: the rest of its spec is immutable."""
+    own = job["metadata"]
+    keep = ("name", "namespace", "labels", "annotations", "ownerReferences")
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {k: own[k] for k in keep if k in own},
+        "spec": {**job["spec"], "suspend": suspend},
+    }
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A Job and its pods, as far as they matter."""
+
+    job: Manifest | None = None
+    pods: tuple[Manifest, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return self.job is not None
+
+    def _condition(self, type_: str) -> Manifest | None:
+        for cond in (self.job or {}).get("status", {}).get("conditions") or ():
+            if cond.get("type") == type_ and cond.get("status") == "True":
+                return cond  # type: ignore[no-any-return]
+        return None
+
+    @property
+    def succeeded(self) -> bool:
+        return self._condition("Complete") is not None
+
+    @property
+    def failed(self) -> bool:
+        return self._condition("Failed") is not None
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.job and self.job["spec"].get("suspend"))
+
+    @property
+    def live_pod(self) -> Manifest | None:
+        """The pod that works, or is about to; the newest if several exist."""
+        live = [
+            p
+            for p in self.pods
+            if (p.get("status") or {}).get("phase") in (None, "Pending", "Running")
+            and not meta.deleting(p)
+        ]
+        return max(live, key=_age, default=None)
+
+    @property
+    def running(self) -> bool:
+        pod = self.live_pod
+        return bool(pod and (pod.get("status") or {}).get("phase") == "Running")
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What the newest pod that ended has left."""
+        ended = [p for p in self.pods if _terminated(p) is not None]
+        for pod in sorted(ended, key=_age, reverse=True):
+            result = parse_outcome((_terminated(pod) or {}).get("message"))
+            if result is not None:
+                return result
+        return None
+
+    @property
+    def trouble(self) -> tuple[str, str] | None:
+        """Why the live pod does not start: (reason, message), or None."""
+        pod = self.live_pod
+        return None if pod is None else pod_trouble(pod)
+
+    @property
+    def failure(self) -> tuple[str, str]:
+        """Why the Job failed: (reason, message). The pod's own words if it left any."""
+        outcome = self.outcome
+        if outcome is not None and outcome.reason != "Succeeded":
+            return outcome.reason, outcome.message
+        cond = self._condition("Failed") or {}
+        killed = next((k for p in self.pods if (k := _killed(p))), None)
+        job = meta.name(self.job) if self.job else "Job"
+        if cond.get("reason") == "DeadlineExceeded":
+            return "DeadlineExceeded", f"Job {job} ran longer than activeDeadlineSeconds"
+        if killed:
+            return killed
+        return (
+            str(cond.get("reason") or "JobFailed"),
+            f"Job {job} failed: {cond.get('message') or 'no reason given'}; see its pods' logs",
+        )
+
+
+def job_state(job: Manifest | None, all_pods: Iterable[Manifest]) -> JobState:
+    """The state of a Job from all pods of its owner."""
+    if job is None:
+        return JobState()
+    own = meta.uid(job)
+    mine = tuple(
+        p
+        for p in all_pods
+        if any(r.get("uid") == own for r in p["metadata"].get("ownerReferences") or ())
+    )
+    return JobState(job, mine)
+
+
+def pod_trouble(pod: Manifest) -> tuple[str, str] | None:
+    """Why a pod does not start: (reason, message), or None if nothing is wrong."""
+    name = meta.name(pod)
+    state = pod.get("status") or {}
+    statuses = [*(state.get("initContainerStatuses") or ()), *(state.get("containerStatuses") or ())]
+    for one in statuses:
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        reason, detail = waiting.get("reason"), waiting.get("message") or ""
+        if reason in PULL_REASONS:
+            return (
+                "ImagePullFailed",
+                f"pod {name} cannot pull image {one.get('image')}: {detail or reason}",
+            )
+        if reason in CONFIG_REASONS:
+            return "PodConfigError", f"pod {name} cannot start: {detail or reason}"
+    for cond in state.get("conditions") or ():
+        if cond.get("type") == "PodScheduled" and cond.get("status") == "False":
+            return "Unschedulable", f"pod {name} fits no node: {cond.get('message', '')}"
+    return None
+
+
+def _age(pod: Manifest) -> tuple[str, str]:
+    return str(pod["metadata"].get("creationTimestamp", "")), meta.name(pod)
+
+
+def _terminated(pod: Manifest) -> Manifest | None:
+    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+        if one.get("name") == CONTAINER:
+            terminated = (one.get("state") or {}).get("terminated")
+            return terminated  # type: ignore[no-any-return]
+    return None
+
+
+def _killed(pod: Manifest) -> tuple[str, str] | None:
+    ended = _terminated(pod)
+    if ended is None or ended.get("message"):
+        return None
+    if ended.get("reason") == "OOMKilled":
+        return (
+            "OutOfMemory",
+            f"pod {meta.name(pod)} was killed for using more memory than its limit: raise "
+            "resources.memory or lower hyperparameters.batch or imgsz",
+        )
+    return None

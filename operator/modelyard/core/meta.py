@@ -1,0 +1,72 @@
+"""Reading and writing metadata of objects as plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.api.base import API_VERSION
+from modelyard.contract import labels
+from modelyard.core.plan import Key, Manifest
+
+RETRY = "modelyard.dev/retry"
+"""Annotation: any new value makes the operator try a failed object again."""
+
+
+def name(obj: Manifest) -> str:
+    return str(obj["metadata"]["name"])
+
+
+def namespace(obj: Manifest) -> str:
+    return str(obj["metadata"]["namespace"])
+
+
+def uid(obj: Manifest) -> str:
+    return str(obj["metadata"]["uid"])
+
+
+def generation(obj: Manifest) -> int:
+    return int(obj["metadata"].get("generation", 0))
+
+
+def annotation(obj: Manifest, key: str) -> str | None:
+    value = (obj["metadata"].get("annotations") or {}).get(key)
+    return None if value is None else str(value)
+
+
+def deleting(obj: Manifest) -> bool:
+    return bool(obj["metadata"].get("deletionTimestamp"))
+
+
+def status(obj: Manifest) -> Mapping[str, Any]:
+    return obj.get("status") or {}
+
+
+def key(obj: Manifest, kind: str) -> Key:
+    return Key(kind, namespace(obj), name(obj))
+
+
+def owner_reference(owner: Manifest, kind: str) -> dict[str, Any]:
+    """A controller reference to one of our objects."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": name(owner),
+        "uid": uid(owner),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def child_metadata(
+    owner: Manifest, kind: str, *, child: str, component: str, **extra_labels: str
+) -> dict[str, Any]:
+    """Metadata that every child carries: name, labels, owner."""
+    own = labels.labels(component=component, owner_name=name(owner), owner_uid=uid(owner))
+    return {
+        "name": child,
+        "namespace": namespace(owner),
+        "labels": own | extra_labels,
+        "annotations": {labels.OWNER: f"{kind}/{name(owner)}"},
+        "ownerReferences": [owner_reference(owner, kind)],
+    }

@@ -1,0 +1,1 @@
+"""How a ModelVersion is exported, evaluated and judged."""

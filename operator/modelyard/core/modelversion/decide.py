@@ -1,0 +1,217 @@
+"""What to do about a ModelVersion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from modelyard.api.modelversion import GateResult
+from modelyard.core import meta
+from modelyard.core.conditions import READY, STALLED, Cond
+from modelyard.core.modelversion import names, reasons
+from modelyard.core.modelversion.gates import describe, judge
+from modelyard.core.modelversion.observed import Observed, observe
+from modelyard.core.modelversion.resources import evaluation_job, export_job
+from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
+from modelyard.core.policy import Verdict
+from modelyard.core.prepared import namespace_verdict
+from modelyard.core.statusing import compose, progress_conditions
+
+FINAL = ("Ready", "Rejected", "Failed")
+
+
+def decide(observed: Observed, now: datetime) -> Plan:
+    """Export, evaluate, judge; each stage starts when the one before is complete."""
+    obj = observed.obj
+    if meta.deleting(obj):
+        return Plan()
+    if meta.status(obj).get("phase") in FINAL:
+        return _keep(observed)
+    verdict = namespace_verdict(obj, observed.settings)
+    if verdict is not None:
+        return Plan(status=_status(observed, now, verdict))
+    roles = [names.export_role(e.name) for e in observed.spec.exports]
+    failed = _failure(observed, (*roles, *(g.role for g in observed.groups)))
+    if failed is not None:
+        return Plan(
+            status=_status(observed, now, failed),
+            events=(Event("Warning", failed.reason, failed.message),),
+        )
+    missing = [e for e in observed.spec.exports if e.name not in observed.artifacts]
+    if missing:
+        going = _progress(observed, [names.export_role(e.name) for e in missing], reasons.EXPORTING)
+        create = tuple(
+            export_job(observed, e)
+            for e in missing
+            if not observed.jobs[names.export_role(e.name)].exists
+        )
+        return _go(observed, now, going, create, [names.export_role(e.name) for e in missing])
+    waiting = [g for g in observed.groups if not set(g.members) <= observed.evaluations.keys()]
+    if waiting:
+        going = _progress(observed, [g.role for g in waiting], reasons.VALIDATING)
+        create = tuple(
+            evaluation_job(observed, g) for g in waiting if not observed.jobs[g.role].exists
+        )
+        return _go(observed, now, going, create, [g.role for g in waiting])
+    return _judge(observed, now)
+
+
+def _failure(observed: Observed, roles: Iterable[str]) -> Verdict | None:
+    for role in roles:
+        state = observed.jobs[role]
+        if state.failed:
+            reason, message = state.failure
+            return Verdict(reason, f"{role}: {message}", stalled=True, phase="Failed")
+    return None
+
+
+def _progress(observed: Observed, roles: list[str], stage: str) -> Verdict:
+    """What is going on in a stage; a pod's trouble is told first."""
+    for role in roles:
+        trouble = observed.jobs[role].trouble
+        if trouble is not None:
+            return Verdict(trouble[0], f"{role}: {trouble[1]}", phase=stage)
+    return Verdict(stage, f"waiting for {', '.join(roles)}", phase=stage)
+
+
+def _go(
+    observed: Observed,
+    now: datetime,
+    going: Verdict,
+    create: tuple[Manifest, ...],
+    roles: list[str],
+) -> Plan:
+    status = _status(observed, now, going)
+    if any(observed.jobs[role].succeeded for role in roles):
+        # A Job is complete and its result is gone with its pod: make what is missing again.
+        status["attempt"] = observed.attempt + 1
+        return Plan(status=status)
+    return Plan(create=create, status=status)
+
+
+def _status(observed: Observed, now: datetime, verdict: Verdict) -> dict[str, Any]:
+    """Status of a version that is not judged yet, or never will be."""
+    exported = len(observed.artifacts) == len(observed.spec.exports)
+    conds = [
+        Cond(READY, False, verdict.reason, verdict.message),
+        Cond(reasons.EXPORTED, exported, "Exported" if exported else verdict.reason,
+             "" if exported else verdict.message),
+        Cond(reasons.VALIDATED, False, verdict.reason, verdict.message),
+        *progress_conditions(verdict),
+    ]
+    return compose(
+        observed.obj,
+        phase=verdict.phase,
+        message=verdict.message,
+        conds=conds,
+        now=now,
+        **_record(observed),
+    )
+
+
+def _record(observed: Observed) -> dict[str, Any]:
+    """Artifacts and figures so far, in the order of the spec."""
+    order = [e.name for e in observed.spec.exports]
+    artifacts = [observed.artifacts[n] for n in order if n in observed.artifacts]
+    evaluations = [
+        observed.evaluations[n] for n in (reasons.SOURCE, *order) if n in observed.evaluations
+    ]
+    return {
+        "artifacts": [a.model_dump(by_alias=True, exclude_none=True) for a in artifacts] or None,
+        "evaluations": [e.model_dump(by_alias=True, exclude_none=True) for e in evaluations]
+        or None,
+        "attempt": observed.attempt or None,
+        "usedBy": observed.used_by,
+    }
+
+
+def _judge(observed: Observed, now: datetime) -> Plan:
+    results = judge(observed.spec.gates, observed.evaluations)
+    failed = [r for r in results if not r.passed]
+    figures = {
+        key: round(min(observed.evaluations[e.name].metrics.get(key, 0.0)
+                       for e in observed.spec.exports), 5)
+        for key in ("mAP50", "mAP50to95")
+    }  # fmt: skip
+    phase, reason, message = _verdict(results, failed, figures)
+    good = not failed
+    conds = [
+        Cond(READY, good, reason, message),
+        Cond(reasons.EXPORTED, True, "Exported"),
+        Cond(reasons.VALIDATED, good, reason, message),
+    ]
+    if failed:
+        conds.append(Cond(STALLED, True, reason, "a verdict is final: train a better version"))
+    return Plan(
+        status=compose(
+            observed.obj,
+            phase=phase,
+            message=message,
+            conds=conds,
+            now=now,
+            gates=[r.model_dump(by_alias=True) for r in results] or None,
+            **figures,
+            **_record(observed),
+        ),
+        events=(Event("Normal" if good else "Warning", reason, message),),
+    )
+
+
+def _verdict(
+    results: list[GateResult], failed: list[GateResult], figures: dict[str, float]
+) -> tuple[str, str, str]:
+    if failed:
+        return "Rejected", reasons.GATES_NOT_MET, "; ".join(describe(r) for r in failed)
+    message = (
+        f"passed {len(results)} gates; mAP50 {figures['mAP50']:.3f}, "
+        f"mAP50-95 {figures['mAP50to95']:.3f}"
+    )
+    return "Ready", reasons.GATES_PASSED, message
+
+
+def _keep(observed: Observed) -> Plan:
+    """Final: only who uses it may change."""
+    status = dict(meta.status(observed.obj))
+    status.pop("usedBy", None)
+    if observed.used_by:
+        status["usedBy"] = observed.used_by
+    return Plan(status=status)
+
+
+def _used_by_deployment(obj: Manifest, view: View) -> Iterable[Key]:
+    """Versions that a Deployment uses, and those that still say that it does."""
+    space = meta.namespace(obj)
+    for name in versions_of(obj):
+        yield Key("ModelVersion", space, name)
+    for version in view.select("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
+        yield meta.key(version, "ModelVersion")
+
+
+def _used_by_training(obj: Manifest, view: View) -> Iterable[Key]:
+    base = obj["spec"].get("baseVersion")
+    if base:
+        yield Key("ModelVersion", meta.namespace(obj), base["name"])
+
+
+def versions_of(deployment: Manifest) -> tuple[str, ...]:
+    """ModelVersions that a Modelyard Deployment serves, rolls out or pins."""
+    status, spec = meta.status(deployment), deployment["spec"]
+    held = {(status.get(k) or {}).get("modelVersion") for k in ("stable", "candidate")}
+    number = (spec.get("version") or {}).get("number")
+    if number:
+        held.add(f"{spec['modelLine']}-{number}")
+    return tuple(sorted(name for name in held if name))
+
+
+CONTROLLER = Controller(
+    kind="ModelVersion",
+    observe=observe,
+    decide=decide,
+    children=("Job", "Pod"),
+    triggers={"Deployment": _used_by_deployment, "TrainingJob": _used_by_training},
+    indexes={
+        ("ModelVersion", "user"): lambda obj: tuple(meta.status(obj).get("usedBy") or ()),
+        ("Deployment", "version"): versions_of,
+    },
+)

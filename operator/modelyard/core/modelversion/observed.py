@@ -1,0 +1,113 @@
+"""What a ModelVersion's decision looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.api.modelversion import (
+    Artifact,
+    ArtifactEvaluation,
+    Export,
+    ModelVersionSpec,
+    ModelVersionStatus,
+)
+from modelyard.core import meta
+from modelyard.core.jobs import JobState, job_state
+from modelyard.core.modelversion import names, reasons
+from modelyard.core.plan import Manifest, View
+from modelyard.core.settings import Settings
+from modelyard.core.usage import users
+
+CPU_GROUP = "cpu"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Artifacts that are evaluated by one Job, since they need the same hardware."""
+
+    role: str
+    exports: tuple[Export, ...]
+    include_source: bool
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        own = tuple(e.name for e in self.exports)
+        return (reasons.SOURCE, *own) if self.include_source else own
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A ModelVersion with its Jobs."""
+
+    obj: Manifest
+    spec: ModelVersionSpec
+    settings: Settings
+    attempt: int
+    jobs: dict[str, JobState]
+    """By role."""
+    groups: tuple[Group, ...]
+    artifacts: dict[str, Artifact]
+    """By name: recorded in the status, or just published by an export Job."""
+    evaluations: dict[str, ArtifactEvaluation]
+    """By artifact: recorded in the status, or just reported by an evaluation Job."""
+    used_by: list[str] | None
+
+
+def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+    """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
+    should have refused."""
+    spec = ModelVersionSpec.model_validate(obj["spec"])
+    status = ModelVersionStatus.model_validate(meta.status(obj))
+    attempt = status.attempt or 0
+    groups = evaluation_groups(spec)
+    own_pods = list(view.children(meta.uid(obj), "Pod"))
+    jobs = {}
+    for role in (*(names.export_role(e.name) for e in spec.exports), *(g.role for g in groups)):
+        job = view.get("Job", meta.namespace(obj), names.job_name(obj, role, attempt))
+        jobs[role] = job_state(job, own_pods)
+    # What is recorded wins: a version's figures never change once written.
+    artifacts = {a.name: a for a in status.artifacts or ()}
+    evaluations = {e.artifact: e for e in status.evaluations or ()}
+    for state in jobs.values():
+        outcome = state.outcome if state.succeeded else None
+        if outcome and outcome.export:
+            artifacts.setdefault(outcome.export.artifact.name, outcome.export.artifact)
+        for one in outcome.evaluate.evaluations if outcome and outcome.evaluate else ():
+            evaluations.setdefault(one.artifact, one)
+    space, name = meta.namespace(obj), meta.name(obj)
+    trainings = [
+        t
+        for t in view.select("TrainingJob", space, "base", name)
+        if meta.status(t).get("phase") not in ("Succeeded", "Failed")
+    ]
+    return Observed(
+        obj=obj,
+        spec=spec,
+        settings=settings,
+        attempt=attempt,
+        jobs=jobs,
+        groups=groups,
+        artifacts=artifacts,
+        evaluations=evaluations,
+        used_by=users(
+            [
+                ("Deployment", view.select("Deployment", space, "version", name)),
+                ("TrainingJob", trainings),
+            ]
+        ),
+    )
+
+
+def evaluation_groups(spec: ModelVersionSpec) -> tuple[Group, ...]:
+    """ONNX artifacts, and the source weights, on CPU; engines on a node with their GPU type."""
+    onnx = tuple(e for e in spec.exports if e.format == "onnx")
+    source = spec.weights.format == "pt"
+    groups = []
+    if onnx or source:
+        groups.append(Group(names.evaluate_role(CPU_GROUP), onnx, source))
+    groups.extend(
+        Group(names.evaluate_role(e.name), (e,), False)
+        for e in spec.exports
+        if e.format == "tensorrt"
+    )
+    return tuple(groups)

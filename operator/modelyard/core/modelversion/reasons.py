@@ -1,0 +1,12 @@
+"""Condition types and reasons of a ModelVersion."""
+
+EXPORTED = "Exported"
+VALIDATED = "Validated"
+
+EXPORTING = "Exporting"
+VALIDATING = "Validating"
+GATES_PASSED = "GatesPassed"
+GATES_NOT_MET = "GatesNotMet"
+RESULT_LOST = "ResultLost"
+SOURCE = "source"
+"""Name of the weights themselves among the evaluated artifacts."""

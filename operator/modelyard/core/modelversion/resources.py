@@ -1,0 +1,86 @@
+"""The Jobs that export and evaluate a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.api.base import Resources, Scheduling, Toleration
+from modelyard.api.modelversion import Export
+from modelyard.contract.run import EvaluateRun, ExportRun, ObjectId
+from modelyard.core import meta
+from modelyard.core.jobs import JobSpec, make_job
+from modelyard.core.modelversion import names
+from modelyard.core.modelversion.observed import Group, Observed
+from modelyard.core.pods import GPU_RESOURCE
+
+GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
+"""Node label of NVIDIA's GPU feature discovery."""
+
+
+def _object(observed: Observed) -> ObjectId:
+    obj = observed.obj
+    return ObjectId(namespace=meta.namespace(obj), name=meta.name(obj), uid=meta.uid(obj))
+
+
+def _hardware(observed: Observed, export: Export | None) -> tuple[str, Resources | None, Scheduling]:
+    """Image, resources and placement: an engine needs a node with its GPU type."""
+    spec, images = observed.spec, observed.settings.images
+    scheduling = spec.scheduling or Scheduling()
+    if export is None or export.format != "tensorrt":
+        return images.trainer, spec.resources, scheduling
+    selector = {**(scheduling.node_selector or {}), GPU_PRODUCT_LABEL: export.gpu_product or ""}
+    accepted = [
+        *(scheduling.tolerations or ()),
+        Toleration(key=GPU_RESOURCE, operator="Exists", effect="NoSchedule"),
+    ]
+    resources = (spec.resources or Resources()).model_copy(update={"gpus": 1})
+    placed = scheduling.model_copy(update={"node_selector": selector, "tolerations": accepted})
+    return images.tensorrt, resources, placed
+
+
+def _job(observed: Observed, role: str, export: Export | None, module: str, run: Any) -> dict[str, Any]:
+    image, resources, scheduling = _hardware(observed, export)
+    return make_job(
+        observed.obj,
+        JobSpec(
+            kind="ModelVersion",
+            name=names.job_name(observed.obj, role, observed.attempt),
+            component=role.partition("-")[0],
+            module=module,
+            image=image,
+            run=run,
+            defaults=observed.settings.export_resources,
+            resources=resources,
+            scheduling=scheduling,
+            role=role,
+        ),
+        observed.settings,
+    )
+
+
+def export_job(observed: Observed, export: Export) -> dict[str, Any]:
+    """The batch/v1 Job of one export."""
+    run = ExportRun(
+        object=_object(observed),
+        store=observed.settings.store,
+        weights=observed.spec.weights,
+        export=export,
+        dataset_digest=observed.spec.dataset.digest if export.precision == "int8" else None,
+    )
+    role = names.export_role(export.name)
+    return _job(observed, role, export, "modelyard.workloads.export", run)
+
+
+def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
+    """The batch/v1 Job that evaluates a group's artifacts on the pinned split."""
+    run = EvaluateRun(
+        object=_object(observed),
+        store=observed.settings.store,
+        weights=observed.spec.weights,
+        include_source=group.include_source,
+        artifacts=[observed.artifacts[e.name] for e in group.exports],
+        dataset_digest=observed.spec.dataset.digest,
+        evaluation=observed.spec.evaluation,
+    )
+    hardware = next((e for e in group.exports if e.format == "tensorrt"), None)
+    return _job(observed, group.role, hardware, "modelyard.workloads.evaluate", run)

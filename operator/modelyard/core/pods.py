@@ -1,0 +1,119 @@
+"""Makers of what all our pods have in common: security, store access, the mounted run spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.api.base import Resources, Scheduling
+from modelyard.contract import paths
+from modelyard.core.settings import Settings
+
+USER = 65532
+"""Numeric user and group of our images (the usual `nonroot`)."""
+
+GPU_RESOURCE = "nvidia.com/gpu"
+
+
+def pod_security() -> dict[str, Any]:
+    """Pod-level settings that Pod Security `restricted` asks for."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> dict[str, Any]:
+    """Container-level settings that Pod Security `restricted` asks for, and a read-only root."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def quantity_cpus(text: str) -> float:
+    """CPUs of a quantity: `500m` is 0.5. Raises ValueError for one that is no CPU quantity."""
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def resource_requirements(
+    wanted: Resources | None, defaults: Mapping[str, str]
+) -> tuple[dict[str, Any], float]:
+    """Requests equal to limits, and the CPU limit in CPUs."""
+    values = dict(defaults)
+    if wanted and wanted.cpu:
+        values["cpu"] = wanted.cpu
+    if wanted and wanted.memory:
+        values["memory"] = wanted.memory
+    limits: dict[str, Any] = dict(values)
+    if wanted and wanted.gpus:
+        limits[GPU_RESOURCE] = str(wanted.gpus)
+    return {"requests": dict(limits), "limits": limits}, quantity_cpus(values["cpu"])
+
+
+def scheduling_fields(scheduling: Scheduling | None) -> dict[str, Any]:
+    """Pod spec fields of a Scheduling."""
+    if scheduling is None:
+        return {}
+    return scheduling.model_dump(by_alias=True, exclude_none=True)
+
+
+def store_env(secret: str | None) -> list[dict[str, Any]]:
+    """Credentials of the store as environment variables, from a Secret's keys."""
+    if not secret:
+        return []
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    ]
+
+
+def store_volume(settings: Settings, *, read_only: bool) -> tuple[list[Any], list[Any]]:
+    """Volumes and mounts of a directory store; empty for object stores."""
+    if not settings.store_claim:
+        return [], []
+    volume = {
+        "name": "store",
+        "persistentVolumeClaim": {"claimName": settings.store_claim, "readOnly": read_only},
+    }
+    mount = {"name": "store", "mountPath": str(paths.STORE_MOUNT), "readOnly": read_only}
+    return [volume], [mount]
+
+
+def run_volume() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The volume that shows the run spec, a pod annotation, as a file; and its mount."""
+    volume = {
+        "name": "run",
+        "downwardAPI": {
+            "items": [
+                {
+                    "path": paths.RUN_FILE.name,
+                    "fieldRef": {"fieldPath": f"metadata.annotations['{paths.RUN_ANNOTATION}']"},
+                }
+            ]
+        },
+    }
+    return volume, {"name": "run", "mountPath": str(paths.RUN_FILE.parent), "readOnly": True}
+
+
+def identity_env() -> list[dict[str, Any]]:
+    """Who the pod is: POD_NAME, POD_NAMESPACE, NODE_NAME."""
+    fields = {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "NODE_NAME": "spec.nodeName",
+    }
+    return [
+        {"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for key, path in fields.items()
+    ]
+
+
+def empty_dir(volume: str, path: str, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An emptyDir volume and its mount."""
+    return {"name": volume, "emptyDir": options}, {"name": volume, "mountPath": path}

@@ -1,0 +1,48 @@
+"""Composes a status: what every kind has, plus its own fields; absent means removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from modelyard.core import meta
+from modelyard.core.conditions import RECONCILING, STALLED, Cond, conditions, cut
+from modelyard.core.plan import Manifest
+from modelyard.core.policy import Verdict
+
+
+def compose(
+    obj: Manifest,
+    *,
+    phase: str,
+    message: str,
+    conds: Iterable[Cond],
+    now: datetime,
+    **fields: Any,
+) -> dict[str, Any]:
+    """The whole operator-owned status of an object; fields that are None are left out."""
+    return {
+        "observedGeneration": meta.generation(obj),
+        "phase": phase,
+        "message": cut(message),
+        "conditions": conditions(
+            conds,
+            previous=meta.status(obj).get("conditions"),
+            generation=meta.generation(obj),
+            now=now,
+        ),
+        **{key: value for key, value in fields.items() if value is not None},
+    }
+
+
+def progress_conditions(verdict: Verdict) -> list[Cond]:
+    """kstatus' Reconciling or Stalled for an object that cannot go on."""
+    kind = STALLED if verdict.stalled else RECONCILING
+    return [Cond(kind, True, verdict.reason, verdict.message)]
+
+
+def carried(obj: Manifest, *names: str) -> dict[str, Any]:
+    """Fields of the present status to keep."""
+    status = meta.status(obj)
+    return {name: status[name] for name in names if status.get(name) is not None}

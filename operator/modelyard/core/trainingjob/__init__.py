@@ -1,0 +1,1 @@
+"""How a TrainingJob becomes a ModelVersion."""

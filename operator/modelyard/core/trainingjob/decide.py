@@ -1,0 +1,236 @@
+"""What to do about a TrainingJob."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from modelyard.contract.result import TrainResult
+from modelyard.core import meta
+from modelyard.core.conditions import READY, STALLED, Cond, timestamp
+from modelyard.core.jobs import with_suspend
+from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
+from modelyard.core.policy import Verdict, first_verdict
+from modelyard.core.statusing import carried, compose, progress_conditions
+from modelyard.core.trainingjob import reasons
+from modelyard.core.trainingjob.observed import Observed, observe
+from modelyard.core.trainingjob.policies import START
+from modelyard.core.trainingjob.resources import model_version, training_job
+
+KEPT = (
+    "startTime", "completionTime", "datasetDigest", "initialWeightsDigest", "weightsDigest",
+    "metrics", "attempt", "jobName", "podName", "modelVersion", "runHash",
+)  # fmt: skip
+
+
+def decide(observed: Observed, now: datetime) -> Plan:
+    """Start once, with inputs pinned in the Job; then follow the Job to a ModelVersion."""
+    obj, status = observed.obj, meta.status(observed.obj)
+    if meta.deleting(obj):
+        return Plan()
+    ended = status.get("phase") in ("Succeeded", "Failed") and status.get("runHash")
+    if ended and (status["phase"] == "Succeeded" or status.get("jobName") == observed.job_name):
+        return Plan()
+    if not observed.job.exists:
+        return _start(observed, now)
+    if observed.job.succeeded:
+        return _finish(observed, now)
+    if observed.job.failed:
+        reason, message = observed.job.failure
+        return Plan(
+            status=_ended(observed, now, "Failed", reason, message),
+            events=(Event("Warning", reason, message),),
+        )
+    return _follow(observed, now)
+
+
+def _start(observed: Observed, now: datetime) -> Plan:
+    verdict = first_verdict(START, observed)
+    if verdict is not None:
+        return Plan(
+            status=compose(
+                observed.obj,
+                phase=verdict.phase,
+                message=verdict.message,
+                conds=[
+                    Cond(READY, False, verdict.reason, verdict.message),
+                    Cond(reasons.TRAINED, False, verdict.reason, verdict.message),
+                    *progress_conditions(verdict),
+                ],
+                now=now,
+                **carried(observed.obj, "attempt"),
+            ),
+            events=(Event("Warning", verdict.reason, verdict.message),) if verdict.stalled else (),
+        )
+    job = training_job(observed)
+    digest = meta.status(observed.dataset or {})["digest"]
+    going = Verdict(reasons.STARTING, "waiting for the training pod to start")
+    return Plan(
+        create=(job,), status=_going(observed, now, going, datasetDigest=digest, startTime=now)
+    )
+
+
+def _going(
+    observed: Observed, now: datetime, verdict: Verdict, **fields: Any
+) -> dict[str, Any]:
+    """Status while the run is under way."""
+    kept = carried(observed.obj, "startTime", "datasetDigest", "runHash", "podName", "attempt")
+    start = fields.pop("startTime", None)
+    if start is not None:
+        kept.setdefault("startTime", timestamp(start))
+    return compose(
+        observed.obj,
+        phase=verdict.phase,
+        message=verdict.message,
+        conds=[
+            Cond(READY, False, verdict.reason, verdict.message),
+            Cond(reasons.TRAINED, False, verdict.reason, verdict.message),
+            *progress_conditions(verdict),
+        ],
+        now=now,
+        **{
+            "attempt": observed.attempt,
+            "runHash": observed.spec_hash,
+            "jobName": observed.job_name,
+            **kept,
+            **{k: v for k, v in fields.items() if v is not None},
+        },
+    )
+
+
+def _follow(observed: Observed, now: datetime) -> Plan:
+    """The Job is there and has not ended."""
+    apply: tuple[Manifest, ...] = ()
+    job = observed.job
+    if job.job is not None and job.suspended != observed.spec.suspend:
+        apply = (with_suspend(job.job, observed.spec.suspend),)
+    started = observed.started_run or {}
+    pinned = {"datasetDigest": started.get("datasetDigest"), "startTime": now}
+    edited = meta.status(observed.obj).get("runHash") not in (None, observed.spec_hash)
+    note = (
+        " (spec was edited after the start: this run keeps what it was started with)"
+        if edited
+        else ""
+    )
+    if observed.spec.suspend:
+        verdict = Verdict(
+            reasons.SUSPENDED,
+            "suspended: resumes from its last checkpoint when spec.suspend is false" + note,
+            phase="Suspended",
+        )
+        return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+    if job.trouble is not None:
+        reason, message = job.trouble
+        verdict = Verdict(reason, message + note)
+        return Plan(
+            apply=apply,
+            status=_going(observed, now, verdict, **pinned),
+            events=(Event("Warning", reason, message),),
+        )
+    if job.running and job.live_pod is not None:
+        verdict = Verdict(
+            reasons.TRAINING, f"training in pod {meta.name(job.live_pod)}{note}", phase="Running"
+        )
+        pinned["podName"] = meta.name(job.live_pod)
+        return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+    retries = int((job.job or {}).get("status", {}).get("failed") or 0)
+    if retries:
+        why = job.outcome.message if job.outcome else "its pod was lost"
+        verdict = Verdict(
+            reasons.RESUMING,
+            f"waiting for pod {retries + 1} of at most {observed.spec.backoff_limit + 1} to resume "
+            f"from the last checkpoint: {why}{note}",
+        )
+    else:
+        verdict = Verdict(reasons.STARTING, "waiting for the training pod to start" + note)
+    return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+
+
+def _finish(observed: Observed, now: datetime) -> Plan:
+    """The Job is complete: publish the ModelVersion, then say so."""
+    outcome = observed.job.outcome
+    result = outcome.train if outcome else None
+    if observed.version is not None:
+        message = f"trained ModelVersion {meta.name(observed.version)}"
+        return Plan(
+            status=_ended(observed, now, "Succeeded", reasons.SUCCEEDED, message, result),
+        )
+    if result is None:
+        # The next attempt finds the finished run in the store and only repeats its result.
+        lost = Verdict(reasons.RESULT_LOST, "the result was lost with its pod: reading it again")
+        return Plan(
+            status=_going(observed, now, lost) | {"attempt": observed.attempt + 1}
+        )
+    return Plan(create=(model_version(observed, result),), requeue_after=1)
+
+
+def _ended(
+    observed: Observed,
+    now: datetime,
+    phase: str,
+    reason: str,
+    message: str,
+    result: TrainResult | None = None,
+) -> dict[str, Any]:
+    good = phase == "Succeeded"
+    conds = [
+        Cond(READY, good, reason, message),
+        Cond(reasons.TRAINED, good, reason, message),
+    ]
+    if not good:
+        conds.append(Cond(STALLED, True, reason, "fix the cause, then set a new value of the "
+                          f"annotation {meta.RETRY} to resume from the last checkpoint"))
+    started = observed.started_run or {}
+    fields: dict[str, Any] = {
+        "runHash": observed.spec_hash,
+        "datasetDigest": started.get("datasetDigest"),
+        "startTime": timestamp(now),
+        **carried(observed.obj, *KEPT),
+        "attempt": observed.attempt,
+        "jobName": observed.job_name,
+        "completionTime": timestamp(now),
+    }
+    if observed.version is not None:
+        fields["modelVersion"] = meta.name(observed.version)
+        fields["weightsDigest"] = observed.version["spec"]["weights"]["digest"]
+    if result is not None:
+        fields["metrics"] = result.metrics
+        fields["weightsDigest"] = result.weights_digest
+        fields["initialWeightsDigest"] = result.initial_weights_digest
+    return compose(observed.obj, phase=phase, message=message, conds=conds, now=now, **fields)
+
+
+def _using_dataset(obj: Manifest, view: View) -> Iterable[Key]:
+    for training in view.select("TrainingJob", meta.namespace(obj), "dataset", meta.name(obj)):
+        yield meta.key(training, "TrainingJob")
+
+
+def _of_version(obj: Manifest, view: View) -> Iterable[Key]:
+    """The TrainingJob that a version came out of, and those that fine-tune it."""
+    own = (obj["spec"].get("lineage") or {}).get("trainingJob") or {}
+    if own.get("name"):
+        yield Key("TrainingJob", meta.namespace(obj), own["name"])
+    for training in view.select("TrainingJob", meta.namespace(obj), "base", meta.name(obj)):
+        yield meta.key(training, "TrainingJob")
+
+
+def _base(obj: Manifest) -> tuple[str, ...]:
+    base = obj["spec"].get("baseVersion")
+    return (base["name"],) if base else ()
+
+
+CONTROLLER = Controller(
+    kind="TrainingJob",
+    observe=observe,
+    decide=decide,
+    children=("Job", "Pod"),
+    triggers={"Dataset": _using_dataset, "ModelVersion": _of_version},
+    indexes={
+        ("TrainingJob", "dataset"): lambda obj: (obj["spec"]["dataset"]["name"],),
+        ("TrainingJob", "base"): _base,
+        ("TrainingJob", "model-line"): lambda obj: (obj["spec"]["output"]["modelLine"],),
+        ("ModelVersion", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
+    },
+    reported=("progress",),
+)

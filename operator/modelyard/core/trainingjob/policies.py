@@ -1,0 +1,96 @@
+"""Why a TrainingJob cannot start yet, in the order in which a user can act on it."""
+
+from __future__ import annotations
+
+from modelyard.api.hyperparameters import check
+from modelyard.core import meta
+from modelyard.core.policy import Policy, Verdict
+from modelyard.core.prepared import namespace_verdict
+from modelyard.core.trainingjob import reasons
+from modelyard.core.trainingjob.observed import Observed
+
+
+def namespace_prepared(observed: Observed) -> Verdict | None:
+    return namespace_verdict(observed.obj, observed.settings)
+
+
+def hyperparameters_valid(observed: Observed) -> Verdict | None:
+    problems = check(observed.spec.hyperparameters or {})
+    if not problems:
+        return None
+    return Verdict(reasons.INVALID_HYPERPARAMETERS, "; ".join(problems), stalled=True)
+
+
+def not_suspended(observed: Observed) -> Verdict | None:
+    if not observed.spec.suspend:
+        return None
+    return Verdict(
+        reasons.SUSPENDED,
+        "suspended before it started: set spec.suspend to false to start",
+        phase="Suspended",
+    )
+
+
+def dataset_ready(observed: Observed) -> Verdict | None:
+    name = observed.spec.dataset.name
+    if observed.dataset is None:
+        return Verdict(
+            reasons.DATASET_NOT_FOUND,
+            f"waiting for Dataset {name}: it does not exist in namespace "
+            f"{meta.namespace(observed.obj)}",
+        )
+    status = meta.status(observed.dataset)
+    if status.get("phase") in ("Invalid", "Failed"):
+        return Verdict(
+            reasons.DATASET_INVALID,
+            f"Dataset {name} cannot be used: {status.get('message', '')}",
+            stalled=True,
+        )
+    stale = status.get("observedGeneration") != meta.generation(observed.dataset)
+    if stale or status.get("phase") != "Ready" or not status.get("digest"):
+        return Verdict(
+            reasons.DATASET_NOT_READY, f"waiting for Dataset {name} to be fetched and checked"
+        )
+    return None
+
+
+def base_version_ready(observed: Observed) -> Verdict | None:
+    reference = observed.spec.base_version
+    if reference is None:
+        return None
+    if observed.base_version is None:
+        return Verdict(
+            reasons.BASE_VERSION_NOT_FOUND,
+            f"waiting for ModelVersion {reference.name}: it does not exist in namespace "
+            f"{meta.namespace(observed.obj)}",
+        )
+    status = meta.status(observed.base_version)
+    phase = status.get("phase")
+    if phase in ("Rejected", "Failed"):
+        return Verdict(
+            reasons.BASE_VERSION_REJECTED,
+            f"ModelVersion {reference.name} cannot be fine-tuned, it is {phase}: "
+            f"{status.get('message', '')}",
+            stalled=True,
+        )
+    if phase != "Ready":
+        return Verdict(
+            reasons.BASE_VERSION_NOT_READY, f"waiting for ModelVersion {reference.name} to be Ready"
+        )
+    if (observed.base_version["spec"]["weights"].get("format") or "pt") != "pt":
+        return Verdict(
+            reasons.BASE_VERSION_REJECTED,
+            f"ModelVersion {reference.name} cannot be fine-tuned: its weights are ONNX, not a "
+            "PyTorch checkpoint",
+            stalled=True,
+        )
+    return None
+
+
+START: tuple[Policy[Observed], ...] = (
+    namespace_prepared,  # nothing can run elsewhere
+    hyperparameters_valid,  # the user's own mistake is told first, whatever else is missing
+    not_suspended,  # asked for: no need to complain about missing inputs
+    dataset_ready,  # pinned at the start
+    base_version_ready,  # likewise
+)
