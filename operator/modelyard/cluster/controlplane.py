@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,6 +49,8 @@ class ControlPlane:
         address: str = LOOPBACK,
         service_subnet: str = "10.96.0.0/16",
         die_with_parent: bool = True,
+        more_tools: Sequence[str] = (),
+        more_ports: Sequence[str] = (),
     ) -> None:
         self.layout = Layout(folder.absolute())
         self.name = name or folder.name
@@ -56,6 +58,8 @@ class ControlPlane:
         self._address = address
         self._service_subnet = service_subnet
         self._kwok_stages = kwok_stages
+        self._more_tools = list(more_tools)
+        self._more_ports = list(more_ports)
         self._optional = {
             "kube-controller-manager": controller_manager,
             "kube-scheduler": scheduler,
@@ -75,7 +79,7 @@ class ControlPlane:
     @property
     def tools(self) -> list[str]:
         """The binaries that `start` needs."""
-        return self.component_names
+        return [*self.component_names, *self._more_tools]
 
     def start(self, progress: Progress = silent) -> Self:
         """Brings every component up and waits until all are healthy.
@@ -91,7 +95,7 @@ class ControlPlane:
         """`start` for a caller that holds the cluster's lock; returns what was started."""
         binaries = ensure_all(self.tools, progress)
         for _attempt in range(2):
-            plan = self._plan(binaries)
+            plan = self.plan(binaries)
             try:
                 self._bring_up(plan, progress)
                 return plan
@@ -101,7 +105,7 @@ class ControlPlane:
                 # Another program took the port between our look and the component's start.
                 progress(f"{failure.component}: its port was taken meanwhile, trying another")
                 ports.forget(self.layout.ports, [failure.component, "etcd-peer"])
-        plan = self._plan(binaries)
+        plan = self.plan(binaries)
         self._bring_up(plan, progress)
         return plan
 
@@ -120,7 +124,7 @@ class ControlPlane:
 
     def checks(self, plan: ControlPlanePlan | None = None) -> dict[str, Check]:
         """Health checks by component name, for a cluster that has been started before."""
-        plan = plan or self._plan({})
+        plan = plan or self.plan({})
         signed = components.credentials(plan)
         made: dict[str, Check] = {
             "etcd": HttpProbe(
@@ -153,13 +157,16 @@ class ControlPlane:
         every = ["etcd", "kube-apiserver", *self._optional]
         return [name for name in every if name in self.processes.known()]
 
-    def _plan(self, binaries: dict[str, Path]) -> ControlPlanePlan:
+    def plan(self, binaries: dict[str, Path]) -> ControlPlanePlan:
+        """What the components' commands depend on; picks ports at the first call."""
         network = ipaddress.ip_network(self._service_subnet)
         return ControlPlanePlan(
             name=self.name,
             layout=self.layout,
             binaries=binaries,
-            ports=ports.remembered(self.layout.ports, [*self.component_names, "etcd-peer"]),
+            ports=ports.remembered(
+                self.layout.ports, [*self.component_names, "etcd-peer", *self._more_ports]
+            ),
             address=self._address,
             service_subnet=self._service_subnet,
             service_address=str(network[1]),
@@ -167,7 +174,7 @@ class ControlPlane:
 
     def _bring_up(self, plan: ControlPlanePlan, progress: Progress) -> None:
         self._free_ports(plan, progress)
-        plan = self._plan(dict(plan.binaries))
+        plan = self.plan(dict(plan.binaries))
         signed = components.credentials(plan)
         write_kubeconfig(
             self.kubeconfig,

@@ -1,0 +1,234 @@
+"""A whole one-node Kubernetes on this machine: control plane, kubelet, containerd, DNS, volumes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from modelyard.cluster import components, machine, network, node, teardown
+from modelyard.cluster.addons import apply_addons
+from modelyard.cluster.api import Api
+from modelyard.cluster.controlplane import ControlPlane
+from modelyard.cluster.errors import ClusterError
+from modelyard.cluster.files import locked
+from modelyard.cluster.images import PAUSE_IMAGE, ImageStore, write_pause_archive
+from modelyard.cluster.network import Network
+from modelyard.cluster.node import NodePlan
+from modelyard.cluster.paths import Layout, clusters_home
+from modelyard.cluster.probes import Check, HttpProbe, wait_healthy
+from modelyard.cluster.progress import Progress, Ticker, duration, silent
+from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
+
+_READY_TIMEOUT = 120.0
+# Kubernetes' own grace period is 30 s; a stopped developer cluster need not wait that long.
+_POD_GRACE = 5.0
+_NODE_COMPONENTS = ("containerd", "kubelet", "kube-proxy", "coredns", "volumes")
+
+
+class LocalCluster:
+    """The cluster in `folder`. One at a time on a machine, as its network is the machine's.
+
+    `up` and `down` may be called at any time, whatever the last call or a crash left.
+    """
+
+    mode = "full"
+
+    def __init__(self, folder: Path, addresses: Network | None = None) -> None:
+        self.layout = Layout(folder.absolute())
+        self.name = folder.name
+        self.network = addresses or Network()
+        self.control_plane = ControlPlane(
+            self.layout.root,
+            controller_manager=True,
+            scheduler=True,
+            address=self.network.node_address,
+            service_subnet=self.network.service_subnet,
+            die_with_parent=False,
+            more_tools=["kubelet", "kube-proxy", "coredns", "kubectl"],
+            more_ports=node.PORTS,
+        )
+        self.processes = self.control_plane.processes
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.layout.kubeconfig
+
+    @property
+    def tools(self) -> list[str]:
+        """The binaries that `up` needs; a caller may `ensure_all` them ahead."""
+        return self.control_plane.tools
+
+    def up(self, progress: Progress = silent) -> None:
+        """Starts what is not running and waits until the node is Ready. Raises ClusterError."""
+        machine.prepare(progress)
+        self._refuse_second_cluster()
+        self.layout.make()
+        ticker = Ticker()
+        with locked(self.layout.lock, waiting_for=f"cluster {self.name}", progress=progress):
+            self._clear_after_crash()
+            network.bring_up(self.network)
+            plan = self._node_plan(self.control_plane.start_locked(progress))
+            plan.check_socket_paths()
+            self._start_node(plan, progress)
+        progress(f"cluster {self.name}: ready after {duration(ticker.elapsed)}")
+
+    def down(self, *, purge: bool = False, progress: Progress = silent) -> None:
+        """Stops every process and removes mounts and network; `purge` removes the data too.
+
+        Raises ClusterError where something cannot be removed.
+        """
+        if not self.layout.root.exists():
+            return
+        if os.geteuid() != 0:
+            raise ClusterError("Stopping the local cluster needs root: run the command with sudo")
+        with locked(self.layout.lock, waiting_for=f"cluster {self.name}", progress=progress):
+            self.processes.stop(["kubelet", "volumes", "kube-proxy", "coredns"])
+            progress("pods: stopping")
+            teardown.end_pods(self.layout.root, _POD_GRACE)
+            if self.processes.running("containerd"):
+                teardown.wait_for_shims(self.layout.root, patience=5.0)
+            self.processes.stop(["containerd", "kube-scheduler", "kube-controller-manager"])
+            self.processes.stop(["kube-apiserver"])
+            self.processes.stop(["etcd"])
+            teardown.end_everything(self.layout.root)
+            self._remove_remains()
+            network.tear_down()
+            if purge:
+                shutil.rmtree(self.layout.root)
+        if purge:
+            self.layout.lock.unlink(missing_ok=True)
+        progress(f"cluster {self.name}: stopped{' and removed' if purge else ''}")
+
+    def status(self) -> ClusterStatus:
+        """Looks at every component and at the node; changes nothing."""
+        rows: list[ComponentStatus] = []
+        if self.layout.ports.exists():
+            plan = self._node_plan(self.control_plane.plan({}))
+            checks = self.control_plane.checks(plan.control_plane) | self._checks(plan)
+            rows = component_statuses(checks, self.processes)
+            if self.processes.running("kube-apiserver"):
+                reason = self._node_reason(plan)
+                rows.append(ComponentStatus("node", None, not reason, None, reason))
+        return ClusterStatus(self.name, self.mode, self.kubeconfig, self.layout.logs, rows)
+
+    def load_image(self, archive: Path) -> bool:
+        """Imports an OCI or Docker archive into the node's containerd.
+
+        Returns False where the very same images are there already. Raises ClusterError.
+        """
+        if not self.processes.running("containerd"):
+            raise ClusterError(
+                f"Cluster {self.name} is not running, so {archive.name} cannot be loaded: run "
+                "`modelyard cluster up` first"
+            )
+        return ImageStore(node.socket(self.layout)).import_archive(archive)
+
+    def left_overs(self) -> list[str]:
+        """What is still there of a cluster that was brought down: should be empty."""
+        root = self.layout.root
+        return (
+            [f"process {pid}" for pid in teardown.remaining_processes(root)]
+            + [f"mount {path}" for path in teardown.mounts(root)]
+            + network.left_overs()
+        )
+
+    def _node_plan(self, plan: components.ControlPlanePlan) -> NodePlan:
+        authority = components.credentials(plan).authority
+        return NodePlan(plan, authority, self.network, name=self.name)
+
+    def _refuse_second_cluster(self) -> None:
+        for folder in clusters_home().glob("*"):
+            other = LocalCluster(folder, self.network)
+            if folder != self.layout.root and other.processes.running("kubelet"):
+                raise ClusterError(
+                    f"The full cluster {folder.name} is running, and a machine holds only one: "
+                    f"stop it with `modelyard cluster down --name {folder.name}`, or use "
+                    "`--mode control-plane`"
+                )
+
+    def _clear_after_crash(self) -> None:
+        """Without containerd and shims there are no pods: what they left is in the way."""
+        if self.processes.running("containerd") or teardown.pods_alive(self.layout.root):
+            return
+        self.processes.stop(["kubelet"])
+        self._remove_remains()
+
+    def _remove_remains(self) -> None:
+        teardown.unmount(self.layout.root)
+        teardown.remove_cgroups()
+        teardown.remove_log_links(self.layout.logs / "pods")
+        network.forget_addresses(node.ipam_folder(self.layout))
+        shutil.rmtree(self.layout.node / "run", ignore_errors=True)
+
+    def _start_node(self, plan: NodePlan, progress: Progress) -> None:
+        checks = self._checks(plan)
+
+        def start(*wanted: components.Component) -> None:
+            for component in wanted:
+                if self.processes.start(component):
+                    progress(f"{component.name}: started")
+
+        def wait(*names: str) -> None:
+            each = {name: checks[name] for name in names}
+            wait_healthy(each, self.processes, timeout=_READY_TIMEOUT)
+
+        start(node.containerd(plan))
+        api = self._api(plan)
+        apply_addons(api, self.network, plan.control_plane.ports["dns"])
+        start(node.kube_proxy(plan), node.coredns(plan), node.volumes(plan))
+        wait("containerd")
+        self._import_pause_image()
+        start(node.kubelet(plan))
+        wait(*_NODE_COMPONENTS)
+        wait_healthy(
+            {"kubelet": lambda: self._node_reason(plan)}, self.processes, timeout=_READY_TIMEOUT
+        )
+
+    def _import_pause_image(self) -> None:
+        store = ImageStore(node.socket(self.layout))
+        if PAUSE_IMAGE in store.digests():
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "pause.tar"
+            write_pause_archive(archive)
+            store.import_archive(archive)
+
+    def _api(self, plan: NodePlan) -> Api:
+        signed = components.credentials(plan.control_plane)
+        return Api(plan.control_plane.server, signed.authority.pair.certificate, signed.admin)
+
+    def _node_reason(self, plan: NodePlan) -> str:
+        try:
+            found = self._api(plan).get(f"/api/v1/nodes/{plan.name}")
+        except ClusterError as error:
+            return str(error)
+        if found is None:
+            return f"node {plan.name} has not registered yet"
+        for condition in found.get("status", {}).get("conditions", []):
+            if condition["type"] == "Ready":
+                return "" if condition["status"] == "True" else condition["message"]
+        return f"node {plan.name} has not reported yet"
+
+    def _checks(self, plan: NodePlan) -> dict[str, Check]:
+        loopback = f"http://{components.LOOPBACK}"
+        ports = plan.control_plane.ports
+
+        def containerd() -> str:
+            if not node.socket(self.layout).exists():
+                return "its socket is not there yet"
+            try:
+                ImageStore(node.socket(self.layout)).digests()
+            except ClusterError as error:
+                return str(error)
+            return ""
+
+        return {
+            "containerd": containerd,
+            "kubelet": HttpProbe(f"{loopback}:{ports['kubelet']}/healthz").check,
+            "kube-proxy": HttpProbe(f"{loopback}:{ports['kube-proxy']}/healthz").check,
+            "coredns": HttpProbe(f"{loopback}:{ports['coredns-ready']}/ready").check,
+            "volumes": lambda: "",
+        }
