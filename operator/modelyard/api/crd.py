@@ -124,7 +124,10 @@ ALL_KINDS: tuple[KindInfo, ...] = (
         wide=frozenset({"Message"}),
         root_rules=(
             cel(
-                "self.metadata.name == self.spec.modelLine + '-' + string(self.spec.version)",
+                # Cutting the name costs less, to the API server's estimate, than joining it.
+                "self.metadata.name.startsWith(self.spec.modelLine + '-') && "
+                "self.metadata.name.substring(size(self.spec.modelLine) + 1) == "
+                "string(self.spec.version)",
                 "a ModelVersion's name is its modelLine, a dash and its version, such as shelf-3",
             ),
         ),
