@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from modelyard.contract.manifest import ArtifactManifest, TensorSpec
-from modelyard.serving.names import Generation, network_name, pipeline_name
+from modelyard.serving.names import Generation, network_name, parse_model, pipeline_name
 from modelyard.serving.settings import ServingSettings
 
 MODEL_FILES = {"onnx": "model.onnx", "tensorrt": "model.plan"}
@@ -80,12 +80,11 @@ def stable_configs(
     return {pipeline.name: pipeline, network.name: network}
 
 
-def target_of(config: Any, line: str) -> str | None:
-    """Name of the generation's ensemble that a stable pipeline's configuration leads to."""
-    suffix = "-preprocess"
+def target_of(config: Any, line: str) -> Generation | None:
+    """The generation that a stable name's configuration leads to; None if it leads to none."""
     for step in config.ensemble_scheduling.step:
-        if step.model_name.startswith(f"{line}-") and step.model_name.endswith(suffix):
-            return str(step.model_name)[: -len(suffix)]
+        if (generation := parse_model(line, step.model_name)) is not None:
+            return generation
     return None
 
 

@@ -30,7 +30,6 @@ from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving import config as configs
 from modelyard.serving.names import (
     Generation,
-    parse_generation,
     parse_model,
     pipeline_name,
     stable_names,
@@ -158,10 +157,9 @@ class Repository:
         none."""
         try:
             text = (self.root / pipeline_name(self.line) / "config.pbtxt").read_text()
-            name = configs.target_of(configs.from_text(text), self.line)
+            generation = configs.target_of(configs.from_text(text), self.line)
         except (OSError, ValueError):
             return None
-        generation = parse_generation(self.line, name) if name else None
         if generation is None or self.record(generation) is None:
             return None
         return generation

@@ -25,7 +25,7 @@ from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving import config as configs
 from modelyard.serving.names import (
     Generation,
-    parse_generation,
+    network_name,
     parse_model,
     pipeline_name,
     stable_names,
@@ -163,9 +163,7 @@ class Switcher:
     ) -> Swap:
         old = await self.serving()
         previous = old.generation if old else None
-        if previous == generation and await self._target_of(stable_names(self.line)[1]) == (
-            generation
-        ):
+        if previous == await self._target_of(network_name(self.line)) == generation:
             await self._drop_others(generation)
             return Swap(generation, generation.version, changed=False)
 
@@ -271,10 +269,12 @@ class Switcher:
         await self._wait_for_old_stable(keep)
         if previous is not None and previous.version == keep.version:
             await asyncio.sleep(self._settle_seconds)
-        known = {parse_model(self.line, s.name) for s in await self._triton.index() if s.occupied}
-        for generation in sorted(
-            g for g in known.union(self._repository.generations()) if g is not None and g != keep
-        ):
+        known = set(self._repository.generations())
+        for state in await self._triton.index():
+            generation = parse_model(self.line, state.name)
+            if generation is not None and state.occupied:
+                known.add(generation)
+        for generation in sorted(known - {keep}):
             await self._discard(generation)
 
     async def _wait_for_old_stable(self, keep: Generation) -> None:
@@ -318,10 +318,7 @@ class Switcher:
 
     async def _target_of(self, name: str) -> Generation | None:
         config = await self._triton.config(name)
-        if config is None:
-            return None
-        target = configs.target_of(config, self.line)
-        return parse_generation(self.line, target) if target else None
+        return None if config is None else configs.target_of(config, self.line)
 
 
 def _short(text: str) -> str:

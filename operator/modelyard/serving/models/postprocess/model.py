@@ -1,0 +1,202 @@
+"""The pipeline's last step: the network's output becomes boxes in pixels of the image sent.
+
+Runs inside Triton's Python backend, alone: it may import numpy, nothing of ours.
+
+raw      FP32|FP16 [1, 4 + classes, candidates]  centre x, y, width, height, a score per class
+                or [1, boxes, 6]                 x1, y1, x2, y2, confidence, class: final boxes
+frame    INT32 [1, 2]   height and width of the image
+boxes    FP32 [N, 4]    x1, y1, x2, y2 in pixels of the image
+scores   FP32 [N]       confidence, highest first
+classes  INT32 [N]      class ids
+labels   BYTES [N]      class names
+
+Selection follows Ultralytics' `predict`: the best class of each candidate, confidence above the
+threshold, greedy suppression within each class, at most maxDetections.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+try:
+    import triton_python_backend_utils as pb_utils
+except ModuleNotFoundError:  # outside Triton, where only the functions below are of use
+    pb_utils = None
+
+MAX_CANDIDATES = 30_000
+"""Most candidates that suppression looks at, the most confident ones."""
+CLASS_OFFSET = 7680
+"""Pixels that separate the classes' boxes, so that one pass suppresses within each class."""
+BUCKETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Upper bounds of the confidence histogram, besides +Inf."""
+
+
+def select_raw(
+    raw: np.ndarray, confidence: float, iou: float, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes [N, 4], scores [N] and class ids [N] of one image's predictions
+    [4 + classes, candidates]; boxes stay in pixels of the network's input."""
+    scores = raw[4:].max(axis=0)
+    chosen = np.flatnonzero(scores > np.float32(confidence))
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")[:MAX_CANDIDATES]]
+    scores = scores[chosen]
+    classes = raw[4:, chosen].argmax(axis=0)
+    centre, half = raw[:2, chosen].T, raw[2:4, chosen].T / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    offset = (classes * CLASS_OFFSET).astype(np.float32)[:, None]
+    kept = suppress(boxes + offset, iou, limit)
+    return boxes[kept], scores[kept], classes[kept]
+
+
+def suppress(boxes: np.ndarray, iou: float, limit: int) -> np.ndarray:
+    """Greedy non-maximum suppression of boxes [N, 4] sorted by falling score.
+
+    Returns the indices of at most `limit` boxes, none of which overlaps a better one by an
+    intersection over union above `iou`.
+    """
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    rest = np.arange(len(boxes))
+    kept = []
+    while rest.size and len(kept) < limit:
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        union = areas[best] + areas[rest] - shared
+        # Empty boxes overlap nothing; 0/0 would warn.
+        rest = rest[shared <= np.float32(iou) * union]
+    return np.array(kept, dtype=np.intp)
+
+
+def select_final(
+    rows: np.ndarray, confidence: float, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores and class ids of rows [boxes, 6] that need no suppression."""
+    kept = rows[rows[:, 4] > np.float32(confidence)][:limit]
+    return kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)
+
+
+def to_image(
+    boxes: np.ndarray, network: tuple[int, int], frame: tuple[int, int]
+) -> np.ndarray:
+    """Boxes [N, 4] from pixels of the letterboxed input to pixels of the image, cut at its
+    borders. Sizes are height and width; the inverse of the first step's `letterbox`."""
+    gain = min(network[0] / frame[0], network[1] / frame[1])
+    rows, columns = (max(round(size * gain), 1) for size in frame)
+    top, left = round((network[0] - rows) / 2 - 0.1), round((network[1] - columns) / 2 - 0.1)
+    shift = np.array([left, top, left, top], np.float32)
+    scale = np.array([columns / frame[1], rows / frame[0]] * 2, np.float32)
+    bounds = np.array([frame[1], frame[0]] * 2, np.float32)
+    return np.clip((boxes - shift) / scale, 0, bounds).astype(np.float32)
+
+
+def relative_areas(boxes: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
+    """Each box's share of the image, 0 to 1."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return sides[:, 0] * sides[:, 1] / float(frame[0] * frame[1])
+
+
+class Metrics:
+    """Counters that Triton exports on /metrics, with the labels model and version.
+
+    The bucket counters are cumulative with a label `le`, so that PromQL's histogram_quantile
+    works on them.
+    """
+
+    def __init__(self, model: str, version: str, labels: list[str]) -> None:
+        self._labels = {"model": model, "version": version}
+        self._names = labels
+        self._families = {
+            name: pb_utils.MetricFamily(
+                name=f"modelyard_{name}", description=text, kind=pb_utils.MetricFamily.COUNTER
+            )
+            for name, text in (
+                ("images_total", "Images answered"),
+                ("detections_total", "Boxes returned, by class"),
+                ("confidence_bucket", "Boxes with a confidence of at most le"),
+                ("confidence_sum", "Sum of the boxes' confidences"),
+                ("confidence_count", "Boxes returned"),
+                ("box_area_ratio_sum", "Sum of the boxes' shares of their image's area"),
+            )
+        }
+        self._counters: dict = {}
+
+    def observe(self, images: int, scores: np.ndarray, classes: np.ndarray, areas: np.ndarray):  # noqa: ANN201
+        """Counts answered images and all their boxes. One call per counter that changes, for
+        each is a round trip to the server's process."""
+        self._add("images_total", images)
+        if not len(scores):
+            return
+        for class_id, count in zip(*np.unique(classes, return_counts=True), strict=True):
+            self._add("detections_total", count, **{"class": label(self._names, class_id)})
+        for bound in BUCKETS:
+            if count := np.count_nonzero(scores <= bound):
+                self._add("confidence_bucket", count, le=str(bound))
+        self._add("confidence_bucket", len(scores), le="+Inf")
+        self._add("confidence_sum", scores.sum(dtype=np.float64))
+        self._add("confidence_count", len(scores))
+        self._add("box_area_ratio_sum", areas.sum(dtype=np.float64))
+
+    def _add(self, family: str, value: float, **labels: str) -> None:
+        key = (family, *labels.values())
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._families[family].Metric(labels={**self._labels, **labels})
+            self._counters[key] = counter
+        counter.increment(float(value))
+
+
+def label(names: list[str], class_id: int) -> str:
+    """A class's name, or its number where the network knows more classes than the names."""
+    return names[class_id] if 0 <= class_id < len(names) else str(class_id)
+
+
+class TritonPythonModel:
+    """What Triton's Python backend calls."""
+
+    def initialize(self, args: dict) -> None:
+        """Reads the model's parameters."""
+        config = json.loads(args["model_config"])
+        values = {key: one["string_value"] for key, one in config["parameters"].items()}
+        self.network = (int(values["height"]), int(values["width"]))
+        self.suppressed = json.loads(values["suppressed"])
+        self.confidence, self.iou = float(values["confidence"]), float(values["iou"])
+        self.limit = int(values["maxDetections"])
+        self.labels = json.loads(values["classes"])
+        self.metrics = Metrics(values["model"], values["version"], self.labels)
+
+    def execute(self, requests: list) -> list:
+        """Answers each request by itself, then counts what was returned."""
+        found = [self._boxes(request) for request in requests]
+        boxes, scores, classes, areas = (list(column) for column in zip(*found, strict=True))
+        responses = [self._response(*one) for one in zip(boxes, scores, classes, strict=True)]
+        self.metrics.observe(
+            len(requests), np.concatenate(scores), np.concatenate(classes), np.concatenate(areas)
+        )
+        return responses
+
+    def _boxes(self, request) -> tuple:  # noqa: ANN001
+        raw = pb_utils.get_input_tensor_by_name(request, "raw").as_numpy()[0]
+        raw = raw.astype(np.float32, copy=False)
+        rows, columns = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
+        frame = (int(rows), int(columns))
+        if self.suppressed:
+            boxes, scores, classes = select_final(raw, self.confidence, self.limit)
+        else:
+            boxes, scores, classes = select_raw(raw, self.confidence, self.iou, self.limit)
+        boxes = to_image(boxes, self.network, frame)
+        return boxes, scores, classes, relative_areas(boxes, frame)
+
+    def _response(self, boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray):  # noqa: ANN202
+        names = np.array([label(self.labels, one) for one in classes], dtype=np.object_)
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("boxes", np.ascontiguousarray(boxes, np.float32)),
+                pb_utils.Tensor("scores", np.ascontiguousarray(scores, np.float32)),
+                pb_utils.Tensor("classes", np.ascontiguousarray(classes, np.int32)),
+                pb_utils.Tensor("labels", names),
+            ]
+        )

@@ -1,0 +1,326 @@
+"""A real tritonserver on this machine, and tiny networks whose answers are known.
+
+The server is unpacked once from PyPI's nvidia-pytriton wheel into the user's cache folder, the
+same way as images/triton/Dockerfile does it, and started by the image's own entrypoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
+from modelyard.serving.repository import Repository
+from modelyard.serving.switch import Switcher
+from modelyard.serving.triton import Triton
+
+IMAGE = Path(__file__).parents[2] / "images" / "triton"
+WHEEL = "nvidia-pytriton==0.7.0"
+SIZE = 64
+CLASSES = ("cat", "dog", "bird")
+
+
+def _cache() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    recipe = [WHEEL, "venv", sys.version, (IMAGE / "requirements.txt").read_text()]
+    recipe.append((IMAGE / "unpack.py").read_text())
+    return base / "modelyard" / "triton" / hashlib.sha256("".join(recipe).encode()).hexdigest()[:12]
+
+
+def _prepare(folder: Path) -> None:
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    subprocess.run([sys.executable, "-m", "venv", part / "venv"], check=True, timeout=120)
+    pip = [part / "venv/bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    for command in (
+        [*pip, "download", "--no-deps", "--dest", part / "wheels", WHEEL],
+        [*pip, "install", "-r", IMAGE / "requirements.txt"],
+    ):
+        subprocess.run(command, check=True, timeout=600)
+    (wheel,) = (part / "wheels").glob("*.whl")
+    subprocess.run([sys.executable, IMAGE / "unpack.py", wheel, part], check=True, timeout=120)
+    shutil.rmtree(part / "wheels")
+    part.rename(folder)
+
+
+@pytest.fixture(scope="session")
+def triton_folder() -> Path:
+    """The unpacked server; made once per recipe, by one test process at a time."""
+    folder = _cache()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _prepare(folder)
+    return folder
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@dataclass
+class Server:
+    """A tritonserver process and its ports. It can be stopped, killed and started again."""
+
+    folder: Path
+    root: Path
+    """Model repository."""
+    log: Path
+    control_key: str = "key-of-the-test"
+    ports: list[int] = field(default_factory=lambda: _free_ports(3))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def http(self) -> str:
+        return f"127.0.0.1:{self.ports[0]}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.ports[1]}"
+
+    @property
+    def metrics(self) -> str:
+        return f"http://127.0.0.1:{self.ports[2]}/metrics"
+
+    def start(self) -> None:
+        self.root.mkdir(exist_ok=True)
+        # The backend is read from the working tree, so that a test never sees an older one.
+        backends = self.log.parent / "backends"
+        if not backends.exists():
+            shutil.copytree(self.folder / "backends", backends)
+            shutil.copytree(IMAGE / "backends", backends, dirs_exist_ok=True)
+        environment = {
+            "PATH": f"{self.folder}/venv/bin:{self.folder}/bin:/usr/bin:/bin",
+            "LD_LIBRARY_PATH": f"{self.folder}/lib",
+            "MODELYARD_MODELS": str(self.root),
+            "MODELYARD_CONTROL_KEY": self.control_key,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    IMAGE / "entrypoint.sh",
+                    f"--backend-directory={backends}",
+                    "--http-address=127.0.0.1",
+                    "--grpc-address=127.0.0.1",
+                    f"--http-port={self.ports[0]}",
+                    f"--grpc-port={self.ports[1]}",
+                    f"--metrics-port={self.ports[2]}",
+                ],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def wait_ready(self, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        triton = self.client()
+        try:
+            while not await triton.ready():
+                assert self.process is not None
+                assert self.process.poll() is None, self.tail()
+                assert time.monotonic() < deadline, self.tail()
+                await asyncio.sleep(0.1)
+        finally:
+            await triton.close()
+
+    def client(self) -> Triton:
+        return Triton(self.grpc, control_key=self.control_key)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Ends the server with its Python stubs, which share its process group."""
+        if self.process is None:
+            return
+        os.killpg(self.process.pid, how)
+        self.process.wait(30)
+        self.process = None
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    triton_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("triton")
+    server = Server(triton_folder, base / "models", base / "triton.log")
+    server.start()
+    asyncio.run(server.wait_ready())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(triton_folder: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that the test may kill."""
+    server = Server(triton_folder, tmp_path / "models", tmp_path / "triton.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def triton(shared_server: Server) -> AsyncIterator[Triton]:
+    client = shared_server.client()
+    yield client
+    await client.close()
+
+
+@dataclass
+class Models:
+    """Makes model files with manifests."""
+
+    folder: Path
+
+    def constant(
+        self,
+        name: str,
+        boxes: list[tuple[float, float, float, float, float, int]],
+        *,
+        final: bool = False,
+        batch: int = 1,
+        candidates: int = 84,
+    ) -> tuple[ArtifactManifest, Path]:
+        """A network that finds the same boxes in every image: x1, y1, x2, y2, score, class in
+        pixels of its 64 x 64 input."""
+        values = final_rows(boxes) if final else raw_columns(boxes, candidates)
+        nodes = [
+            # 0 times the image's mean, so that the batch size of the input carries over.
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=1),
+            helper.make_node("Squeeze", ["mean", "last"], ["each"]),
+            helper.make_node("Mul", ["each", "zero"], ["nothing"]),
+            helper.make_node("Add", ["values", "nothing"], ["output0"]),
+        ]
+        weights = {
+            "values": values[None],
+            "zero": np.float32(0),
+            "last": np.array([3], np.int64),
+        }
+        return self._save(name, nodes, weights, values.shape, batch, final)
+
+    def grid(self, name: str, *, batch: int = 1, seed: int = 0) -> tuple[ArtifactManifest, Path]:
+        """A network whose boxes and scores depend on every pixel, with overlapping boxes: one
+        candidate for each 4 x 4 tile."""
+        random = np.random.default_rng(seed)
+        rows = 4 + len(CLASSES)
+        side = SIZE // 4
+        y, x = np.mgrid[0:side, 0:side].astype(np.float32).reshape(2, -1) * 4 + 2
+        base = np.zeros((1, rows, side * side), np.float32)
+        base[0, :2], base[0, 2:4] = (x, y), 18
+        spread = np.zeros((1, rows, 1), np.float32)
+        spread[0, :2], spread[0, 2:4], spread[0, 4:] = 6, 8, 1
+        weights = {
+            "kernel": random.normal(0, 0.35, (rows, 3, 4, 4)).astype(np.float32),
+            "base": base,
+            "spread": spread,
+            "shape": np.array([0, rows, -1], np.int64),
+        }
+        nodes = [
+            helper.make_node("Conv", ["images", "kernel"], ["tiles"], strides=[4, 4]),
+            helper.make_node("Reshape", ["tiles", "shape"], ["flat"]),
+            helper.make_node("Sigmoid", ["flat"], ["bounded"]),
+            helper.make_node("Mul", ["bounded", "spread"], ["scaled"]),
+            helper.make_node("Add", ["scaled", "base"], ["output0"]),
+        ]
+        return self._save(name, nodes, weights, (rows, side * side), batch, False)
+
+    def broken(self, name: str) -> tuple[ArtifactManifest, Path]:
+        """A file that is no ONNX model, with a manifest that fits it."""
+        manifest, path = self.constant(name, [])
+        path.write_bytes(b"this is not a model" * 100)
+        return manifest.model_copy(update={"file": artifact_file(path)}), path
+
+    def _save(
+        self,
+        name: str,
+        nodes: list[onnx.NodeProto],
+        weights: dict[str, np.ndarray],
+        shape: tuple[int, ...],
+        batch: int,
+        final: bool,
+    ) -> tuple[ArtifactManifest, Path]:
+        first: int | str = "batch" if batch == -1 else batch
+        graph = helper.make_graph(
+            nodes,
+            name,
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, [first, 3, SIZE, SIZE])],
+            [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [first, *shape])],
+            [numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 9
+        path = self.folder / f"{name}.onnx"
+        onnx.save(model, path)
+        manifest = ArtifactManifest(
+            format="onnx",
+            file=artifact_file(path),
+            classes=CLASSES,
+            imgsz=(SIZE, SIZE),
+            input=TensorSpec(name="images", dtype="FP32", shape=(batch, 3, SIZE, SIZE)),
+            outputs=(TensorSpec(name="output0", dtype="FP32", shape=(batch, *shape)),),
+            end_to_end=final,
+            dynamic=batch == -1,
+        )
+        return manifest, path
+
+
+def artifact_file(path: Path) -> ArtifactFile:
+    content = path.read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return ArtifactFile(name=path.name, digest=digest, size_bytes=len(content))
+
+
+def raw_columns(boxes: list[tuple[float, ...]], candidates: int) -> np.ndarray:
+    raw = np.zeros((4 + len(CLASSES), candidates), np.float32)
+    for column, (x1, y1, x2, y2, score, class_id) in enumerate(boxes):
+        raw[:4, column] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+        raw[4 + int(class_id), column] = score
+    return raw
+
+
+def final_rows(boxes: list[tuple[float, ...]]) -> np.ndarray:
+    rows = np.zeros((300, 6), np.float32)
+    rows[: len(boxes)] = np.array(boxes, np.float32).reshape(-1, 6)
+    return rows
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    return Models(folder)
+
+
+@pytest.fixture
+def switcher(shared_server: Server, triton: Triton, request: pytest.FixtureRequest) -> Switcher:
+    """A switcher of a model line of the test's own on the shared server."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]
+    return Switcher(Repository(shared_server.root, f"line-{name}"), triton, settle_seconds=0.2)
+
+
+@pytest.fixture
+def make_switcher() -> Callable[[Server, Triton, str], Switcher]:
+    return lambda server, triton, line: Switcher(Repository(server.root, line), triton)
