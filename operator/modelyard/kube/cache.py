@@ -1,0 +1,238 @@
+"""What the operator knows of the cluster: all watched objects, by UID.
+
+Fed by watch events, by lists, and by the API server's answers to our own writes; the newest
+resourceVersion wins, so a decision never acts on a state older than its own writes. Integers
+compare resourceVersions of one kind (KEP-5504 makes that official; it has held with etcd always).
+
+Objects are kept as JSON bytes and decoded when looked at: a tenth of the memory of dicts, and a
+reader cannot change what is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import orjson
+
+from modelyard.contract.labels import OWNER_UID
+from modelyard.core.plan import IndexFunction, Manifest
+from modelyard.kube.api import Object
+
+DECODED = 1024
+"""Objects kept decoded: what was looked at last is looked at next."""
+TOMBSTONES = 100_000
+"""UIDs of deleted objects that are remembered, so that no late answer revives one."""
+
+log = logging.getLogger(__name__)
+
+_K = TypeVar("_K")
+_BULK = ("kubectl.kubernetes.io/last-applied-configuration",)
+
+
+class Change(NamedTuple):
+    """What an update did to one object."""
+
+    kind: str
+    old: Manifest | None
+    """The state before, for an object that is gone and for kinds with `keep_old`."""
+    new: Manifest | None
+    """The state now; None for an object that is gone."""
+    respecified: bool
+    """Whether the object is new or its generation changed."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    kind: str
+    namespace: str
+    name: str
+    version: int
+    generation: int
+    data: bytes
+    owner: str | None
+    values: tuple[tuple[str, str], ...]
+    """(index, value) pairs under which the object is found."""
+
+
+class Cache:
+    """Implements View."""
+
+    def __init__(
+        self,
+        kinds: Iterable[str],
+        indexes: Mapping[tuple[str, str], IndexFunction] | None = None,
+        *,
+        keep_old: Iterable[str] = (),
+    ) -> None:
+        self._keep_old = frozenset(keep_old)
+        self._entries: dict[str, _Entry] = {}
+        self._names: dict[str, dict[tuple[str, str], str]] = {kind: {} for kind in kinds}
+        self._owned: dict[tuple[str, str], dict[str, None]] = {}
+        self._indexed: dict[tuple[str, str, str, str], dict[str, None]] = {}
+        self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
+        for (kind, index), function in (indexes or {}).items():
+            self._index_functions.setdefault(kind, []).append((index, function))
+        self._decoded: OrderedDict[str, Object] = OrderedDict()
+        self._gone: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
+    # Reading: View.
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        uid = self._of(kind).get((namespace, name))
+        return None if uid is None else self._decode(uid)
+
+    def children(self, owner_uid: str, kind: str) -> Iterable[Manifest]:
+        self._of(kind)
+        return [self._decode(uid) for uid in self._owned.get((kind, owner_uid), ())]
+
+    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[Manifest]:
+        if all(index != known for known, _ in self._index_functions.get(kind, ())):
+            raise KeyError(f"no index {index!r} of {kind}: name it in Controller.indexes")
+        return [self._decode(u) for u in self._indexed.get((kind, namespace, index, value), ())]
+
+    # Reading: the engine.
+
+    def names(self, kind: str) -> list[tuple[str, str]]:
+        """(namespace, name) of all objects of a kind."""
+        return list(self._of(kind))
+
+    def count(self, kind: str) -> int:
+        """Number of objects of a kind."""
+        return len(self._of(kind))
+
+    def stale(self, kind: str, seen: set[str], version: int) -> list[str]:
+        """UIDs that a complete list at `version` should have shown but did not: deleted objects.
+
+        Objects newer than the list are not its business.
+        """
+        return [
+            uid
+            for uid in self._of(kind).values()
+            if uid not in seen and self._entries[uid].version <= version
+        ]
+
+    # Writing.
+
+    def put(self, kind: str, obj: Object) -> Change | None:
+        """Take in an object; returns None if it brings nothing new. Takes over `obj`."""
+        metadata = obj["metadata"]
+        uid = metadata["uid"]
+        version = int(metadata["resourceVersion"])
+        if uid in self._gone:
+            return None
+        entry = self._entries.get(uid)
+        if entry is not None and version <= entry.version:
+            return None
+        place = (metadata.get("namespace", ""), metadata["name"])
+        namesake = self._of(kind).get(place)
+        if namesake is not None and namesake != uid:
+            if version <= self._entries[namesake].version:
+                self._bury(uid)
+                return None
+            self.drop(namesake)
+        old = self._decode(uid) if entry is not None and kind in self._keep_old else None
+        if entry is not None:
+            self._unlink(uid, entry)
+        metadata.pop("managedFields", None)
+        annotations = metadata.get("annotations")
+        if annotations:
+            for bulk in _BULK:
+                annotations.pop(bulk, None)
+        generation = metadata.get("generation", 0)
+        fresh = _Entry(
+            kind=kind,
+            namespace=place[0],
+            name=place[1],
+            version=version,
+            generation=generation,
+            data=orjson.dumps(obj),
+            owner=(metadata.get("labels") or {}).get(OWNER_UID),
+            values=self._values(kind, obj),
+        )
+        self._entries[uid] = fresh
+        self._link(uid, fresh)
+        self._remember(uid, obj)
+        respecified = entry is None or entry.generation != generation
+        return Change(kind, old, obj, respecified)
+
+    def drop(self, uid: str) -> Change | None:
+        """Forget a deleted object for good; returns None if it was not known."""
+        self._bury(uid)
+        entry = self._entries.get(uid)
+        if entry is None:
+            return None
+        old = self._decode(uid)
+        self._unlink(uid, entry)
+        del self._entries[uid]
+        self._decoded.pop(uid, None)
+        return Change(entry.kind, old, None, True)
+
+    def _of(self, kind: str) -> dict[tuple[str, str], str]:
+        try:
+            return self._names[kind]
+        except KeyError:
+            raise KeyError(f"kind {kind!r} is not watched: name it in a Controller") from None
+
+    def _values(self, kind: str, obj: Object) -> tuple[tuple[str, str], ...]:
+        found: list[tuple[str, str]] = []
+        for index, function in self._index_functions.get(kind, ()):
+            try:
+                found += [(index, value) for value in function(obj)]
+            except Exception:
+                # A bug in one index, or an object that its schema should have refused, must not
+                # keep the object out of the cache.
+                log.exception("index %r failed for %s %s", index, kind, obj["metadata"]["name"])
+        return tuple(found)
+
+    def _link(self, uid: str, entry: _Entry) -> None:
+        self._names[entry.kind][entry.namespace, entry.name] = uid
+        if entry.owner:
+            self._owned.setdefault((entry.kind, entry.owner), {})[uid] = None
+        for index, value in entry.values:
+            where = (entry.kind, entry.namespace, index, value)
+            self._indexed.setdefault(where, {})[uid] = None
+
+    def _unlink(self, uid: str, entry: _Entry) -> None:
+        names = self._names[entry.kind]
+        if names.get((entry.namespace, entry.name)) == uid:
+            del names[entry.namespace, entry.name]
+        if entry.owner:
+            _discard(self._owned, (entry.kind, entry.owner), uid)
+        for index, value in entry.values:
+            _discard(self._indexed, (entry.kind, entry.namespace, index, value), uid)
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > TOMBSTONES:
+            self._gone.popitem(last=False)
+
+    def _decode(self, uid: str) -> Object:
+        found = self._decoded.get(uid)
+        if found is None:
+            found = orjson.loads(self._entries[uid].data)
+            self._remember(uid, found)
+        else:
+            self._decoded.move_to_end(uid)
+        return found
+
+    def _remember(self, uid: str, obj: Object) -> None:
+        self._decoded[uid] = obj
+        self._decoded.move_to_end(uid)
+        if len(self._decoded) > DECODED:
+            self._decoded.popitem(last=False)
+
+
+def _discard(index: dict[_K, dict[str, None]], key: _K, uid: str) -> None:
+    bucket = index.get(key)
+    if bucket is not None:
+        bucket.pop(uid, None)
+        if not bucket:
+            del index[key]

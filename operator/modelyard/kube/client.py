@@ -1,0 +1,157 @@
+"""The Api over HTTP: plain dicts, orjson, one pooled session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+
+from modelyard.core.plan import Manifest
+from modelyard.kube.api import FIELD_MANAGER, STATUS_MANAGER, Object, Page
+from modelyard.kube.connection import CONNECT_SECONDS, Connection
+from modelyard.kube.errors import ApiError, Unreachable, from_response
+from modelyard.kube.kinds import EVENT, KubeKind
+
+PAGE_SIZE = 500
+REQUEST_SECONDS = 30.0
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+OnRequest = Callable[[str, str, str], None]
+"""Called after each request with verb, kind and outcome (`ok` or the error's type)."""
+
+
+class HttpApi:
+    """Implements Api. Close it when done."""
+
+    def __init__(
+        self, connection: Connection, *, limit: int = 64, on_request: OnRequest | None = None
+    ) -> None:
+        self._server = connection.server
+        self._session = connection.session(limit=limit)
+        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        self._on_request = on_request or (lambda verb, kind, outcome: None)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, kind: KubeKind, namespace: str, name: str) -> Object:
+        found: Object = await self._call("get", kind, "GET", kind.path(namespace, name))
+        return found
+
+    async def pages(self, kind: KubeKind) -> AsyncIterator[Page]:
+        params = {"limit": str(PAGE_SIZE)}
+        if kind.selector:
+            params["labelSelector"] = kind.selector
+        while True:
+            answer = await self._call("list", kind, "GET", kind.path(), params=params)
+            items = answer.get("items") or []
+            for item in items:
+                # Items of built-in kinds come without their type.
+                item.setdefault("apiVersion", kind.api_version)
+                item.setdefault("kind", kind.kind)
+            metadata = answer.get("metadata") or {}
+            yield Page(items, int(metadata.get("resourceVersion") or 0))
+            token = metadata.get("continue")
+            if not token:
+                return
+            params["continue"] = token
+
+    async def create(self, kind: KubeKind, manifest: Manifest) -> Object:
+        path = kind.path(manifest["metadata"].get("namespace", ""))
+        params = {"fieldManager": FIELD_MANAGER}
+        made: Object = await self._call("create", kind, "POST", path, manifest, params=params)
+        return made
+
+    async def apply(self, kind: KubeKind, manifest: Manifest) -> Object:
+        metadata = manifest["metadata"]
+        path = kind.path(metadata.get("namespace", ""), metadata["name"])
+        params = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        applied: Object = await self._call(
+            "apply", kind, "PATCH", path, manifest, params=params, content_type=APPLY_PATCH
+        )
+        return applied
+
+    async def replace(self, kind: KubeKind, manifest: Manifest) -> Object:
+        metadata = manifest["metadata"]
+        path = kind.path(metadata.get("namespace", ""), metadata["name"])
+        params = {"fieldManager": FIELD_MANAGER}
+        replaced: Object = await self._call("update", kind, "PUT", path, manifest, params=params)
+        return replaced
+
+    async def patch_status(
+        self, kind: KubeKind, namespace: str, name: str, patch: Manifest
+    ) -> Object:
+        patched: Object = await self._call(
+            "patch_status",
+            kind,
+            "PATCH",
+            kind.path(namespace, name, "status"),
+            patch,
+            params={"fieldManager": STATUS_MANAGER},
+            content_type=MERGE_PATCH,
+        )
+        return patched
+
+    async def delete(
+        self, kind: KubeKind, namespace: str, name: str, uid: str | None
+    ) -> Object | None:
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+        }
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        answer = await self._call("delete", kind, "DELETE", kind.path(namespace, name), options)
+        return None if answer.get("kind") == "Status" else answer
+
+    async def create_event(self, manifest: Manifest) -> None:
+        await self.create(EVENT, manifest)
+
+    async def _call(
+        self,
+        verb: str,
+        kind: KubeKind,
+        method: str,
+        path: str,
+        body: Manifest | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> Any:
+        outcome = "ok"
+        try:
+            async with self._session.request(
+                method,
+                self._server + path,
+                params=params,
+                data=None if body is None else orjson.dumps(body),
+                headers=None if body is None else {"Content-Type": content_type},
+                timeout=self._timeout,
+            ) as response:
+                raw = await response.read()
+                if response.status >= 400:
+                    raise from_response(response.status, _decoded(raw), response.headers)
+                return orjson.loads(raw)
+        except ApiError as error:
+            outcome = type(error).__name__
+            raise
+        except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
+            outcome = Unreachable.__name__
+            what = str(error) or type(error).__name__
+            raise Unreachable(f"no answer from {self._server}: {what}") from error
+        finally:
+            self._on_request(verb, kind.name, outcome)
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None

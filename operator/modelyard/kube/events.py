@@ -1,0 +1,62 @@
+"""Kubernetes Events (events.k8s.io/v1) about our objects, each told once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+from modelyard.core.plan import Event, Manifest
+from modelyard.kube.api import Object
+
+CONTROLLER = "modelyard.dev/operator"
+MAX_NOTE = 1024
+"""Longest note that the API server accepts."""
+REPEAT_AFTER = timedelta(minutes=10)
+REMEMBERED = 4096
+
+
+def event_manifest(obj: Manifest, event: Event, *, instance: str, now: datetime) -> Object:
+    """The Event object; its name is made by the API server."""
+    metadata = obj["metadata"]
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "generateName": f"{metadata['name'][:200]}.",
+            "namespace": metadata["namespace"],
+        },
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": event.type,
+        "reason": event.reason,
+        "note": event.message[:MAX_NOTE],
+        "action": "Reconciling",
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+        "regarding": {
+            "apiVersion": obj["apiVersion"],
+            "kind": obj["kind"],
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+    }
+
+
+class Told:
+    """Remembers which events were sent, so that a flapping object does not flood."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[tuple[str, Event], datetime] = OrderedDict()
+
+    def is_news(self, uid: str, event: Event, now: datetime) -> bool:
+        """Whether an object's event was not sent in the last REPEAT_AFTER; notes it as sent."""
+        key = (uid, event)
+        last = self._sent.get(key)
+        if last is not None and now - last < REPEAT_AFTER:
+            return False
+        self._sent[key] = now
+        self._sent.move_to_end(key)
+        if len(self._sent) > REMEMBERED:
+            self._sent.popitem(last=False)
+        return True

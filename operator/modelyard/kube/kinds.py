@@ -1,0 +1,93 @@
+"""The kinds that the engine reads and writes, and their URLs.
+
+Kinds are selected by (group, version, plural): the plural `deployments` is ours and also that of
+`apps`. In the cache ours go by their kind, built-in ones too, except `apps/Deployment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.base import GROUP, VERSION
+from modelyard.api.crd import ALL_KINDS
+from modelyard.contract.labels import MANAGED_BY, MANAGER
+
+MANAGED = f"{MANAGED_BY}={MANAGER}"
+
+
+@dataclass(frozen=True, slots=True)
+class KubeKind:
+    """One kind of the API."""
+
+    name: str
+    """Name in the cache and in Controller.children."""
+    group: str
+    version: str
+    plural: str
+    kind: str
+    selector: str | None = None
+    """Label selector of what is watched; None watches everything."""
+
+    @property
+    def ours(self) -> bool:
+        return self.group == GROUP
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """URL path of the collection, or of one object, or of its subresource."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/" + "/".join(parts)
+
+
+OURS = tuple(KubeKind(i.kind, GROUP, VERSION, i.plural, i.kind) for i in ALL_KINDS)
+
+BUILT_IN = (
+    KubeKind("Job", "batch", "v1", "jobs", "Job", MANAGED),
+    KubeKind("Pod", "", "v1", "pods", "Pod", MANAGED),
+    KubeKind("Service", "", "v1", "services", "Service", MANAGED),
+    KubeKind("ConfigMap", "", "v1", "configmaps", "ConfigMap", MANAGED),
+    KubeKind("apps/Deployment", "apps", "v1", "deployments", "Deployment", MANAGED),
+    KubeKind("apps/DaemonSet", "apps", "v1", "daemonsets", "DaemonSet", MANAGED),
+)
+
+LEASE = KubeKind("Lease", "coordination.k8s.io", "v1", "leases", "Lease")
+EVENT = KubeKind("Event", "events.k8s.io", "v1", "events", "Event")
+
+_BY_NAME: Mapping[str, KubeKind] = {k.name: k for k in (*OURS, *BUILT_IN)}
+_BY_TYPE: Mapping[tuple[str, str], KubeKind] = {
+    (k.api_version, k.kind): k for k in _BY_NAME.values()
+}
+
+
+class UnknownKind(Exception):
+    """A controller names a kind that is not in this module's tables."""
+
+
+def by_name(name: str) -> KubeKind:
+    """The kind with a cache name. Raises UnknownKind."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise UnknownKind(f"kind {name!r} is not known; add it to kube/kinds.py") from None
+
+
+def by_type(api_version: str, kind: str) -> KubeKind:
+    """The kind of an apiVersion and kind. Raises UnknownKind."""
+    try:
+        return _BY_TYPE[api_version, kind]
+    except KeyError:
+        raise UnknownKind(f"{api_version} {kind} is not known; add it to kube/kinds.py") from None
+
+
+def of(manifest: Mapping[str, Any]) -> KubeKind:
+    """The kind of a manifest. Raises UnknownKind, also if it does not say."""
+    return by_type(str(manifest.get("apiVersion")), str(manifest.get("kind")))

@@ -1,0 +1,77 @@
+"""Status patches: only what differs, and the engine's own Stalled condition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from modelyard.core.plan import Manifest
+from modelyard.kube.api import Object
+
+STALLED = "Stalled"
+"""kstatus: nothing more will happen until somebody acts."""
+MAX_MESSAGE = 1024
+
+
+def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
+    """The JSON merge patch (RFC 7386) from old to new; empty if they are equal.
+
+    None in `new` means absent.
+    """
+    patch: Object = {}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_diff(before, value)
+            if inner:
+                patch[key] = inner
+        elif value != before:
+            # A mapping that replaces nothing or a scalar is itself a merge patch, less its nulls.
+            patch[key] = _without_none(value)
+    for key in old:
+        if key not in new:
+            patch[key] = None
+    return patch
+
+
+def status_patch(obj: Manifest, status: Mapping[str, Any], reported: Collection[str]) -> Object:
+    """The status part of a patch that makes an object's status what the operator wants.
+
+    `reported` fields, which pods write, are left alone. Empty if nothing differs.
+    """
+    old = {k: v for k, v in (obj.get("status") or {}).items() if k not in reported}
+    new = {k: v for k, v in status.items() if k not in reported and v is not None}
+    return merge_diff(old, new)
+
+
+def precondition(obj: Manifest) -> Object:
+    """Metadata of a patch that must only hit this state of this very object."""
+    metadata = obj["metadata"]
+    return {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+
+
+def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Object:
+    """The object's present status plus Stalled=True; all else stays as it is."""
+    status = dict(obj.get("status") or {})
+    conditions = list(status.get("conditions") or ())
+    old = next((c for c in conditions if c.get("type") == STALLED), None)
+    unchanged = old is not None and old.get("status") == "True"
+    fresh = {
+        "type": STALLED,
+        "status": "True",
+        "reason": reason,
+        "message": message[:MAX_MESSAGE],
+        "lastTransitionTime": old["lastTransitionTime"]
+        if unchanged and old
+        else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "observedGeneration": obj["metadata"].get("generation", 0),
+    }
+    status["conditions"] = [c for c in conditions if c.get("type") != STALLED] + [fresh]
+    return status
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
