@@ -189,6 +189,11 @@ def kind_info(kind: str) -> KindInfo:
 class _Schema(GenerateJsonSchema):
     """Defaults as the API server needs them: by alias and without nulls."""
 
+    def get_default_value(self, schema: Any) -> Any:
+        # Pydantic leaves out what a factory makes; here factories make constants.
+        factory = schema.get("default_factory")
+        return factory() if factory else super().get_default_value(schema)
+
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, BaseModel):
             return dft.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,87 @@
+"""Valid objects to start from, and the chart's policies in force."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHART = Path(__file__).parent.parent.parent.parent / "charts/modelyard"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+NAMESPACE = "work"
+RELEASE_NAMESPACE = "modelyard-system"
+
+SPECS: dict[str, dict[str, Any]] = {
+    "Dataset": {"source": {"s3": {"bucket": "data", "key": "digits/"}}},
+    "TrainingJob": {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "digits"},
+        "hyperparameters": {"epochs": 3, "lr0": 0.01, "optimizer": "SGD"},
+        "output": {"modelLine": "digits"},
+    },
+    "ModelVersion": {
+        "modelLine": "shelf",
+        "version": 3,
+        "weights": {"digest": DIGEST},
+        "dataset": {"name": "digits", "digest": DIGEST},
+    },
+    "Deployment": {"modelLine": "shelf"},
+    "ModelServer": {
+        "deployment": "shelf",
+        "podName": "shelf-0",
+        "modelLine": "shelf",
+        "assigned": {
+            "modelVersion": "shelf-3",
+            "version": 3,
+            "artifact": "onnx",
+            "format": "onnx",
+            "digest": DIGEST,
+            "manifestDigest": DIGEST,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def api(crds: Any) -> Any:
+    """The cluster with our CRDs and the namespaces of the tests."""
+    crds.kubectl("create", "namespace", NAMESPACE)
+    crds.kubectl("create", "namespace", RELEASE_NAMESPACE)
+    return crds
+
+
+@pytest.fixture(scope="session")
+def policies(api: Any) -> Any:
+    """The cluster with the chart's service accounts, access and admission policies."""
+    api.helm(
+        *("install", "modelyard", str(CHART), "--namespace", RELEASE_NAMESPACE),
+        *("--set", "crds.enabled=false", "--set", f"workloads.namespaces={{{NAMESPACE}}}"),
+    )
+    return api
+
+
+@pytest.fixture
+def valid() -> Any:
+    """A function from a kind to a valid manifest, with changes given as `path=value`."""
+
+    def manifest(kind: str, name: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+        one = {
+            "apiVersion": "modelyard.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": copy.deepcopy(SPECS[kind]),
+        }
+        for path, value in (changes or {}).items():
+            *parents, last = path.split(".")
+            at = one["spec"]
+            for parent in parents:
+                at = at.setdefault(parent, {})
+            if value is None:
+                at.pop(last, None)
+            else:
+                at[last] = value
+        return one
+
+    return manifest
