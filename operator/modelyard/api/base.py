@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "modelyard.dev"
@@ -28,14 +29,27 @@ LineName = Annotated[
 
 Quantity = Annotated[
     str,
-    Field(
-        pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][+-]?[0-9]+)?$", max_length=32
-    ),
+    Field(pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][+-]?[0-9]+)?$", max_length=32),
 ]
 """A Kubernetes resource quantity, such as 500m, 2 or 4Gi; quote bare numbers."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: a figure that is no number is left out, and then fails its gate."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        k: v
+        for k, v in value.items()
+        if v is not None and not (isinstance(v, float) and not math.isfinite(v))
+    }
+
+
+Metrics = Annotated[dict[str, float], BeforeValidator(_finite)]
+"""Figures by name: mAP50, mAP50to95, precision, recall, each from 0 to 1."""
 
 
 class ApiModel(BaseModel):

@@ -12,12 +12,12 @@ from modelyard.api.base import (
     Digest,
     Fraction,
     LineName,
+    Metrics,
     ObjectName,
     Resources,
     Scheduling,
     StatusModel,
     cel,
-    exactly_one,
     rules,
 )
 
@@ -200,7 +200,7 @@ class ArtifactEvaluation(StatusModel):
     """Name of the artifact, or `source` for the weights themselves."""
     images: int | None = None
     """Images evaluated."""
-    metrics: dict[str, float]
+    metrics: Metrics
     """mAP50, mAP50to95, precision, recall."""
     milliseconds_per_image: float | None = None
     """Inference time per image on the evaluating pod; informative."""

@@ -12,6 +12,7 @@ from modelyard.api.base import (
     Digest,
     LineName,
     LocalReference,
+    Metrics,
     Resources,
     Scheduling,
     StatusModel,
@@ -101,7 +102,7 @@ class TrainingProgress(StatusModel):
     """Epoch whose checkpoint this pod resumed from; empty if it started from the beginning."""
     updated_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     """When the pod last reported."""
-    metrics: dict[str, float] | None = Field(default=None, max_length=32)
+    metrics: Metrics | None = Field(default=None, max_length=32)
     """Validation metrics of the latest epoch: mAP50, mAP50to95, precision, recall."""
 
 
@@ -120,7 +121,7 @@ class TrainingJobStatus(CommonStatus):
     """Digest of the weights that the training started from; empty from scratch."""
     weights_digest: str | None = None
     """Digest of the trained weights (the best checkpoint)."""
-    metrics: dict[str, float] | None = None
+    metrics: Metrics | None = None
     """Final validation metrics of the best checkpoint: mAP50, mAP50to95, precision, recall."""
     attempt: int | None = None
     """Which Job this is, from 0."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from modelyard.api.base import StatusModel
+from modelyard.api.base import Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
 from modelyard.api.modelversion import Artifact, ArtifactEvaluation
 
@@ -37,7 +37,7 @@ class TrainResult(StatusModel):
 
     weights_digest: str
     initial_weights_digest: str | None = None
-    metrics: dict[str, float]
+    metrics: Metrics
     epochs: int
     imgsz: int
 

@@ -109,7 +109,7 @@ class AgentRun(ApiModel):
 Run = Annotated[
     DataRun | TrainRun | ExportRun | EvaluateRun | AgentRun, Field(discriminator="kind")
 ]
-_ADAPTER: TypeAdapter[Run] = TypeAdapter(Run)
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Run)
 
 
 def parse_run(text: str | bytes) -> Run:

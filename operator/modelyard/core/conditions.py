@@ -73,7 +73,7 @@ def find(obj: Mapping[str, Any] | None, type_: str) -> Mapping[str, Any] | None:
     """A condition of an object by type, or None."""
     for cond in ((obj or {}).get("status") or {}).get("conditions") or ():
         if cond.get("type") == type_:
-            return cond  # type: ignore[no-any-return]
+            return cond
     return None
 
 

@@ -16,8 +16,15 @@ from modelyard.core.settings import Settings
 
 CONTAINER = "main"
 
-PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+MAX_LOST_RESULTS = 3
+"""How often a complete Job whose result cannot be read is made again before the user is asked."""
+
+PULL_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
+CONFIG_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ class JobState:
     def _condition(self, type_: str) -> Manifest | None:
         for cond in (self.job or {}).get("status", {}).get("conditions") or ():
             if cond.get("type") == type_ and cond.get("status") == "True":
-                return cond  # type: ignore[no-any-return]
+                return cond
         return None
 
     @property
@@ -225,7 +232,10 @@ def pod_trouble(pod: Manifest) -> tuple[str, str] | None:
     """Why a pod does not start: (reason, message), or None if nothing is wrong."""
     name = meta.name(pod)
     state = pod.get("status") or {}
-    statuses = [*(state.get("initContainerStatuses") or ()), *(state.get("containerStatuses") or ())]
+    statuses = [
+        *(state.get("initContainerStatuses") or ()),
+        *(state.get("containerStatuses") or ()),
+    ]
     for one in statuses:
         waiting = (one.get("state") or {}).get("waiting") or {}
         reason, detail = waiting.get("reason"), waiting.get("message") or ""
@@ -250,7 +260,7 @@ def _terminated(pod: Manifest) -> Manifest | None:
     for one in (pod.get("status") or {}).get("containerStatuses") or ():
         if one.get("name") == CONTAINER:
             terminated = (one.get("state") or {}).get("terminated")
-            return terminated  # type: ignore[no-any-return]
+            return terminated
     return None
 
 
@@ -265,3 +275,14 @@ def _killed(pod: Manifest) -> tuple[str, str] | None:
             "resources.memory or lower hyperparameters.batch or imgsz",
         )
     return None
+
+
+def lost_result(attempt: int, job: str) -> tuple[str, str] | None:
+    """(reason, message) once too many results were lost; None while it is worth another try."""
+    if attempt < MAX_LOST_RESULTS:
+        return None
+    return (
+        "ResultLost",
+        f"Job {job} completed {attempt + 1} times without a readable result: see its pods' logs, "
+        "and whether something deletes pods as soon as they end",
+    )

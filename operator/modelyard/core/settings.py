@@ -28,9 +28,9 @@ class Settings:
 
     images: Images = field(default_factory=Images)
     store: StoreLocation = field(default_factory=lambda: StoreLocation(url="s3://modelyard"))
-    store_secret: str | None = "modelyard-store"
+    store_secret: str | None = "modelyard-store"  # noqa: S105
     """Secret, in each workload namespace, with the credentials of jobs (read and write)."""
-    store_reader_secret: str | None = "modelyard-store"
+    store_reader_secret: str | None = "modelyard-store"  # noqa: S105
     """Secret with the credentials of agents (read only, where the store can tell them apart)."""
     store_claim: str | None = None
     """PersistentVolumeClaim, in each workload namespace, of a directory store."""
@@ -38,9 +38,7 @@ class Settings:
     agent_service_account: str = "modelyard-agent"
     namespaces: tuple[str, ...] = ()
     """Namespaces prepared for workloads by the chart; empty means all are."""
-    data_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "1", "memory": "1Gi"}
-    )
+    data_resources: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi"})
     training_resources: Mapping[str, str] = field(
         default_factory=lambda: {"cpu": "2", "memory": "8Gi"}
     )

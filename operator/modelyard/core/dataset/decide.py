@@ -12,6 +12,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.dataset import reasons
 from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
+from modelyard.core.jobs import lost_result
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
 from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict
@@ -80,9 +81,15 @@ def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, A
 def _finished(observed: Observed, now: datetime) -> Plan:
     outcome = observed.job.outcome
     if outcome is None or outcome.data is None:
+        given_up = lost_result(observed.attempt, observed.job_name)
+        if given_up is not None:
+            failed = Verdict(*given_up, stalled=True, phase="Failed")
+            return Plan(status=_waiting(observed, failed, now))
         # The pod, and with it the result, is gone: the next attempt finds the blobs in the store.
         lost = Verdict(
-            reasons.RESULT_LOST, "the result was lost with its pod: checking again", phase="Fetching"
+            reasons.RESULT_LOST,
+            "the result was lost with its pod: checking again",
+            phase="Fetching",
         )
         return Plan(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
     result = outcome.data
@@ -119,9 +126,7 @@ def _verdict(result: DataResult) -> tuple[str, Event, list[Cond], str]:
     more = result.problem_count - len(result.problems)
     listed = "; ".join(result.problems) + (f"; and {more} more" if more > 0 else "")
     message = f"{max(result.problem_count, len(result.problems))} problems: {listed}"
-    bad = [
-        Cond(kind, False, reasons.PROBLEMS_FOUND, message) for kind in (READY, reasons.VALID)
-    ]
+    bad = [Cond(kind, False, reasons.PROBLEMS_FOUND, message) for kind in (READY, reasons.VALID)]
     bad.append(Cond(STALLED, True, reasons.PROBLEMS_FOUND, "fix the data or the quality rules"))
     return "Invalid", Event("Warning", reasons.PROBLEMS_FOUND, message), bad, message
 

@@ -141,8 +141,12 @@ def _pod(observed: Observed) -> dict[str, Any]:
         "resources": triton_resources,
         "securityContext": pods.container_security(),
         "volumeMounts": [models_mount, tmp_mount, shm_mount],
-        "startupProbe": _probe("/v2/health/live", names.HTTP_PORT, periodSeconds=2, failureThreshold=60),
-        "livenessProbe": _probe("/v2/health/live", names.HTTP_PORT, periodSeconds=10, failureThreshold=6),
+        "startupProbe": _probe(
+            "/v2/health/live", names.HTTP_PORT, periodSeconds=2, failureThreshold=60
+        ),
+        "livenessProbe": _probe(
+            "/v2/health/live", names.HTTP_PORT, periodSeconds=10, failureThreshold=6
+        ),
         # Endpoints are withdrawn before the server is told to stop.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
     }
@@ -158,7 +162,11 @@ def _pod(observed: Observed) -> dict[str, Any]:
         "volumeMounts": [models_mount, cache_mount, tmp_mount, run_mount, *store_mounts],
         "readinessProbe": _probe("/readyz", names.AGENT_PORT, periodSeconds=2, failureThreshold=2),
         "livenessProbe": _probe(
-            "/healthz", names.AGENT_PORT, initialDelaySeconds=30, periodSeconds=20, failureThreshold=3
+            "/healthz",
+            names.AGENT_PORT,
+            initialDelaySeconds=30,
+            periodSeconds=20,
+            failureThreshold=3,
         ),
     }
     return {

@@ -25,7 +25,9 @@ def _latest(observed: Observed) -> Manifest | Verdict:
         return observed.versions[max(ready)]
     line = observed.spec.model_line
     if not observed.versions:
-        return Verdict(reasons.NO_READY_VERSION, f"waiting for a first version of model line {line}")
+        return Verdict(
+            reasons.NO_READY_VERSION, f"waiting for a first version of model line {line}"
+        )
     last = max(observed.versions)
     phase = meta.status(observed.versions[last]).get("phase") or "Pending"
     return Verdict(

@@ -9,6 +9,7 @@ from typing import Any
 from modelyard.api.modelversion import GateResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
+from modelyard.core.jobs import lost_result
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe
@@ -83,7 +84,11 @@ def _go(
     roles: list[str],
 ) -> Plan:
     status = _status(observed, now, going)
-    if any(observed.jobs[role].succeeded for role in roles):
+    lost = next((role for role in roles if observed.jobs[role].succeeded), None)
+    if lost is not None:
+        given_up = lost_result(observed.attempt, lost)
+        if given_up is not None:
+            return Plan(status=_status(observed, now, Verdict(*given_up, True, "Failed")))
         # A Job is complete and its result is gone with its pod: make what is missing again.
         status["attempt"] = observed.attempt + 1
         return Plan(status=status)
@@ -95,8 +100,12 @@ def _status(observed: Observed, now: datetime, verdict: Verdict) -> dict[str, An
     exported = len(observed.artifacts) == len(observed.spec.exports)
     conds = [
         Cond(READY, False, verdict.reason, verdict.message),
-        Cond(reasons.EXPORTED, exported, "Exported" if exported else verdict.reason,
-             "" if exported else verdict.message),
+        Cond(
+            reasons.EXPORTED,
+            exported,
+            "Exported" if exported else verdict.reason,
+            "" if exported else verdict.message,
+        ),
         Cond(reasons.VALIDATED, False, verdict.reason, verdict.message),
         *progress_conditions(verdict),
     ]

@@ -28,13 +28,13 @@ def judge(gates: Gates, evaluations: Mapping[str, ArtifactEvaluation]) -> list[G
                 results.append(_result(name, gate, bounds[gate], actual, actual >= bounds[gate]))
         if "parity" in bounds and source is not None:
             loss = source.metrics.get("mAP50to95", 1.0) - evaluation.metrics.get("mAP50to95", 0.0)
-            results.append(_result(name, "parity", bounds["parity"], loss, loss <= bounds["parity"]))
+            results.append(
+                _result(name, "parity", bounds["parity"], loss, loss <= bounds["parity"])
+            )
     return results
 
 
-def _result(
-    artifact: str, gate: str, required: float, actual: float, passed: bool
-) -> GateResult:
+def _result(artifact: str, gate: str, required: float, actual: float, passed: bool) -> GateResult:
     return GateResult(
         artifact=artifact, gate=gate, required=required, actual=round(actual, 5), passed=passed
     )

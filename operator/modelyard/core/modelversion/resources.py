@@ -22,7 +22,9 @@ def _object(observed: Observed) -> ObjectId:
     return ObjectId(namespace=meta.namespace(obj), name=meta.name(obj), uid=meta.uid(obj))
 
 
-def _hardware(observed: Observed, export: Export | None) -> tuple[str, Resources | None, Scheduling]:
+def _hardware(
+    observed: Observed, export: Export | None
+) -> tuple[str, Resources | None, Scheduling]:
     """Image, resources and placement: an engine needs a node with its GPU type."""
     spec, images = observed.spec, observed.settings.images
     scheduling = spec.scheduling or Scheduling()
@@ -38,7 +40,9 @@ def _hardware(observed: Observed, export: Export | None) -> tuple[str, Resources
     return images.tensorrt, resources, placed
 
 
-def _job(observed: Observed, role: str, export: Export | None, module: str, run: Any) -> dict[str, Any]:
+def _job(
+    observed: Observed, role: str, export: Export | None, module: str, run: Any
+) -> dict[str, Any]:
     image, resources, scheduling = _hardware(observed, export)
     return make_job(
         observed.obj,

@@ -9,7 +9,7 @@ from typing import Any
 from modelyard.contract.result import TrainResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
-from modelyard.core.jobs import with_suspend
+from modelyard.core.jobs import lost_result, with_suspend
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, progress_conditions
@@ -71,9 +71,7 @@ def _start(observed: Observed, now: datetime) -> Plan:
     )
 
 
-def _going(
-    observed: Observed, now: datetime, verdict: Verdict, **fields: Any
-) -> dict[str, Any]:
+def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -> dict[str, Any]:
     """Status while the run is under way."""
     kept = carried(observed.obj, "startTime", "datasetDigest", "runHash", "podName", "attempt")
     start = fields.pop("startTime", None)
@@ -157,11 +155,12 @@ def _finish(observed: Observed, now: datetime) -> Plan:
             status=_ended(observed, now, "Succeeded", reasons.SUCCEEDED, message, result),
         )
     if result is None:
+        given_up = lost_result(observed.attempt, observed.job_name)
+        if given_up is not None:
+            return Plan(status=_ended(observed, now, "Failed", *given_up))
         # The next attempt finds the finished run in the store and only repeats its result.
         lost = Verdict(reasons.RESULT_LOST, "the result was lost with its pod: reading it again")
-        return Plan(
-            status=_going(observed, now, lost) | {"attempt": observed.attempt + 1}
-        )
+        return Plan(status=_going(observed, now, lost) | {"attempt": observed.attempt + 1})
     return Plan(create=(model_version(observed, result),), requeue_after=1)
 
 
@@ -179,8 +178,15 @@ def _ended(
         Cond(reasons.TRAINED, good, reason, message),
     ]
     if not good:
-        conds.append(Cond(STALLED, True, reason, "fix the cause, then set a new value of the "
-                          f"annotation {meta.RETRY} to resume from the last checkpoint"))
+        conds.append(
+            Cond(
+                STALLED,
+                True,
+                reason,
+                "fix the cause, then set a new value of the "
+                f"annotation {meta.RETRY} to resume from the last checkpoint",
+            )
+        )
     started = observed.started_run or {}
     fields: dict[str, Any] = {
         "runHash": observed.spec_hash,

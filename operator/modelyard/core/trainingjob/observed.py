@@ -81,4 +81,4 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
 def trained_by(version: Manifest) -> str | None:
     """UID of the TrainingJob that a ModelVersion came out of."""
     training = (version["spec"].get("lineage") or {}).get("trainingJob") or {}
-    return training.get("uid")  # type: ignore[no-any-return]
+    return training.get("uid")

@@ -1,0 +1,131 @@
+"""A ModelVersion is exported, evaluated and judged; only a passed judgement makes it Ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.contract.result import EvaluateResult, ExportResult, Outcome
+
+from .world import World, artifact, condition, deployment, version
+
+
+def exported(name: str = "onnx", **changes: Any) -> Outcome:
+    made = Artifact.model_validate(artifact(name=name, **changes))
+    return Outcome(export=ExportResult(artifact=made))
+
+
+def evaluated(**figures: float) -> Outcome:
+    rows = [
+        ArtifactEvaluation(artifact=name, images=10, metrics={"mAP50": value, "mAP50to95": value})
+        for name, value in figures.items()
+    ]
+    return Outcome(evaluate=EvaluateResult(evaluations=rows))
+
+
+def jobs(world: World, role: str) -> list[dict[str, Any]]:
+    return [j for j in world.of("Job") if j["metadata"]["labels"]["modelyard.dev/role"] == role]
+
+
+def through(world: World, **figures: float) -> dict[str, Any]:
+    """The version's whole life with these figures."""
+    world.settle("ModelVersion", "shelf-1")
+    world.finish(jobs(world, "export-onnx")[0], exported())
+    world.settle("ModelVersion", "shelf-1")
+    world.finish(jobs(world, "evaluate-cpu")[0], evaluated(**figures))
+    return world.settle("ModelVersion", "shelf-1")
+
+
+def test_becomes_ready_when_all_gates_are_met() -> None:
+    world = World(version(1, None, gates={"mAP50": 0.5, "parity": 0.02}))
+    made = through(world, source=0.81, onnx=0.8)
+    assert made["status"]["phase"] == "Ready"
+    assert condition(made, "Ready")["status"] == "True"
+    assert made["status"]["artifacts"][0]["digest"] == artifact()["digest"]
+    assert all(g["passed"] for g in made["status"]["gates"])
+    assert world.writes.count("create Job") == 2
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        pytest.param({"source": 0.41, "onnx": 0.4}, "needs 0.500", id="below a minimum"),
+        pytest.param({"source": 0.9, "onnx": 0.8}, "below the source weights", id="parity"),
+        pytest.param({"source": 0.9, "onnx": float("nan")}, "mAP50", id="no number"),
+    ],
+)
+def test_is_rejected_with_figures(figures: dict[str, float], says: str) -> None:
+    world = World(version(1, None, gates={"mAP50": 0.5, "parity": 0.02}))
+    made = through(world, **figures)
+    assert made["status"]["phase"] == "Rejected"
+    assert condition(made, "Ready")["status"] == "False"
+    assert says in made["status"]["message"]
+
+
+def test_a_verdict_is_final() -> None:
+    world = World(version(1, None, gates={"mAP50": 0.5}))
+    made = through(world, source=0.4, onnx=0.4)
+    before = dict(made["status"])
+    world.objects = {k: v for k, v in world.objects.items() if k[0] == "ModelVersion"}
+    assert world.settle("ModelVersion", "shelf-1")["status"] == before
+
+
+def test_a_failed_export_is_told() -> None:
+    world = World(version(1, None))
+    world.settle("ModelVersion", "shelf-1")
+    world.fail(
+        jobs(world, "export-onnx")[0], Outcome(reason="ExportFailed", message="opset 5 is too old")
+    )
+    made = world.settle("ModelVersion", "shelf-1")
+    assert made["status"]["phase"] == "Failed"
+    assert "opset 5 is too old" in made["status"]["message"]
+    assert jobs(world, "evaluate-cpu") == []
+
+
+def test_a_lost_export_result_is_made_again_and_what_is_recorded_stays() -> None:
+    two = [{"name": "onnx"}, {"name": "big", "imgsz": 640}]
+    world = World(version(1, None, exports=two))
+    world.settle("ModelVersion", "shelf-1")
+    world.finish(jobs(world, "export-onnx")[0], exported())
+    world.finish(jobs(world, "export-big")[0], None)
+    world.settle("ModelVersion", "shelf-1")
+    assert len(jobs(world, "export-big")) == 2
+    assert len(jobs(world, "export-onnx")) == 1
+
+
+def test_tensorrt_is_exported_and_evaluated_on_its_gpu_type() -> None:
+    engine = {
+        "name": "h100",
+        "format": "tensorrt",
+        "gpuProduct": "NVIDIA-H100",
+        "precision": "fp16",
+    }
+    world = World(version(1, None, exports=[{"name": "onnx"}, engine]))
+    world.settle("ModelVersion", "shelf-1")
+    (job,) = jobs(world, "export-h100")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100"}
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert pod["containers"][0]["image"] == world.settings.images.tensorrt
+    world.finish(job, exported("h100", format="tensorrt", gpuProduct="NVIDIA-H100"))
+    world.finish(jobs(world, "export-onnx")[0], exported())
+    world.settle("ModelVersion", "shelf-1")
+    (on_gpu,) = jobs(world, "evaluate-h100")
+    assert on_gpu["spec"]["template"]["spec"]["nodeSelector"]
+    (on_cpu,) = jobs(world, "evaluate-cpu")
+    assert "nodeSelector" not in on_cpu["spec"]["template"]["spec"]
+    world.finish(on_cpu, evaluated(source=0.8, onnx=0.8))
+    assert world.settle("ModelVersion", "shelf-1")["status"]["phase"] == "Validating"
+    world.finish(on_gpu, evaluated(h100=0.5))
+    made = world.settle("ModelVersion", "shelf-1")
+    assert made["status"]["phase"] == "Rejected"
+    assert "h100 lies 0.300" in made["status"]["message"]
+
+
+def test_names_who_uses_it() -> None:
+    world = World(version(1), deployment(status={"stable": {"modelVersion": "shelf-1"}}))
+    assert world.settle("ModelVersion", "shelf-1")["status"]["usedBy"] == ["Deployment cameras"]
+    del world.objects["Deployment", "cameras"]
+    assert "usedBy" not in world.settle("ModelVersion", "shelf-1")["status"]

@@ -1,0 +1,186 @@
+"""A TrainingJob starts when its inputs are there, pins them, and ends in one ModelVersion."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modelyard.contract import paths
+from modelyard.contract.result import Outcome, TrainResult
+
+from .world import DIGEST_B, DIGEST_C, World, condition, dataset, ready_dataset, training, version
+
+
+def trained() -> Outcome:
+    return Outcome(
+        train=TrainResult(weights_digest=DIGEST_C, metrics={"mAP50": 0.8}, epochs=3, imgsz=128)
+    )
+
+
+def run_of(job: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(job["spec"]["template"]["metadata"]["annotations"][paths.RUN_ANNOTATION])
+
+
+@pytest.mark.parametrize(
+    ("objects", "changes", "reason", "says"),
+    [
+        pytest.param([], {}, "DatasetNotFound", "Dataset shelf", id="no dataset"),
+        pytest.param([dataset()], {}, "DatasetNotReady", "waiting", id="dataset not ready"),
+        pytest.param(
+            [dataset(phase="Invalid", message="train/a.jpg: corrupt")],
+            {},
+            "DatasetInvalid",
+            "train/a.jpg: corrupt",
+            id="dataset invalid",
+        ),
+        pytest.param(
+            [ready_dataset()],
+            {"hyperparameters": {"epoch": 3}},
+            "InvalidHyperparameters",
+            'did you mean "epochs"?',
+            id="misspelt hyperparameter",
+        ),
+        pytest.param(
+            [ready_dataset()],
+            {"baseVersion": {"name": "shelf-1"}},
+            "BaseVersionNotFound",
+            "ModelVersion shelf-1",
+            id="no base version",
+        ),
+        pytest.param(
+            [ready_dataset(), version(1, "Rejected")],
+            {"baseVersion": {"name": "shelf-1"}},
+            "BaseVersionRejected",
+            "it is Rejected",
+            id="rejected base version",
+        ),
+        pytest.param([ready_dataset()], {"suspend": True}, "Suspended", "suspend", id="suspended"),
+    ],
+)
+def test_waits_and_says_for_what(
+    objects: list[Any], changes: dict[str, Any], reason: str, says: str
+) -> None:
+    world = World(training(**changes), *objects)
+    first = world.settle("TrainingJob", "first")
+    assert condition(first, "Ready")["reason"] == reason
+    assert says in first["status"]["message"]
+    assert world.of("Job") == []
+
+
+def test_bad_hyperparameters_recover_when_they_are_mended() -> None:
+    world = World(training(hyperparameters={"epoch": 3}), ready_dataset())
+    first = world.settle("TrainingJob", "first")
+    assert condition(first, "Stalled")["status"] == "True"
+    first["spec"]["hyperparameters"] = {"epochs": 3}
+    first = world.settle("TrainingJob", "first")
+    assert not condition(first, "Stalled")
+    assert len(world.of("Job")) == 1
+
+
+def test_two_writes_until_its_job_exists_and_five_in_its_life() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    assert world.writes == ["create Job", "status TrainingJob"]
+    (job,) = world.of("Job")
+    world.pod_of(job)
+    assert world.settle("TrainingJob", "first")["status"]["phase"] == "Running"
+    world.finish(job, trained())
+    first = world.settle("TrainingJob", "first")
+    assert first["status"]["phase"] == "Succeeded"
+    assert first["status"]["modelVersion"] == "shelf-1"
+    assert len(world.writes) == 5
+
+
+def test_the_dataset_stays_pinned_whatever_happens_to_it() -> None:
+    world = World(training(), ready_dataset(digest=DIGEST_B))
+    world.settle("TrainingJob", "first")
+    (job,) = world.of("Job")
+    assert run_of(job)["datasetDigest"] == DIGEST_B
+    del world.objects["Dataset", "shelf"]
+    world.finish(job, trained())
+    world.settle("TrainingJob", "first")
+    (made,) = world.of("ModelVersion")
+    assert made["spec"]["dataset"] == {"name": "shelf", "digest": DIGEST_B}
+    assert made["spec"]["exports"][0]["imgsz"] == 128
+
+
+def test_versions_of_a_line_are_numbered_on_and_numbers_never_come_back() -> None:
+    gone = training("old", {"phase": "Succeeded", "modelVersion": "shelf-4"})
+    world = World(training(), ready_dataset(), version(2), gone)
+    world.settle("TrainingJob", "first")
+    world.finish(world.of("Job")[0], trained())
+    assert world.settle("TrainingJob", "first")["status"]["modelVersion"] == "shelf-5"
+
+
+def test_killed_between_creating_the_version_and_saying_so_makes_no_second_one() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    world.finish(world.of("Job")[0], trained())
+    plan = world.plan("TrainingJob", "first")
+    world.add({**plan.create[0], "status": {}})  # type: ignore[dict-item]
+    world.settle("TrainingJob", "first")
+    assert [v["metadata"]["name"] for v in world.of("ModelVersion")] == ["shelf-1"]
+
+
+def test_fine_tuning_pins_the_base_versions_weights() -> None:
+    world = World(training(baseVersion={"name": "shelf-1"}), ready_dataset(), version(1))
+    world.settle("TrainingJob", "first")
+    assert run_of(world.of("Job")[0])["baseWeights"]["digest"] == DIGEST_B
+
+
+def test_suspending_suspends_the_job_and_resuming_resumes_it() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    world.objects["TrainingJob", "first"]["spec"]["suspend"] = True
+    assert world.settle("TrainingJob", "first")["status"]["phase"] == "Suspended"
+    assert world.of("Job")[0]["spec"]["suspend"] is True
+    world.objects["TrainingJob", "first"]["spec"]["suspend"] = False
+    world.settle("TrainingJob", "first")
+    assert world.of("Job")[0]["spec"]["suspend"] is False
+
+
+def test_an_edit_after_the_start_is_not_silent() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    world.pod_of(world.of("Job")[0])
+    world.objects["TrainingJob", "first"]["spec"]["hyperparameters"] = {"epochs": 9}
+    first = world.settle("TrainingJob", "first")
+    assert "keeps what it was started with" in first["status"]["message"]
+    assert run_of(world.of("Job")[0])["hyperparameters"]["epochs"] == 3
+
+
+def test_a_failure_is_told_in_the_pods_words_and_a_retry_resumes() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    (job,) = world.of("Job")
+    world.fail(job, Outcome(reason="OutOfMemory", message="the GPU has too little memory"))
+    first = world.settle("TrainingJob", "first")
+    assert (first["status"]["phase"], first["status"]["message"]) == (
+        "Failed",
+        "the GPU has too little memory",
+    )
+    first["metadata"]["annotations"] = {"modelyard.dev/retry": "after lunch"}
+    assert world.settle("TrainingJob", "first")["status"]["phase"] == "Pending"
+    again = world.of("Job")[-1] if world.of("Job")[0] is job else world.of("Job")[0]
+    assert run_of(again)["runKey"] == run_of(job)["runKey"]
+
+
+def test_what_the_trainer_reports_is_left_alone() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    world.objects["TrainingJob", "first"]["status"]["progress"] = {"epoch": 2}
+    world.pod_of(world.of("Job")[0])
+    plan = world.plan("TrainingJob", "first")
+    assert plan.status is not None
+    assert "progress" not in plan.status
+    assert plan.status["podName"] == world.of("Pod")[0]["metadata"]["name"]
+
+
+def test_gpus_come_with_the_gpu_image_and_resource() -> None:
+    world = World(training(resources={"gpus": 1}), ready_dataset())
+    world.settle("TrainingJob", "first")
+    (container,) = world.of("Job")[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["image"] == world.settings.images.tensorrt

@@ -1,0 +1,226 @@
+"""A small world for decisions: objects in memory, and builders that read like sentences."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from modelyard.api.base import API_VERSION
+from modelyard.contract import labels
+from modelyard.contract.result import Outcome
+from modelyard.core.controllers import CONTROLLERS
+from modelyard.core.plan import Controller, Plan
+from modelyard.core.settings import Settings
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+DIGEST_A = "sha256:" + "a" * 64
+DIGEST_B = "sha256:" + "b" * 64
+DIGEST_C = "sha256:" + "c" * 64
+KINDS = {"batch/v1": "Job", "apps/v1": "apps/Deployment"}
+
+
+def controller(kind: str) -> Controller:
+    return next(c for c in CONTROLLERS if c.kind == kind)
+
+
+def obj(kind: str, name: str, spec: dict[str, Any], **status: Any) -> dict[str, Any]:
+    """One of our objects as the API server would send it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}", "generation": 1},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def dataset(name: str = "shelf", **status: Any) -> dict[str, Any]:
+    spec = {"source": {"http": {"url": "https://data.example/shelf.zip"}}}
+    return obj("Dataset", name, spec, **status)
+
+
+def ready_dataset(name: str = "shelf", digest: str = DIGEST_A) -> dict[str, Any]:
+    return dataset(name, phase="Ready", digest=digest, observedGeneration=1)
+
+
+def training(
+    name: str = "first", status: dict[str, Any] | None = None, **spec: Any
+) -> dict[str, Any]:
+    body = {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "shelf"},
+        "hyperparameters": {"epochs": 3, "imgsz": 128},
+        "output": {"modelLine": "shelf"},
+    } | spec
+    if "baseVersion" in spec:
+        body.pop("model")
+    return obj("TrainingJob", name, body, **(status or {}))
+
+
+def version(number: int = 1, phase: str | None = "Ready", **spec: Any) -> dict[str, Any]:
+    body = {
+        "modelLine": "shelf",
+        "version": number,
+        "weights": {"digest": DIGEST_B},
+        "dataset": {"name": "shelf", "digest": DIGEST_A},
+    } | spec
+    status: dict[str, Any] = {"phase": phase} if phase else {}
+    if phase == "Ready":
+        status["artifacts"] = [artifact(number)]
+    return obj("ModelVersion", f"shelf-{number}", body, **status)
+
+
+def artifact(number: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "onnx",
+        "format": "onnx",
+        "digest": f"sha256:{number:064x}",
+        "manifestDigest": f"sha256:{number + 1000:064x}",
+        "sizeBytes": 10,
+    } | changes
+
+
+def deployment(
+    name: str = "cameras", status: dict[str, Any] | None = None, **spec: Any
+) -> dict[str, Any]:
+    return obj("Deployment", name, {"modelLine": "shelf"} | spec, **(status or {}))
+
+
+class World:
+    """Objects by kind and name; a View, and a tiny API server for plans."""
+
+    def __init__(self, *objects: dict[str, Any], settings: Settings | None = None) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.settings = settings or Settings()
+        self.writes: list[str] = []
+        for one in objects:
+            self.add(one)
+
+    def add(self, one: dict[str, Any]) -> dict[str, Any]:
+        kind = _kind(one)
+        one["metadata"].setdefault("uid", f"uid-{kind}-{one['metadata']['name']}")
+        self.objects[kind, one["metadata"]["name"]] = one
+        return one
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.objects.get((kind, name))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [o for (k, _), o in sorted(self.objects.items()) if k == kind]
+
+    def children(self, owner_uid: str, kind: str) -> Iterable[dict[str, Any]]:
+        return [
+            o
+            for o in self.of(kind)
+            if (o["metadata"].get("labels") or {}).get(labels.OWNER_UID) == owner_uid
+        ]
+
+    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[dict[str, Any]]:
+        function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
+        return [o for o in self.of(kind) if value in function(o)]
+
+    def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
+        own = controller(kind)
+        return own.decide(own.observe(self, self.objects[kind, name], self.settings), now)
+
+    def reconcile(self, kind: str, name: str, now: datetime = NOW) -> Plan:
+        """Plan and carry out, as the engine would; records writes."""
+        plan = self.plan(kind, name, now)
+        for made in plan.create:
+            assert (_kind(made), made["metadata"]["name"]) not in self.objects, "name is taken"
+            self.add(copy.deepcopy(dict(made)))
+            self.writes.append(f"create {_kind(made)}")
+        for made in plan.apply:
+            key = (_kind(made), made["metadata"]["name"])
+            before = self.objects.get(key)
+            if before is None or not _covers(before, made):
+                merged = copy.deepcopy(dict(made))
+                if before:
+                    merged["metadata"] = {**before["metadata"], **merged["metadata"]}
+                    changed = merged.get("spec") != before.get("spec")
+                    merged["metadata"]["generation"] = before["metadata"].get(
+                        "generation", 1
+                    ) + int(changed)
+                    merged["status"] = before.get("status", {})
+                else:
+                    merged["metadata"]["generation"] = 1
+                self.add(merged)
+                self.writes.append(f"apply {_kind(made)}")
+        for ref in plan.delete:
+            kind_name = KINDS.get(ref.api_version, ref.kind)
+            if self.objects.pop((kind_name, ref.name), None):
+                self.writes.append(f"delete {kind_name}")
+        if plan.status is not None:
+            own = controller(kind)
+            target = self.objects[kind, name]
+            kept = {k: v for k, v in target.get("status", {}).items() if k in own.reported}
+            if target.get("status") != {**plan.status, **kept}:
+                target["status"] = {**plan.status, **kept}
+                self.writes.append(f"status {kind}")
+        return plan
+
+    def settle(self, kind: str, name: str) -> dict[str, Any]:
+        """Reconcile until nothing is written; returns the object."""
+        for _ in range(20):
+            before = len(self.writes)
+            self.reconcile(kind, name)
+            if len(self.writes) == before:
+                return self.objects[kind, name]
+        raise AssertionError(f"does not converge: {self.writes[-6:]}")
+
+    def pod_of(self, job: dict[str, Any], phase: str = "Running", **status: Any) -> dict[str, Any]:
+        """A pod of a Job."""
+        number = len(self.of("Pod"))
+        return self.add(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{job['metadata']['name']}-{number}",
+                    "namespace": "shop",
+                    "labels": dict(job["metadata"]["labels"]),
+                    "ownerReferences": [{"uid": job["metadata"]["uid"]}],
+                    "creationTimestamp": f"2026-11-22T12:00:{number:02}Z",
+                },
+                "status": {"phase": phase, **status},
+            }
+        )
+
+    def finish(self, job: dict[str, Any], outcome: Outcome | None) -> None:
+        """The Job's pod succeeds with an outcome."""
+        for pod in self.of("Pod"):
+            if pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]:
+                pod["status"]["phase"] = "Failed"
+        if outcome is not None:
+            self.pod_of(job, "Succeeded", containerStatuses=[_ended(outcome, 0)])
+        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+    def fail(self, job: dict[str, Any], outcome: Outcome | None, code: int = 65) -> None:
+        """The Job fails with an outcome."""
+        if outcome is not None:
+            self.pod_of(job, "Failed", containerStatuses=[_ended(outcome, code)])
+        job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "X"}]}
+
+
+def _ended(outcome: Outcome, code: int) -> dict[str, Any]:
+    message = outcome.termination_message()
+    return {"name": "main", "state": {"terminated": {"exitCode": code, "message": message}}}
+
+
+def _kind(one: dict[str, Any]) -> str:
+    return KINDS.get(one["apiVersion"], one["kind"])
+
+
+def _covers(live: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            k in live and _covers(live[k], v) for k, v in wanted.items()
+        )
+    return json.dumps(live, default=str) == json.dumps(wanted, default=str)
+
+
+def condition(one: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((c for c in one["status"].get("conditions", ()) if c["type"] == kind), {})
