@@ -1,0 +1,233 @@
+"""Downloads an archive over HTTP(S): streamed, resumed after a break, bounded, verified."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import re
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from modelyard.workloads.data.limits import Limits, human
+from modelyard.workloads.errors import RetryableError, UserError
+
+log = logging.getLogger("modelyard.data")
+
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 1.0
+MAX_WAIT_SECONDS = 30.0
+MAX_REDIRECTS = 10
+PROGRESS_SECONDS = 10.0
+PIECE = 1024 * 1024
+
+_TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+_CLOUD_METADATA = (
+    ipaddress.ip_network("169.254.0.0/16"),
+    ipaddress.ip_network("fe80::/10"),
+    ipaddress.ip_network("fd00:ec2::/32"),
+)
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+
+
+@dataclass
+class _Progress:
+    """What a broken download goes on from."""
+
+    received: int = 0
+    validator: str | None = None
+    """ETag or date that tells whether the file is still the same."""
+
+
+class _Broken(Exception):
+    """This attempt failed; another may not."""
+
+
+def download(
+    url: str,
+    destination: Path,
+    *,
+    digest: str | None,
+    limits: Limits,
+    first_wait: float = FIRST_WAIT_SECONDS,
+) -> str:
+    """Download `url` into `destination`; returns the URL for messages, without what may be secret.
+
+    A break is resumed where the server can, up to ATTEMPTS tries in all. Raises UserError for a
+    URL that does not exist, may not be fetched, is too large or has another digest;
+    RetryableError if the server cannot be reached or keeps failing.
+    """
+    label = shown(url)
+    progress = _Progress()
+    timeout = httpx.Timeout(60.0, connect=15.0)
+    with httpx.Client(timeout=timeout, headers={"accept-encoding": "identity"}) as client:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                _attempt(client, url, destination, limits, progress)
+                break
+            except (_Broken, httpx.TransportError) as error:
+                detail = " ".join(str(error).split()) or type(error).__name__
+                if attempt == ATTEMPTS:
+                    raise RetryableError(
+                        "SourceUnavailable",
+                        f"{label} cannot be fetched after {ATTEMPTS} tries ({detail}); check the "
+                        "URL, and that pods in this namespace can reach it",
+                    ) from error
+                wait = min(MAX_WAIT_SECONDS, first_wait * 2 ** (attempt - 1))
+                log.warning("%s: %s; next try in %.0f s", label, detail, wait)
+                time.sleep(wait)
+    if digest:
+        _verify(destination, digest, label)
+    return label
+
+
+def shown(url: str) -> str:
+    """A URL for messages and logs: without user, password and query, which may hold secrets."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
+
+
+def _attempt(
+    client: httpx.Client,
+    url: str,
+    destination: Path,
+    limits: Limits,
+    progress: _Progress,
+) -> None:
+    label = shown(url)
+    headers = {}
+    if progress.received and progress.validator:
+        headers = {"range": f"bytes={progress.received}-", "if-range": progress.validator}
+    for _ in range(MAX_REDIRECTS + 1):
+        _refuse_metadata(url, label)
+        with client.stream("GET", url, headers=headers) as response:
+            _refuse_peer(response, label)
+            if response.has_redirect_location:
+                url = _redirected(response, label)
+                continue
+            _check_status(response, label)
+            _receive(response, destination, label, limits, progress)
+            return
+    raise UserError("SourceMissing", f"{label} redirects more than {MAX_REDIRECTS} times")
+
+
+def _redirected(response: httpx.Response, label: str) -> str:
+    target = response.url.join(response.headers["location"])
+    if target.scheme not in ("http", "https"):
+        raise UserError(
+            "SourceNotAllowed",
+            f"{label} redirects to a {target.scheme} URL; only HTTP(S) is fetched",
+        )
+    return str(target)
+
+
+def _check_status(response: httpx.Response, label: str) -> None:
+    status = response.status_code
+    answer = f"{status} {response.reason_phrase}".strip()
+    if status in (200, 206):
+        return
+    if status in _TRANSIENT:
+        raise _Broken(f"the server answered {answer}")
+    if status == 416:
+        raise _Broken("the file changed while it was fetched")
+    if status in (401, 403):
+        raise UserError(
+            "SourceAccessDenied",
+            f"{label}: the server answered {answer}; use a URL that needs no login, or whose "
+            "query carries a valid signature",
+        )
+    raise UserError(
+        "SourceMissing", f"{label}: the server answered {answer}; correct spec.source.http.url"
+    )
+
+
+def _receive(
+    response: httpx.Response, destination: Path, label: str, limits: Limits, progress: _Progress
+) -> None:
+    resumed = response.status_code == 206
+    if resumed:
+        begin = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
+        if not begin or int(begin[1]) != progress.received:
+            progress.received = 0
+            raise _Broken("the server answered with another part of the file than asked for")
+    else:
+        progress.received = 0
+        etag = response.headers.get("etag", "")
+        # If-Range takes only strong validators (RFC 9110, 13.1.5).
+        strong = etag if etag and not etag.startswith("W/") else None
+        progress.validator = strong or response.headers.get("last-modified")
+    declared = response.headers.get("content-length", "")
+    total = progress.received + int(declared) if declared.isdigit() else None
+    _check_size(total or 0, label, limits)
+    last = time.monotonic()
+    with destination.open("ab" if resumed else "wb") as file:
+        for piece in response.iter_raw(PIECE):
+            _check_size(progress.received + len(piece), label, limits)
+            file.write(piece)
+            progress.received += len(piece)
+            if time.monotonic() - last > PROGRESS_SECONDS:
+                last = time.monotonic()
+                of = f" of {human(total)}" if total else ""
+                log.info("fetched %s%s", human(progress.received), of)
+    if total is not None and progress.received != total:
+        raise _Broken(f"the connection ended after {progress.received} of {total} bytes")
+    log.info("fetched %s", human(progress.received))
+
+
+def _check_size(size: int, label: str, limits: Limits) -> None:
+    if size > limits.download_bytes:
+        raise UserError(
+            "SourceTooLarge",
+            f"{label} is larger than {human(limits.download_bytes)}, the limit or the free space "
+            "of the node's disk",
+        )
+
+
+def _verify(path: Path, digest: str, label: str) -> None:
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if found != digest:
+        raise UserError(
+            "DigestMismatch",
+            f"{label} has digest {found}, but spec.source.http.digest is {digest}; the file has "
+            "changed, or the digest is wrong",
+        )
+
+
+def _refuse_metadata(url: str, label: str) -> None:
+    """Refuse hosts that are, or resolve to, a cloud's metadata service, which hands out
+    credentials."""
+    host = urlsplit(url).hostname or ""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return  # Connecting tells; behind a proxy, names need not resolve here.
+    for *_, address in found:
+        _refuse_address(str(address[0]), label)
+
+
+def _refuse_peer(response: httpx.Response, label: str) -> None:
+    """The same for the address that was connected to: a name may resolve differently twice."""
+    stream = response.extensions.get("network_stream")
+    peer = stream.get_extra_info("server_addr") if stream is not None else None
+    if peer:
+        _refuse_address(str(peer[0]), label)
+
+
+def _refuse_address(text: str, label: str) -> None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    if any(mapped in network for network in _CLOUD_METADATA):
+        raise UserError(
+            "SourceNotAllowed",
+            f"{label} leads to {mapped}, a link-local address; such addresses are not fetched",
+        )

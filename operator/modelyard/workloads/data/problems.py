@@ -1,0 +1,25 @@
+"""Collects what is wrong with a dataset: everything is counted, the first ones are listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+LISTED = 10
+"""As many as a Dataset's status lists."""
+
+
+@dataclass
+class Problems:
+    """What is wrong, in the order of the files."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, where: str, what: str) -> None:
+        """One problem: `where` is a path relative to the dataset's root."""
+        self.count += 1
+        if len(self.first) < LISTED:
+            self.first.append(f"{where}: {what}")
+
+    def __bool__(self) -> bool:
+        return self.count > 0

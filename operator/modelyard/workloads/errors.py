@@ -1,0 +1,28 @@
+"""The two ways in which a workload fails that are not a bug.
+
+`reason` is one CamelCase word and becomes a condition's reason; `message` says what happened, to
+which object, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class WorkloadError(Exception):
+    """Base: an expected failure with a reason and a message for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class UserError(WorkloadError):
+    """The user's data or settings are wrong; trying again cannot help."""
+
+
+class RetryableError(WorkloadError):
+    """The store, the network or the node failed; trying again may help."""
+
+
+class Terminated(BaseException):
+    """The pod was asked to stop (SIGTERM). No Exception, so that no library swallows it."""
