@@ -109,7 +109,7 @@ class AgentRun(ApiModel):
 Run = Annotated[
     DataRun | TrainRun | ExportRun | EvaluateRun | AgentRun, Field(discriminator="kind")
 ]
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(Run)
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Run)  # type: ignore[arg-type]  # a tagged union
 
 
 def parse_run(text: str | bytes) -> Run:

@@ -101,6 +101,32 @@ def run_volume() -> tuple[dict[str, Any], dict[str, Any]]:
     return volume, {"name": "run", "mountPath": str(paths.RUN_FILE.parent), "readOnly": True}
 
 
+def token_volume() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A short-lived token of the pod's service account, where clients look for it."""
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        {
+            "configMap": {
+                "name": "kube-root-ca.crt",
+                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            }
+        },
+        {
+            "downwardAPI": {
+                "items": [
+                    {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}},
+                ]
+            }
+        },
+    ]
+    mount = {
+        "name": "api-token",
+        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+        "readOnly": True,
+    }
+    return {"name": "api-token", "projected": {"sources": sources}}, mount
+
+
 def identity_env() -> list[dict[str, Any]]:
     """Who the pod is: POD_NAME, POD_NAMESPACE, NODE_NAME."""
     fields = {

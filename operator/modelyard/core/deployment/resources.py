@@ -14,6 +14,7 @@ from modelyard.core.plan import Manifest
 
 TRITON = "triton"
 AGENT = "agent"
+CONTROL_KEY = "MODELYARD_CONTROL_KEY"
 
 
 def _selector(obj: Manifest) -> dict[str, str]:
@@ -109,74 +110,109 @@ def _agent_run(observed: Observed) -> str:
     )
 
 
-def _pod(observed: Observed) -> dict[str, Any]:
+def _control_key() -> dict[str, Any]:
+    """Only who knows it may load and unload models; the same in both containers."""
+    return {"name": CONTROL_KEY, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+
+
+def _triton_arguments() -> list[str]:
+    """Arguments that our image and the vendor's both take.
+
+    Configurations are complete, and --disable-auto-complete-config makes loads four times as
+    quick. Model control is kept from clients: over HTTP it would hold up other requests
+    (triton-inference-server/server#8117).
+    """
+    closed = "shared-memory,trace,logging"
+    return [
+        f"--model-repository={paths.MODELS}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        f"--http-port={names.HTTP_PORT}",
+        f"--grpc-port={names.GRPC_PORT}",
+        f"--metrics-port={names.METRICS_PORT}",
+        "--metrics-config=summary_latencies=true",
+        f"--http-restricted-api=model-repository,{closed}:modelyard-control=$({CONTROL_KEY})",
+        f"--grpc-restricted-protocol=model-repository:modelyard-control=$({CONTROL_KEY})",
+        f"--grpc-restricted-protocol={closed}:modelyard-closed=$({CONTROL_KEY})",
+        "--exit-timeout-secs=20",
+    ]
+
+
+def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings, server = observed.settings, observed.spec.server
+    resources, _ = pods.resource_requirements(server.resources, settings.server_resources)
+    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
+    live = "/v2/health/live"
+    return {
+        "name": TRITON,
+        "image": server.image or settings.images.triton,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["tritonserver"],
+        "args": _triton_arguments(),
+        "env": [_control_key()],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+        ],
+        "resources": resources,
+        "securityContext": pods.container_security(),
+        "volumeMounts": mounts,
+        "startupProbe": _probe(live, names.HTTP_PORT, periodSeconds=2, failureThreshold=60),
+        "livenessProbe": _probe(live, names.HTTP_PORT, periodSeconds=10, failureThreshold=6),
+        # The agent knows whether a model answers; while it restarts alone, its few seconds of
+        # silence do not take a serving pod out of the Service.
+        "readinessProbe": _probe("/readyz", names.AGENT_PORT, periodSeconds=2, failureThreshold=3),
+        # Routes disappear before the server is told to stop.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    }
+
+
+def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    settings = observed.settings
+    resources, _ = pods.resource_requirements(None, settings.agent_resources)
+    return {
+        "name": AGENT,
+        "image": settings.images.worker,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["python", "-m", "modelyard.workloads.agent"],
+        "env": [
+            *pods.identity_env(),
+            _control_key(),
+            *pods.store_env(settings.store_reader_secret),
+        ],
+        "ports": [{"name": "probes", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
+        "resources": resources,
+        "securityContext": pods.container_security(),
+        "volumeMounts": mounts,
+        "livenessProbe": _probe(
+            "/healthz", names.AGENT_PORT, periodSeconds=20, failureThreshold=6, timeoutSeconds=5
+        ),
+    }
+
+
+def _pod(observed: Observed) -> dict[str, Any]:
+    settings = observed.settings
     models, models_mount = pods.empty_dir("models", str(paths.MODELS))
     cache, cache_mount = pods.empty_dir("cache", str(paths.AGENT_CACHE))
     tmp, tmp_mount = pods.empty_dir("tmp", "/tmp")  # noqa: S108
     # Python backends exchange tensors with Triton through shared memory.
     shm, shm_mount = pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="512Mi")  # noqa: S108
     run, run_mount = pods.run_volume()
+    token, token_mount = pods.token_volume()
     store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
-    triton_resources, _ = pods.resource_requirements(server.resources, settings.server_resources)
-    agent_resources, _ = pods.resource_requirements(None, settings.agent_resources)
-    triton = {
-        "name": TRITON,
-        "image": server.image or settings.images.triton,
-        "imagePullPolicy": settings.images.pull_policy,
-        "command": ["tritonserver"],
-        "args": [
-            f"--model-repository={paths.MODELS}",
-            "--model-control-mode=explicit",
-            f"--http-port={names.HTTP_PORT}",
-            f"--grpc-port={names.GRPC_PORT}",
-            f"--metrics-port={names.METRICS_PORT}",
-            "--exit-timeout-secs=20",
-        ],
-        "ports": [
-            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
-            {"name": "grpc", "containerPort": names.GRPC_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": names.METRICS_PORT, "protocol": "TCP"},
-        ],
-        "resources": triton_resources,
-        "securityContext": pods.container_security(),
-        "volumeMounts": [models_mount, tmp_mount, shm_mount],
-        "startupProbe": _probe(
-            "/v2/health/live", names.HTTP_PORT, periodSeconds=2, failureThreshold=60
-        ),
-        "livenessProbe": _probe(
-            "/v2/health/live", names.HTTP_PORT, periodSeconds=10, failureThreshold=6
-        ),
-        # Endpoints are withdrawn before the server is told to stop.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-    }
-    agent = {
-        "name": AGENT,
-        "image": settings.images.worker,
-        "imagePullPolicy": settings.images.pull_policy,
-        "command": ["python", "-m", "modelyard.workloads.agent"],
-        "env": [*pods.identity_env(), *pods.store_env(settings.store_reader_secret)],
-        "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
-        "resources": agent_resources,
-        "securityContext": pods.container_security(),
-        "volumeMounts": [models_mount, cache_mount, tmp_mount, run_mount, *store_mounts],
-        "readinessProbe": _probe("/readyz", names.AGENT_PORT, periodSeconds=2, failureThreshold=2),
-        "livenessProbe": _probe(
-            "/healthz",
-            names.AGENT_PORT,
-            initialDelaySeconds=30,
-            periodSeconds=20,
-            failureThreshold=3,
-        ),
-    }
+    agent_mounts = [models_mount, cache_mount, tmp_mount, run_mount, token_mount, *store_mounts]
     return {
         "serviceAccountName": settings.agent_service_account,
+        # Triton runs the user's models: only the agent gets a token, by its own volume.
+        "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 40,
         "securityContext": pods.pod_security(),
-        "containers": [triton, agent],
-        "volumes": [models, cache, tmp, shm, run, *store_volumes],
-    } | pods.scheduling_fields(server.scheduling)
+        "containers": [
+            _triton(observed, [{**models_mount, "readOnly": True}, tmp_mount, shm_mount]),
+            _agent(observed, agent_mounts),
+        ],
+        "volumes": [models, cache, tmp, shm, run, token, *store_volumes],
+    } | pods.scheduling_fields(observed.spec.server.scheduling)
 
 
 def _probe(path: str, port: int, **options: int) -> dict[str, Any]:
