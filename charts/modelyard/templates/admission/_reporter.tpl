@@ -20,7 +20,7 @@ spec:
       - apiGroups: [modelyard.dev]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE]
-        resources: ["*", "*/*"]
+        resources: ["*/*"]
   matchConditions:
     - name: {{ .who }}
       expression: >-

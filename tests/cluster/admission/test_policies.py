@@ -1,0 +1,328 @@
+"""Who may report what, with tokens as pods get them; and that nothing in use is deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+pytestmark = pytest.mark.cluster
+NS = "work"
+GROUP, VERSION = "modelyard.dev", "v1alpha1"
+OPERATOR = "system:serviceaccount:modelyard-system:modelyard-operator"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+Patch = Callable[..., str]
+
+
+def _pod(name: str, account: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NS},
+        "spec": {
+            "serviceAccountName": account,
+            "containers": [{"name": "main", "image": "example.org/none"}],
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def pods(policies: Any) -> Any:
+    """The cluster with two trainers' and two agents' pods, which never run."""
+    for name in ("train-a", "train-b"):
+        policies.create(_pod(name, "modelyard-trainer"))
+    for name in ("serve-a", "serve-b"):
+        policies.create(_pod(name, "modelyard-agent"))
+    return policies
+
+
+@pytest.fixture
+def token(pods: Any) -> Callable[..., str]:
+    """Asks the API server for a service account's token, bound to a pod or to none."""
+    core = client.CoreV1Api(pods.client())
+
+    def ask(account: str, pod: str | None) -> str:
+        bound = None
+        if pod:
+            uid = core.read_namespaced_pod(pod, NS).metadata.uid
+            bound = client.V1BoundObjectReference(
+                api_version="v1", kind="Pod", name=pod, uid=uid
+            )
+        spec = client.V1TokenRequestSpec(audiences=[], bound_object_ref=bound)
+        request = client.AuthenticationV1TokenRequest(spec=spec)
+        made = core.create_namespaced_service_account_token(account, NS, request)
+        return str(made.status.token)
+
+    return ask
+
+
+@pytest.fixture
+def patch_status(pods: Any, token: Callable[..., str]) -> Patch:
+    """Patches an object's status as a pod would; returns "" or what the API server answered."""
+
+    def patch(
+        plural: str, name: str, status: dict[str, Any], *, account: str, pod: str | None
+    ) -> str:
+        objects = client.CustomObjectsApi(pods.client(token(account, pod)))
+        try:
+            objects.patch_namespaced_custom_object_status(
+                GROUP, VERSION, NS, plural, name, {"status": status}
+            )
+        except client.ApiException as error:
+            assert error.status == 403, error.body
+            return str(json.loads(error.body)["message"])
+        return ""
+
+    return patch
+
+
+@pytest.fixture
+def training(pods: Any, valid: Any, request: pytest.FixtureRequest) -> str:
+    """A TrainingJob that pod train-a works for."""
+    name = request.node.name.split("[")[0].replace("_", "-")[-50:].strip("-")
+    pods.create(valid("TrainingJob", name))
+    pods.set_status("tj", NS, name, {"podName": "train-a", "phase": "Running", "attempt": 0})
+    return name
+
+
+@pytest.fixture
+def server(pods: Any, valid: Any, request: pytest.FixtureRequest) -> str:
+    """A ModelServer of pod serve-a."""
+    name = request.node.name.split("[")[0].replace("_", "-")[-50:].strip("-")
+    pods.create(valid("ModelServer", name, {"podName": "serve-a"}))
+    return name
+
+
+TRAINER = {"account": "modelyard-trainer", "pod": "train-a"}
+AGENT = {"account": "modelyard-agent", "pod": "serve-a"}
+PROGRESS = {"progress": {"podName": "train-a", "epoch": 2, "metrics": {"mAP50": 0.5}}}
+
+
+def test_trainer_reports_progress(pods: Any, patch_status: Patch, training: str) -> None:
+    assert patch_status("trainingjobs", training, PROGRESS, **TRAINER) == ""
+    later = {"progress": {"epoch": 3, "metrics": {"mAP50": 0.6}}}
+    assert patch_status("trainingjobs", training, later, **TRAINER) == ""
+    status = pods.get("tj", NS, training)["status"]
+    assert status["progress"]["epoch"] == 3
+    assert status["phase"] == "Running"
+
+
+def test_trainer_of_another_pod(patch_status: Patch, training: str) -> None:
+    said = patch_status(
+        "trainingjobs", training, PROGRESS, account="modelyard-trainer", pod="train-b"
+    )
+    assert f"pod train-b may not report for TrainingJob {training}" in said
+    assert "belongs to pod train-a" in said
+
+
+def test_trainer_token_without_a_pod(patch_status: Patch, training: str) -> None:
+    said = patch_status("trainingjobs", training, PROGRESS, account="modelyard-trainer", pod=None)
+    assert "names no pod" in said
+
+
+def test_trainer_before_the_operator_named_its_pod(
+    pods: Any, valid: Any, patch_status: Patch
+) -> None:
+    pods.create(valid("TrainingJob", "unclaimed"))
+    said = patch_status("trainingjobs", "unclaimed", PROGRESS, **TRAINER)
+    assert "belongs to no pod yet" in said
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"phase": "Succeeded"},
+        {"podName": "train-b"},
+        {"weightsDigest": DIGEST},
+        {"attempt": None},
+        PROGRESS | {"modelVersion": "shelf-9"},
+    ],
+    ids=["changed", "stolen", "added", "removed", "beside"],
+)
+def test_trainer_touches_other_fields(
+    pods: Any, patch_status: Patch, valid: Any, status: dict[str, Any], request: Any
+) -> None:
+    name = f"other-fields-{request.node.callspec.id}"
+    pods.create(valid("TrainingJob", name))
+    pods.set_status("tj", NS, name, {"podName": "train-a", "phase": "Running", "attempt": 0})
+    before = pods.get("tj", NS, name)["status"]
+    said = patch_status("trainingjobs", name, status, **TRAINER)
+    assert "a trainer may only change status.progress of its TrainingJob" in said
+    assert pods.get("tj", NS, name)["status"] == before
+
+
+def test_reporters_stay_confined_whatever_roles_they_get(
+    pods: Any, token: Callable[..., str], valid: Any, training: str
+) -> None:
+    pods.kubectl(
+        *("-n", NS, "create", "rolebinding", "too-much", "--clusterrole=cluster-admin"),
+        *(f"--serviceaccount={NS}:modelyard-trainer", f"--serviceaccount={NS}:modelyard-agent"),
+    )
+    try:
+        for account, pod in (("modelyard-trainer", "train-a"), ("modelyard-agent", "serve-a")):
+            objects = client.CustomObjectsApi(pods.client(token(account, pod)))
+            with pytest.raises(client.ApiException, match="may only change the status of"):
+                objects.delete_namespaced_custom_object(
+                    GROUP, VERSION, NS, "trainingjobs", training
+                )
+            with pytest.raises(client.ApiException, match="may only change the status of"):
+                objects.create_namespaced_custom_object(
+                    GROUP, VERSION, NS, "datasets", valid("Dataset", "sneaky")
+                )
+    finally:
+        pods.kubectl("-n", NS, "delete", "rolebinding", "too-much")
+
+
+def test_agent_reports_what_it_holds(pods: Any, patch_status: Patch, server: str) -> None:
+    held = {
+        "modelVersion": "shelf-3",
+        "version": 3,
+        "digest": DIGEST,
+        "since": "2026-01-01T00:00:00Z",
+    }
+    assert patch_status("modelservers", server, {"phase": "Ready", "loaded": held}, **AGENT) == ""
+    assert pods.get("ms", NS, server)["status"]["loaded"]["version"] == 3
+
+
+def test_agent_of_another_pod(patch_status: Patch, server: str) -> None:
+    said = patch_status(
+        "modelservers", server, {"phase": "Ready"}, account="modelyard-agent", pod="serve-b"
+    )
+    assert f"pod serve-b may not report for ModelServer {server}" in said
+    assert "belongs to pod serve-a" in said
+
+
+def test_agent_token_without_a_pod(patch_status: Patch, server: str) -> None:
+    said = patch_status(
+        "modelservers", server, {"phase": "Ready"}, account="modelyard-agent", pod=None
+    )
+    assert "names no pod" in said
+
+
+def test_agent_reads_its_assignment_and_no_trainings(
+    pods: Any, token: Callable[..., str], server: str, training: str
+) -> None:
+    objects = client.CustomObjectsApi(pods.client(token(**AGENT)))
+    read = objects.get_namespaced_custom_object(GROUP, VERSION, NS, "modelservers", server)
+    assert read["spec"]["assigned"]["version"] == 3
+    with pytest.raises(client.ApiException, match="Forbidden"):
+        objects.get_namespaced_custom_object(GROUP, VERSION, NS, "trainingjobs", training)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "users"),
+    [
+        ("Dataset", "used", ["TrainingJob train-9", "ModelVersion shelf-3"]),
+        ("ModelVersion", "used-1", ["Deployment shelf"]),
+    ],
+)
+def test_used_objects_are_kept(
+    pods: Any, valid: Any, kind: str, name: str, users: list[str]
+) -> None:
+    changes = {"modelLine": "used", "version": 1} if kind == "ModelVersion" else {}
+    pods.create(valid(kind, name, changes))
+    pods.set_status(kind, NS, name, {"usedBy": users})
+    said = pods.refused("-n", NS, "delete", kind, name)
+    assert f"{kind} {name} is in use by {', '.join(users)}; delete or change what uses it" in said
+    assert f"{kind} {name} is in use by" in pods.refused("-n", NS, "delete", kind, "--all")
+    pods.get(kind, NS, name)
+    pods.set_status(kind, NS, name, {"usedBy": []})
+    pods.kubectl("-n", NS, "delete", kind, name)
+
+
+def test_a_namespace_takes_used_objects_with_it(pods: Any, valid: Any) -> None:
+    controller = "system:serviceaccount:kube-system:namespace-controller"
+    pods.create(valid("Dataset", "going"))
+    pods.set_status("dset", NS, "going", {"usedBy": ["TrainingJob x"]})
+    pods.kubectl("-n", NS, "delete", "dset", "going", f"--as={controller}")
+
+
+@pytest.fixture
+def as_operator(pods: Any) -> Patch:
+    """Patches a ModelVersion's status as the operator's service account."""
+    api = pods.client()
+    api.set_default_header("Impersonate-User", OPERATOR)
+
+    def patch(name: str, **status: Any) -> str:
+        try:
+            client.CustomObjectsApi(api).patch_namespaced_custom_object_status(
+                GROUP, VERSION, NS, "modelversions", name, {"status": status}
+            )
+        except client.ApiException as error:
+            return str(json.loads(error.body)["message"])
+        return ""
+
+    return patch
+
+
+@pytest.fixture
+def editor(pods: Any) -> str:
+    """A person with the chart's part of the `edit` role, and rights on statuses on top."""
+    pods.run(
+        *("kubectl", "create", "clusterrole", "statuses", "--verb=get,patch,update"),
+        "--resource=modelversions.modelyard.dev/status,modelservers.modelyard.dev/status",
+    )
+    pods.run(
+        *("kubectl", "create", "clusterrole", "servers", "--verb=get,create,patch"),
+        "--resource=modelservers.modelyard.dev",
+    )
+    # What a controller of kube-controller-manager would merge into `edit`.
+    for role in ("modelyard-view", "modelyard-edit", "statuses", "servers"):
+        pods.run(
+            *("kubectl", "-n", NS, "create", "rolebinding", f"ada-{role}"),
+            *(f"--clusterrole={role}", "--user=ada"),
+        )
+    return "ada"
+
+
+def test_only_the_operator_writes_verdicts(
+    pods: Any, valid: Any, editor: str, as_operator: Patch
+) -> None:
+    pods.create(valid("ModelVersion", "verdict-1", {"modelLine": "verdict", "version": 1}))
+    patch = ("-n", NS, "patch", "mv", "verdict-1", "--subresource=status", "--type=merge")
+    ready = ("-p", json.dumps({"status": {"phase": "Ready"}}))
+    said = pods.refused(*patch, *ready, f"--as={editor}")
+    assert "the status of ModelVersion verdict-1 is its verdict: only the Modelyard operator" in said
+    assert as_operator("verdict-1", phase="Ready") == ""
+
+
+def test_only_the_operator_assigns(pods: Any, valid: Any, editor: str) -> None:
+    said = pods.refused(
+        "create", "-f", "-", f"--as={editor}", stdin=valid("ModelServer", "rogue")
+    )
+    assert "ModelServer rogue is an assignment: only the Modelyard operator writes it" in said
+    pods.create(valid("ModelServer", "assigned"), impersonate=OPERATOR)
+    patch = json.dumps({"spec": {"assigned": {"version": 9}}})
+    said = pods.refused(
+        *("-n", NS, "patch", "ms", "assigned", "--type=merge", "-p", patch, f"--as={editor}")
+    )
+    assert "only the Modelyard operator writes it, and ada is not it" in said
+
+
+def test_a_verdict_is_final_even_for_the_operator(
+    pods: Any, valid: Any, as_operator: Patch
+) -> None:
+    pods.create(valid("ModelVersion", "final-1", {"modelLine": "final", "version": 1}))
+    assert as_operator("final-1", phase="Ready", mAP50=0.8) == ""
+    said = as_operator("final-1", phase="Rejected", mAP50=0.7)
+    assert "ModelVersion final-1 is Ready, which is final: status.phase, status.mAP50" in said
+    assert as_operator("final-1", usedBy=["Deployment shelf"], message="in use") == ""
+
+
+def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str) -> None:
+    for kind in ("Dataset", "TrainingJob", "Deployment"):
+        pods.create(valid(kind, "by-ada"), impersonate=editor)
+    pods.kubectl("-n", NS, "get", "modelyard", f"--as={editor}")
+    pods.kubectl("-n", NS, "scale", "mdep", "by-ada", "--replicas=2", f"--as={editor}")
+    pods.kubectl("-n", NS, "delete", "mdep", "by-ada", f"--as={editor}")
+
+
+def test_policies_are_well_typed(pods: Any) -> None:
+    found = json.loads(pods.kubectl("get", "validatingadmissionpolicies", "-o", "json"))["items"]
+    assert len(found) == 5
+    for one in found:
+        assert not one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"), one
