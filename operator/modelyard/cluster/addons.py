@@ -16,6 +16,34 @@ def apply_addons(api: Api, network: Network, dns_port: int) -> None:
         api.apply(path, document)
 
 
+def mark_stopped(api: Api, node: str) -> None:
+    """Has `node` and its pods say that they do not run, before a node starts afresh.
+
+    Until kubelet has looked at a pod, its status is from before the stop, and whoever waits for it
+    would be told that it is ready. The node lifecycle controller does the same to a lost node.
+    """
+    if api.get(f"/api/v1/nodes/{node}"):
+        ready = {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "NodeStopped",
+            "message": "stopped",
+        }
+        api.patch(f"/api/v1/nodes/{node}/status", {"status": {"conditions": [ready]}})
+    listed = api.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}") or {"items": []}
+    for pod in listed["items"]:
+        metadata = pod["metadata"]
+        conditions = [
+            {"type": each, "status": "False", "reason": "NodeStopped"}
+            for each in ("Ready", "ContainersReady")
+        ]
+        if pod["status"].get("phase") == "Running":
+            api.patch(
+                f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status",
+                {"status": {"conditions": conditions}},
+            )
+
+
 def addons(network: Network, dns_port: int) -> list[tuple[str, Object]]:
     """API path and object, in the order in which they are applied."""
     namespace = "kube-system"

@@ -29,13 +29,20 @@ class Api:
 
     def apply(self, path: str, document: Object) -> None:
         """Server-side apply of `document` to the object at `path`, overriding other managers."""
-        self._request("PATCH", f"{path}?fieldManager=modelyard-cluster&force=true", document)
+        path = f"{path}?fieldManager=modelyard-cluster&force=true"
+        self._request("PATCH", path, document, "application/apply-patch+yaml")
+
+    def patch(self, path: str, document: Object) -> None:
+        """Strategic merge patch of the object at `path`."""
+        self._request("PATCH", path, document, "application/strategic-merge-patch+json")
 
     def delete(self, path: str) -> None:
         """Deletes the object at `path`; fine where there is none."""
         self._request("DELETE", path)
 
-    def _request(self, method: str, path: str, body: Object | None = None) -> Object | None:
+    def _request(
+        self, method: str, path: str, body: Object | None = None, content_type: str = ""
+    ) -> Object | None:
         connection = http.client.HTTPSConnection(
             self._server.hostname or "", self._server.port, timeout=30, context=self._context
         )
@@ -44,7 +51,7 @@ class Api:
                 method,
                 path,
                 body=json.dumps(body) if body is not None else None,
-                headers={"Content-Type": "application/apply-patch+yaml"} if body else {},
+                headers={"Content-Type": content_type} if body else {},
             )
             response = connection.getresponse()
             content = response.read()

@@ -112,7 +112,7 @@ def etcd(plan: ControlPlanePlan, signed: Credentials) -> Component:
     unpacked) cannot stall the whole cluster.
     """
     url = f"https://{LOOPBACK}:{plan.ports['etcd']}"
-    peer = f"https://{LOOPBACK}:{plan.ports['etcd-peer']}"
+    peer = f"https://{LOOPBACK}:{plan.ports['etcd/peer']}"
     trust = str(signed.etcd_authority.pair.certificate)
     command = [
         str(plan.binaries["etcd"]),

@@ -97,17 +97,14 @@ class ControlPlane:
         for _attempt in range(2):
             plan = self.plan(binaries)
             try:
-                self._bring_up(plan, progress)
-                return plan
+                return self._bring_up(plan, progress)
             except ComponentFailed as failure:
                 if not failure.port_taken:
                     raise
                 # Another program took the port between our look and the component's start.
                 progress(f"{failure.component}: its port was taken meanwhile, trying another")
-                ports.forget(self.layout.ports, [failure.component, "etcd-peer"])
-        plan = self.plan(binaries)
-        self._bring_up(plan, progress)
-        return plan
+                ports.forget(self.layout.ports, [failure.component, "etcd/peer"])
+        return self._bring_up(self.plan(binaries), progress)
 
     def stop(self, *, purge: bool = False) -> None:
         """Stops every component; `purge` removes the folder too."""
@@ -165,14 +162,14 @@ class ControlPlane:
             layout=self.layout,
             binaries=binaries,
             ports=ports.remembered(
-                self.layout.ports, [*self.component_names, "etcd-peer", *self._more_ports]
+                self.layout.ports, [*self.component_names, "etcd/peer", *self._more_ports]
             ),
             address=self._address,
             service_subnet=self._service_subnet,
             service_address=str(network[1]),
         )
 
-    def _bring_up(self, plan: ControlPlanePlan, progress: Progress) -> None:
+    def _bring_up(self, plan: ControlPlanePlan, progress: Progress) -> ControlPlanePlan:
         self._free_ports(plan, progress)
         plan = self.plan(dict(plan.binaries))
         signed = components.credentials(plan)
@@ -192,13 +189,14 @@ class ControlPlane:
             wait_healthy(
                 {name: checks[name] for name in batch}, self.processes, timeout=_READY_TIMEOUT
             )
+        return plan
 
     def _free_ports(self, plan: ControlPlanePlan, progress: Progress) -> None:
         """Gives up remembered ports of stopped components that another program holds now."""
         taken = []
         for name, port in plan.ports.items():
-            owner = "etcd" if name == "etcd-peer" else name
-            address = plan.address if name == "kube-apiserver" else LOOPBACK
+            owner = name.partition("/")[0]
+            address = plan.address if name in ("kube-apiserver", "coredns/dns") else LOOPBACK
             if self.processes.running(owner) is None and not ports.is_free(port, address):
                 progress(f"{name}: port {port} is taken by another program, using another")
                 taken.append(name)

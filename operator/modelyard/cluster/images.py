@@ -80,12 +80,22 @@ def write_pause_archive(target: Path) -> None:
     It is Debian's static `catatonit -P`, which does nothing but wait and reap.
     """
     program = Path(required_program("catatonit")).read_bytes()
-    layer = _tar({"catatonit": program}, mode=0o755)
+    write_archive(target, PAUSE_IMAGE, {"catatonit": program}, ["/catatonit", "-P"])
+
+
+def write_archive(
+    target: Path, name: str, programs: dict[str, bytes], entrypoint: list[str]
+) -> None:
+    """Writes an OCI archive of an image from scratch: `programs` (path → content), nothing else.
+
+    The same content gives the same digest. Its user is 65535.
+    """
+    layer = _tar(programs, mode=0o755)
     config = _encode(
         {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
-            "config": {"Entrypoint": ["/catatonit", "-P"], "User": "65535:65535"},
+            "config": {"Entrypoint": entrypoint, "User": "65535:65535"},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )
@@ -98,7 +108,7 @@ def write_pause_archive(target: Path) -> None:
         }
     )
     described = _descriptor(manifest, "application/vnd.oci.image.manifest.v1+json")
-    described["annotations"] = {_NAME_ANNOTATIONS[0]: PAUSE_IMAGE}
+    described["annotations"] = {_NAME_ANNOTATIONS[0]: name}
     files = {
         "oci-layout": _encode({"imageLayoutVersion": "1.0.0"}),
         "index.json": _encode({"schemaVersion": 2, "manifests": [described]}),

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from modelyard.cluster import components, machine, network, node, teardown
-from modelyard.cluster.addons import apply_addons
+from modelyard.cluster.addons import apply_addons, mark_stopped
 from modelyard.cluster.api import Api
 from modelyard.cluster.controlplane import ControlPlane
 from modelyard.cluster.errors import ClusterError
@@ -16,7 +16,7 @@ from modelyard.cluster.files import locked
 from modelyard.cluster.images import PAUSE_IMAGE, ImageStore, write_pause_archive
 from modelyard.cluster.network import Network
 from modelyard.cluster.node import NodePlan
-from modelyard.cluster.paths import Layout, clusters_home
+from modelyard.cluster.paths import Layout, cluster_folders
 from modelyard.cluster.probes import Check, HttpProbe, wait_healthy
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
 from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
@@ -68,10 +68,12 @@ class LocalCluster:
         self.layout.make()
         ticker = Ticker()
         with locked(self.layout.lock, waiting_for=f"cluster {self.name}", progress=progress):
-            self._clear_after_crash()
+            fresh = self._clear_if_no_pods()
             network.bring_up(self.network)
             plan = self._node_plan(self.control_plane.start_locked(progress))
             plan.check_socket_paths()
+            if fresh:
+                mark_stopped(self._api(plan), plan.name)
             self._start_node(plan, progress)
         progress(f"cluster {self.name}: ready after {duration(ticker.elapsed)}")
 
@@ -95,6 +97,7 @@ class LocalCluster:
             self.processes.stop(["etcd"])
             teardown.end_everything(self.layout.root)
             self._remove_remains()
+            teardown.remove_fixed_folders()
             network.tear_down()
             if purge:
                 shutil.rmtree(self.layout.root)
@@ -140,7 +143,7 @@ class LocalCluster:
         return NodePlan(plan, authority, self.network, name=self.name)
 
     def _refuse_second_cluster(self) -> None:
-        for folder in clusters_home().glob("*"):
+        for folder in cluster_folders():
             other = LocalCluster(folder, self.network)
             if folder != self.layout.root and other.processes.running("kubelet"):
                 raise ClusterError(
@@ -149,12 +152,13 @@ class LocalCluster:
                     "`--mode control-plane`"
                 )
 
-    def _clear_after_crash(self) -> None:
-        """Without containerd and shims there are no pods: what they left is in the way."""
+    def _clear_if_no_pods(self) -> bool:
+        """Removes what pods left that no longer run; returns whether that is so for all of them."""
         if self.processes.running("containerd") or teardown.pods_alive(self.layout.root):
-            return
+            return False
         self.processes.stop(["kubelet"])
         self._remove_remains()
+        return True
 
     def _remove_remains(self) -> None:
         teardown.unmount(self.layout.root)
@@ -177,7 +181,7 @@ class LocalCluster:
 
         start(node.containerd(plan))
         api = self._api(plan)
-        apply_addons(api, self.network, plan.control_plane.ports["dns"])
+        apply_addons(api, self.network, plan.control_plane.ports["coredns/dns"])
         start(node.kube_proxy(plan), node.coredns(plan), node.volumes(plan))
         wait("containerd")
         self._import_pause_image()
@@ -229,6 +233,6 @@ class LocalCluster:
             "containerd": containerd,
             "kubelet": HttpProbe(f"{loopback}:{ports['kubelet']}/healthz").check,
             "kube-proxy": HttpProbe(f"{loopback}:{ports['kube-proxy']}/healthz").check,
-            "coredns": HttpProbe(f"{loopback}:{ports['coredns-ready']}/ready").check,
+            "coredns": HttpProbe(f"{loopback}:{ports['coredns/ready']}/ready").check,
             "volumes": lambda: "",
         }

@@ -32,8 +32,8 @@ _CGROUP_CONTROLLERS = ("cpu", "memory", "pids")
 _CAP_SYS_RESOURCE = 24
 
 
-def prepare(progress: Progress) -> None:
-    """Makes sure that a node can run here. Raises ClusterError with what is missing."""
+def check() -> None:
+    """Raises ClusterError where a node cannot run here, whatever would be installed."""
     if sys.platform != "linux":
         raise ClusterError("The local cluster runs on Linux only; use kind, or a cluster you have")
     if os.geteuid() != 0:
@@ -42,6 +42,17 @@ def prepare(progress: Progress) -> None:
             "with sudo. `modelyard cluster up --mode control-plane` does not need it"
         )
     _check_cgroups()
+    missing = missing_packages()
+    if missing and not shutil.which("apt-get"):
+        raise ClusterError(
+            f"The node needs programs of the Debian packages {', '.join(missing)}, and only "
+            "Debian's and Ubuntu's apt-get is supported: install what matches them by hand"
+        )
+
+
+def prepare(progress: Progress) -> None:
+    """Makes sure that a node can run here, installing what is missing. Raises ClusterError."""
+    check()
     missing = missing_packages()
     if missing:
         _install(missing, progress)
@@ -120,11 +131,6 @@ def _check_cgroups() -> None:
 
 
 def _install(packages: list[str], progress: Progress) -> None:
-    if not shutil.which("apt-get"):
-        raise ClusterError(
-            f"The node needs programs of the Debian packages {', '.join(packages)}, and only "
-            "Debian's and Ubuntu's apt-get is supported: install what matches them by hand"
-        )
     progress(f"apt-get: installing {', '.join(packages)}")
     ticker = Ticker()
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}

@@ -10,9 +10,10 @@ import contextlib
 import ipaddress
 import json
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,9 @@ def tear_down() -> None:
             while _succeeds([*_iptables(), "-D", *rule]):
                 pass
         _remove_host_ports()
-    for cached in _CNI_CACHE.glob(f"{_TABLE}-*"):
+    for cached in _CNI_CACHE.glob(f"{_TABLE}-*-eth0"):
+        container = cached.name.removeprefix(f"{_TABLE}-").removesuffix("-eth0")
+        (_CNI_CACHE / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         cached.unlink(missing_ok=True)
 
 
@@ -176,22 +179,32 @@ def _forward_rules() -> list[list[str]]:
 
 
 def _remove_host_ports() -> None:
-    """Removes the chains of pods whose CNI DEL was never called; other networks' chains stay."""
+    """Removes portmap's rules of pods whose CNI DEL was never called; other networks' stay."""
     iptables = [*_iptables(), "-t", "nat"]
-    saved = _output([required_program("iptables") + "-save", "-t", "nat"]).splitlines()
+
+    def delete(rules: list[str], chains: Iterable[str]) -> None:
+        for rule in rules:
+            _succeeds([*iptables, "-D", *shlex.split(rule.removeprefix("-A "))])
+        for chain in chains:
+            _succeeds([*iptables, "-F", chain])
+        for chain in chains:
+            _succeeds([*iptables, "-X", chain])
+
     # portmap comments its jump: dnat name: "<network>" id: "<container>"
-    jump = re.compile(rf'-A (CNI-HOSTPORT-DNAT) .*dnat name: \\?"{_TABLE}\\?".* -j (CNI-DN-\w+)')
-    for line in saved:
-        match = jump.search(line)
-        if not match:
-            continue
-        parent, chain = match.groups()
-        numbers = _output([*iptables, "-L", parent, "--line-numbers", "-n"]).splitlines()
-        for numbered in reversed(numbers):
-            if chain in numbered:
-                _succeeds([*iptables, "-D", parent, numbered.split()[0]])
-        _succeeds([*iptables, "-F", chain])
-        _succeeds([*iptables, "-X", chain])
+    ours = re.compile(rf'-A CNI-HOSTPORT-DNAT .*dnat name: \\?"{_TABLE}\\?".* -j (CNI-DN-\w+)')
+    jumps = {line: match[1] for line in _nat_rules() if (match := ours.match(line))}
+    delete(list(jumps), jumps.values())
+    left = _nat_rules()
+    if not any("-j CNI-DN-" in line for line in left):
+        shared = ("CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK")
+        delete(
+            [line for line in left if line.endswith(tuple(f"-j {each}" for each in shared))], shared
+        )
+
+
+def _nat_rules() -> list[str]:
+    saved = _output([required_program("iptables") + "-save", "-t", "nat"])
+    return [line for line in saved.splitlines() if line.startswith("-A ")]
 
 
 def _link_exists(name: str) -> bool:

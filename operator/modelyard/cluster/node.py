@@ -27,7 +27,15 @@ KUBELET_PORT = 10250
 # sockaddr_un.sun_path holds 108 bytes with the final zero.
 _SOCKET_LIMIT = 107
 _LONGEST_SOCKET = "kubelet/device-plugins/kubelet.sock.12345678"
-PORTS = ("kubelet", "kube-proxy", "kube-proxy-metrics", "coredns", "coredns-ready", "dns")
+# Each belongs to the component before the slash.
+PORTS = (
+    "kubelet",
+    "kube-proxy",
+    "kube-proxy/metrics",
+    "coredns",
+    "coredns/ready",
+    "coredns/dns",
+)
 
 
 @dataclass(frozen=True)
@@ -203,7 +211,7 @@ def kube_proxy(plan: NodePlan) -> Component:
         "clusterCIDR": plan.network.pod_subnet,
         "hostnameOverride": plan.name,
         "healthzBindAddress": f"{LOOPBACK}:{ports['kube-proxy']}",
-        "metricsBindAddress": f"{LOOPBACK}:{ports['kube-proxy-metrics']}",
+        "metricsBindAddress": f"{LOOPBACK}:{ports['kube-proxy/metrics']}",
         # The machine's own connection tracking limits are not ours to change.
         "conntrack": {"maxPerCore": 0, "min": 0},
     }
@@ -223,11 +231,11 @@ def coredns(plan: NodePlan) -> Component:
     config = plan.layout.config / "Corefile"
     write_atomic(
         config,
-        f""".:{ports["dns"]} {{
+        f""".:{ports["coredns/dns"]} {{
     bind {plan.network.node_address}
     errors
     health {LOOPBACK}:{ports["coredns"]}
-    ready {LOOPBACK}:{ports["coredns-ready"]}
+    ready {LOOPBACK}:{ports["coredns/ready"]}
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         kubeconfig {kubeconfig}
         fallthrough in-addr.arpa ip6.arpa

@@ -39,6 +39,13 @@ def cluster_folder(name: str) -> Path:
     return clusters_home() / name
 
 
+def cluster_folders() -> list[Path]:
+    """The state folders of all clusters that were ever brought up and not purged."""
+    home = clusters_home()
+    found = home.iterdir() if home.is_dir() else iter(())
+    return sorted(path for path in found if path.is_dir() and _NAME.fullmatch(path.name))
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folders and files of one cluster under its state folder `root`."""

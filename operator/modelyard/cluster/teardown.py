@@ -103,6 +103,16 @@ def remove_log_links(pod_logs: Path) -> None:
                 link.unlink(missing_ok=True)
 
 
+def remove_fixed_folders() -> None:
+    """Removes folders that kubelet makes whatever its root folder is, where they are empty."""
+    plugins = Path("/var/lib/kubelet/device-plugins")
+    with contextlib.suppress(OSError):
+        (plugins / "kubelet.sock").unlink()
+    for folder in (plugins, plugins.parent, _CONTAINER_LOGS):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
 def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
 
