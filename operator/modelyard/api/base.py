@@ -166,7 +166,8 @@ class Scheduling(ApiModel):
 
 
 class Resources(ApiModel):
-    """What one pod gets. CPU and memory are both request and limit, so a pod never competes."""
+    """What one pod gets. Memory is both request and limit; CPU is a request, and for Jobs a limit
+    too."""
 
     cpu: Quantity | None = None
     """CPU, for example `2` or `500m`. Worker threads follow it."""

@@ -27,8 +27,8 @@ class S3Source(ApiModel):
     key: str = Field(min_length=1, max_length=1024)
     """Key of a .zip, .tar, .tar.gz or .tgz archive, or a prefix ending in `/`."""
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+/?$", max_length=512)
-    """Endpoint URL of an S3-compatible server; empty for Amazon S3. `store` as the host of no
-    endpoint: leave it empty together with `credentials` to read from Modelyard's own store."""
+    """Endpoint URL of an S3-compatible server. Empty together with `credentials`: Modelyard's own
+    store. Empty beside `credentials`: Amazon S3."""
     region: str | None = Field(default=None, max_length=64)
     """Region, default us-east-1."""
     credentials: LocalReference | None = None

@@ -42,18 +42,23 @@ def quantity_cpus(text: str) -> float:
 
 
 def resource_requirements(
-    wanted: Resources | None, defaults: Mapping[str, str]
+    wanted: Resources | None, defaults: Mapping[str, str], *, limit_cpu: bool = True
 ) -> tuple[dict[str, Any], float]:
-    """Requests equal to limits, and the CPU limit in CPUs."""
+    """Requests and limits, and the CPUs that threads should follow.
+
+    Jobs get limits equal to requests. Servers get no CPU limit: throttling would show as latency
+    while the node is idle.
+    """
     values = dict(defaults)
     if wanted and wanted.cpu:
         values["cpu"] = wanted.cpu
     if wanted and wanted.memory:
         values["memory"] = wanted.memory
-    limits: dict[str, Any] = dict(values)
+    cpus = quantity_cpus(values["cpu"])
     if wanted and wanted.gpus:
-        limits[GPU_RESOURCE] = str(wanted.gpus)
-    return {"requests": dict(limits), "limits": limits}, quantity_cpus(values["cpu"])
+        values[GPU_RESOURCE] = str(wanted.gpus)
+    limits = {k: v for k, v in values.items() if limit_cpu or k != "cpu"}
+    return {"requests": values, "limits": limits}, cpus
 
 
 def scheduling_fields(scheduling: Scheduling | None) -> dict[str, Any]:

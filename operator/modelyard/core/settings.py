@@ -49,5 +49,5 @@ class Settings:
         default_factory=lambda: {"cpu": "1", "memory": "2Gi"}
     )
     agent_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "100m", "memory": "512Mi"}
+        default_factory=lambda: {"cpu": "50m", "memory": "384Mi"}
     )

@@ -140,7 +140,9 @@ def _triton_arguments() -> list[str]:
 
 def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings, server = observed.settings, observed.spec.server
-    resources, _ = pods.resource_requirements(server.resources, settings.server_resources)
+    resources, _ = pods.resource_requirements(
+        server.resources, settings.server_resources, limit_cpu=False
+    )
     ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
     live = "/v2/health/live"
     return {
@@ -168,7 +170,7 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings = observed.settings
-    resources, _ = pods.resource_requirements(None, settings.agent_resources)
+    resources, _ = pods.resource_requirements(None, settings.agent_resources, limit_cpu=False)
     return {
         "name": AGENT,
         "image": settings.images.worker,
