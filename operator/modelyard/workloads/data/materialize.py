@@ -107,7 +107,7 @@ def _complete(directory: Path, digest: str, split: str) -> bool:
 
 def _write_data_file(directory: Path, digest: str, index: DatasetIndex) -> Path:
     here = [split.name for split in index.splits if _complete(directory, digest, split.name)]
-    folders = {name: f"images/{name}" for name in here}
+    folders: dict[str, str] = {name: f"images/{name}" for name in here}
     # Ultralytics refuses a file without train and val even where it only reads another split.
     for name in ("train", "val"):
         folders.setdefault(name, f"images/{here[0]}")
