@@ -113,7 +113,7 @@ def main(handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun]) 
 
 def execute(handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun]) -> int:
     """Run a workload; returns its exit code, with the Outcome in the termination log."""
-    _log_to_stdout()
+    log_to_stdout()
     outcome, code = _outcome(handler, run_type)
     # From here on a late SIGTERM must not tear the message.
     if threading.current_thread() is threading.main_thread():
@@ -233,7 +233,7 @@ def _path(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable) or default)
 
 
-def _log_to_stdout() -> None:
+def log_to_stdout() -> None:
     formatter = logging.Formatter(
         "%(asctime)sZ %(levelname)-7s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
     )

@@ -107,13 +107,14 @@ class ApiServer:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unreachable(error) from error
 
-    async def patch_status(self, plural: str, name: str, patch: Object) -> Object:
-        """Merges into an object's status and returns the object. Raises ApiError."""
+    async def patch_status(self, plural: str, name: str, uid: str, patch: Object) -> Object:
+        """Merges into the status of an object, not of one that replaced it (a conflict, 409), and
+        returns the object. Raises ApiError."""
         return await self._json(
             "PATCH",
             f"{plural}/{name}/status",
             params={"fieldManager": "modelyard-agent"},
-            data=json.dumps({"status": patch}),
+            data=json.dumps({"metadata": {"uid": uid}, "status": patch}),
             headers={"Content-Type": "application/merge-patch+json"},
         )
 
@@ -131,9 +132,7 @@ class ApiServer:
     ) -> aiohttp.ClientResponse:
         session = self._open()
         headers = {"Authorization": f"Bearer {await self._bearer()}", **(headers or {})}
-        response = await session.request(
-            method, f"{self._base}/{path}", headers=headers, **options
-        )
+        response = await session.request(method, f"{self._base}/{path}", headers=headers, **options)
         if response.status < 400:
             return response
         async with response:

@@ -20,7 +20,7 @@ class Cause(Enum):
 
 
 MAX_CRASHES = 2
-"""Tries of a version that takes Triton down with it, before it is left alone."""
+"""Tries of a version that takes Triton down with it, where another one could be served."""
 
 
 @dataclass
@@ -47,15 +47,9 @@ class Retries:
         wait = min(longest, first * 2.0 ** min(self.failures - 1, 30))
         self.next_try = now + wait * (0.8 + 0.4 * self.jitter())
 
-    def due(self, now: float) -> bool:
-        """Whether to try now."""
-        return not self.given_up and now >= self.next_try
-
-    @property
-    def given_up(self) -> bool:
-        """Whether nothing but another assignment helps."""
-        return self.crashes >= MAX_CRASHES
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next try; infinite if there will be none."""
-        return float("inf") if self.given_up else max(0.0, self.next_try - now)
+    def due(self, now: float, *, alternative: bool) -> bool:
+        """Whether to try now. `alternative`: another version answers, or could, and would
+        suffer from one more crash."""
+        if alternative and self.crashes >= MAX_CRASHES:
+            return False
+        return now >= self.next_try

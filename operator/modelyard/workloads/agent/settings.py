@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from modelyard.contract import paths
 from modelyard.contract.run import AgentRun, parse_run
+from modelyard.workloads.runner import RUN_ENV
 
-RUN_ENV = "MODELYARD_RUN"
 CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes projects a pod's token and the API server's certificate authority."""
 CACHE_BYTES = 4 * 1024**3

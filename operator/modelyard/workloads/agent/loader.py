@@ -1,0 +1,328 @@
+"""Brings Triton to the wanted version, and back to the last good one where that fails.
+
+`step` looks at what Triton answers and does the next thing that is due. It keeps no state that
+Triton, the repository or `memory` could tell, but the failures of the current assignment; so an
+agent or a Triton that starts anew converges by the same steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from modelyard.api.modelserver import Assignment, LoadedVersion
+from modelyard.serving.settings import ServingSettings
+from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
+from modelyard.serving.triton import Triton, TritonUnavailableError
+from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched
+from modelyard.workloads.agent.failures import (
+    Failure,
+    InterruptedLoadError,
+    TritonCrashedError,
+    failure,
+)
+from modelyard.workloads.agent.memory import Memory, Served
+from modelyard.workloads.agent.metrics import Metrics
+from modelyard.workloads.agent.retry import Retries
+from modelyard.workloads.agent.status import Phase, Reason, Report, timestamp
+from modelyard.workloads.agent.watch import Assigned, Wanted
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""How often Triton is asked what it answers."""
+PATIENCE = 3
+"""Failures of a kind that passes by itself before the phase is Failed."""
+
+
+class SupersededError(Exception):
+    """Another assignment came while the artifact was fetched."""
+
+
+class Loader:
+    """Brings one server to what is assigned."""
+
+    def __init__(
+        self,
+        *,
+        triton: Triton,
+        switcher: Switcher,
+        artifacts: ArtifactCache,
+        memory: Memory,
+        assigned: Assigned,
+        metrics: Metrics,
+        cpus: float | None,
+        on_report: Callable[[], None],
+    ) -> None:
+        """`cpus` is the CPU limit of Triton's container; `on_report` is called when `report` is
+        another one."""
+        self._triton = triton
+        self._switcher = switcher
+        self._artifacts = artifacts
+        self._memory = memory
+        self._assigned = assigned
+        self._metrics = metrics
+        self._cpus = cpus
+        self._on_report = on_report
+        self._tried: Assignment | None = None
+        self._retries = Retries()
+        self._restores = Retries()
+        self._failure: Failure | None = None
+        self._known = {memory.served.generation: memory.served} if memory.served else {}
+        self._fresh = True
+        self._started = timestamp()
+        self.report: Report | None = None
+        """What is to be said of the server; None until there is something."""
+        self.switching = asyncio.Event()
+        """Set while Triton is being changed."""
+        self.stopping = False
+        """Once set, nothing is changed any more."""
+
+    async def step(self) -> float:
+        """Does what is due; returns the seconds until it is worth while to look again."""
+        wanted = self._assigned.wanted
+        if wanted is None or self.stopping:
+            return LOOK_SECONDS
+        try:
+            return await self._step(wanted)
+        except TritonUnavailableError as error:
+            if self._failure is not None and self._failure.reason is Reason.TRITON_CRASHED:
+                self._say_failed(wanted, self._failure, None)
+            else:
+                text = f"{error}; see the log of the container triton"
+                self._say(wanted, Phase.LOADING, Reason.TRITON_UNAVAILABLE, text, None)
+            return LOOK_SECONDS
+
+    async def _step(self, wanted: Wanted) -> float:
+        serving = await self._switcher.serving()
+        if self._fresh:
+            self._fresh = False
+            await self._finish_interrupted(serving)
+            serving = await self._switcher.serving()
+        assignment = wanted.assignment
+        if assignment is None:
+            text = f"this agent cannot read the assignment ({wanted.problem}): update its image"
+            self._say(wanted, Phase.FAILED, Reason.INVALID_ASSIGNMENT, text, serving, stalled=True)
+            return LOOK_SECONDS
+        if assignment != self._tried:
+            self._tried = assignment
+            self._retries.reset()
+            self._restores.reset()
+            self._failure = None
+        if self._holds(serving, assignment):
+            self._retries.reset()
+            self._failure = None
+            text = f"{assignment.model_version} answers"
+            self._say(wanted, Phase.READY, Reason.SERVING, text, serving)
+            return LOOK_SECONDS
+        alternative = self._alternative(serving, assignment)
+        if self._retries.due(time.monotonic(), alternative=alternative):
+            try:
+                await self._bring(wanted, assignment, serving)
+                return 0.0
+            except SupersededError:
+                return 0.0
+            except Exception as error:
+                self._count(assignment, error)
+                serving = await self._switcher.serving()
+        if self._failure is not None:
+            self._say_failed(wanted, self._failure, serving)
+        if serving is None:
+            await self._restore(assignment)
+        return min(LOOK_SECONDS, max(0.1, self._retries.next_try - time.monotonic()))
+
+    async def _bring(self, wanted: Wanted, assignment: Assignment, serving: Serving | None) -> None:
+        """One try to serve the assignment. Raises what went wrong."""
+        first = not self._retries.failures
+        name = f"{assignment.model_version} ({assignment.artifact})"
+        if first:
+            self._say(wanted, Phase.FETCHING, Reason.FETCHING, f"fetching {name}", serving)
+        fetched = await self._fetch(assignment, assignment)
+        if first:
+            self._say(wanted, Phase.LOADING, Reason.LOADING, f"loading {name}", serving)
+        await self._load(assignment, fetched)
+
+    async def _restore(self, assignment: Assignment) -> None:
+        """Serves the last good version again where the assigned one cannot be brought up."""
+        served = self._memory.served
+        if served is None or served.assignment == assignment:
+            return
+        if not self._restores.due(time.monotonic(), alternative=False):
+            return
+        logger.warning(
+            "nothing answers and %s cannot be served: going back to %s",
+            assignment.model_version, served.assignment.model_version,
+        )  # fmt: skip
+        try:
+            await self._load(served.assignment, await self._fetch(served.assignment, assignment))
+            self._restores.reset()
+        except SupersededError:
+            return
+        except Exception as error:
+            found = failure(error)
+            self._restores.failed(found.cause, time.monotonic())
+            logger.warning("going back failed: %s", found.message)
+
+    async def _fetch(self, assignment: Assignment, current: Assignment) -> Fetched:
+        """The assignment's artifact; gives up once another assignment than `current` comes, for
+        a store that hangs must not hold up a rollback to a version that is cached."""
+        started = time.monotonic()
+        task = asyncio.create_task(
+            asyncio.to_thread(self._artifacts.fetch, assignment, self._in_use())
+        )
+        changed = self._assigned.changed
+        try:
+            while not task.done():
+                change = asyncio.create_task(changed.wait())
+                await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+                changed.clear()
+                wanted = self._assigned.wanted
+                if self.stopping or wanted is None or wanted.assignment != current:
+                    raise SupersededError
+            fetched = task.result()
+        finally:
+            # The thread goes on unheard; what it fetches lands in the cache.
+            task.cancel()
+        self._metrics.fetched(fetched.downloaded, time.monotonic() - started)
+        return fetched
+
+    async def _load(self, assignment: Assignment, fetched: Fetched) -> None:
+        settings = ServingSettings(
+            pipeline=assignment.pipeline,
+            cpus=self._cpus,
+            gpu=assignment.format == "tensorrt",
+        )
+        self.switching.set()
+        try:
+            swap = await self._switcher.ensure(
+                assignment.version, fetched.manifest, fetched.model_file, settings
+            )
+        except TritonUnavailableError as error:
+            if await self._triton.ready():
+                raise InterruptedLoadError(
+                    f"Triton was too slow while it loaded {assignment.model_version}: {error}"
+                ) from error
+            raise TritonCrashedError(
+                f"Triton ended while it loaded {assignment.model_version}: see the log of the "
+                "container triton"
+            ) from error
+        finally:
+            self.switching.clear()
+        await self._served(assignment, swap)
+
+    async def _served(self, assignment: Assignment, swap: Swap) -> None:
+        name = swap.generation.name
+        before = self._known.get(name)
+        since = before.since if before and not swap.changed else timestamp()
+        served = Served(assignment=assignment, generation=name, since=since)
+        self._known = {name: served}
+        if served != self._memory.served:
+            await asyncio.to_thread(self._memory.remember, served)
+        self._metrics.loaded(assignment, swap)
+        await asyncio.to_thread(self._artifacts.evict, self._in_use())
+
+    def _count(self, assignment: Assignment, error: Exception) -> None:
+        found = failure(error)
+        if found.reason is Reason.INTERNAL_ERROR:
+            logger.exception("%s: unexpected error", assignment.model_version)
+        self._failure = found
+        self._retries.failed(found.cause, time.monotonic())
+        self._metrics.failed(found.reason)
+        logger.warning(
+            "%s: try %d failed: %s",
+            assignment.model_version, self._retries.failures, found.message,
+        )  # fmt: skip
+
+    def _say_failed(self, wanted: Wanted, found: Failure, serving: Serving | None) -> None:
+        passing = found.passing and self._retries.failures < PATIENCE
+        text = found.message
+        if serving and "keeps serving" not in text:
+            text = f"{text} (version {serving.generation.version} keeps serving)"
+        self._say(
+            wanted,
+            Phase.FETCHING if passing else Phase.FAILED,
+            found.reason,
+            text,
+            serving,
+            stalled=not found.passing,
+        )
+
+    def _say(
+        self,
+        wanted: Wanted,
+        phase: Phase,
+        reason: Reason,
+        message: str,
+        serving: Serving | None,
+        *,
+        stalled: bool = False,
+    ) -> None:
+        report = Report(
+            phase=phase,
+            reason=reason,
+            message=message,
+            generation=wanted.generation,
+            loaded=self._loaded(serving),
+            failures=self._retries.failures,
+            stalled=stalled,
+        )
+        if report != self.report:
+            self.report = report
+            self._on_report()
+
+    def _holds(self, serving: Serving | None, assignment: Assignment) -> bool:
+        """Whether this assignment answers."""
+        known = self._known.get(serving.generation.name) if serving else None
+        return known is not None and known.assignment == assignment
+
+    def _loaded(self, serving: Serving | None) -> LoadedVersion | None:
+        """What answers, in the words of the status."""
+        if serving is None:
+            return None
+        known = self._known.get(serving.generation.name)
+        if known is not None:
+            return LoadedVersion(
+                model_version=known.assignment.model_version,
+                version=known.assignment.version,
+                digest=known.assignment.digest,
+                pipeline=known.assignment.pipeline,
+                since=known.since,
+            )
+        if serving.record is None:
+            return None
+        # Brought up by an agent whose memory is lost: only the ModelVersion's name is not known.
+        return LoadedVersion(
+            model_version=f"{serving.generation.line}-{serving.generation.version}",
+            version=serving.generation.version,
+            digest=serving.record.manifest.file.digest,
+            pipeline=serving.record.settings.pipeline,
+            since=self._started,
+        )
+
+    async def _finish_interrupted(self, serving: Serving | None) -> None:
+        """An agent that was killed in the middle of a switch left models behind: once after the
+        start, complete what it did."""
+        if serving is not None:
+            try:
+                await self._switcher.recover()
+            except SwitchError as error:
+                logger.warning("an interrupted switch cannot be completed: %s", error)
+
+    def _alternative(self, serving: Serving | None, assignment: Assignment) -> bool:
+        """Whether something else answers, or could."""
+        served = self._memory.served
+        return serving is not None or (served is not None and served.assignment != assignment)
+
+    def _in_use(self) -> set[str]:
+        """Digests that must stay in the cache: what is wanted, what answers, and what answered
+        before, for a rollback."""
+        wanted, served = self._assigned.wanted, self._memory.served
+        used = (
+            wanted.assignment if wanted else None,
+            served.assignment if served else None,
+            self._memory.previous,
+        )
+        return {d for one in used if one is not None for d in (one.digest, one.manifest_digest)}

@@ -1,0 +1,103 @@
+"""Requests that the server answered, summed over versions that come and go.
+
+Triton forgets a version's counters when it unloads the version, so they are read often and their
+growth is added up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from modelyard.api.modelserver import Traffic
+from modelyard.serving.triton import ModelStatistics
+from modelyard.workloads.agent.memory import write_whole
+
+logger = logging.getLogger(__name__)
+
+FILE = "traffic.json"
+
+
+class Counters(BaseModel):
+    """Triton's counters of one loaded version when they were last read."""
+
+    successes: int = 0
+    success_ns: int = 0
+    failures: int = 0
+
+
+class Totals(BaseModel):
+    """What is kept on disk, so that an agent that restarts goes on counting."""
+
+    pod_name: str
+    requests: int = 0
+    failures: int = 0
+    busy_ns: int = 0
+    """Time in the server of all successful requests, in nanoseconds."""
+    seen: dict[str, Counters] = Field(default_factory=dict)
+
+
+class TrafficMeter:
+    """Adds up the statistics of one model name over its versions."""
+
+    def __init__(self, folder: Path, pod_name: str) -> None:
+        self._path = folder / FILE
+        self._totals = self._read(pod_name)
+        self._reported = (self._totals.requests, self._totals.busy_ns)
+
+    def add(self, statistics: Iterable[ModelStatistics]) -> None:
+        """Takes in the counters of the versions that are loaded now."""
+        totals, seen = self._totals, {}
+        for one in statistics:
+            before = totals.seen.get(one.version, Counters())
+            if one.successes < before.successes or one.failures < before.failures:
+                before = Counters()  # loaded anew meanwhile
+            totals.requests += one.successes - before.successes
+            totals.failures += one.failures - before.failures
+            totals.busy_ns += max(0, one.success_ns - before.success_ns)
+            seen[one.version] = Counters(
+                successes=one.successes, success_ns=one.success_ns, failures=one.failures
+            )
+        totals.seen = seen
+
+    @property
+    def requests(self) -> int:
+        """Successful requests so far."""
+        return self._totals.requests
+
+    @property
+    def failures(self) -> int:
+        """Failed requests so far."""
+        return self._totals.failures
+
+    def report(self) -> Traffic | None:
+        """The figures for the status; None if there never was a request."""
+        totals = self._totals
+        if not totals.requests and not totals.failures:
+            return None
+        requests = totals.requests - self._reported[0]
+        busy = totals.busy_ns - self._reported[1]
+        mean = round(busy / requests / 1e6, 2) if requests > 0 else None
+        return Traffic(requests=totals.requests, failures=totals.failures, mean_milliseconds=mean)
+
+    def reported(self) -> None:
+        """The figures were sent: the mean starts anew, and the sums are kept on disk."""
+        self._reported = (self._totals.requests, self._totals.busy_ns)
+        try:
+            write_whole(self._path, self._totals.model_dump_json())
+        except OSError as error:
+            logger.warning("cannot keep the traffic counters in %s: %s", self._path, error)
+
+    def _read(self, pod_name: str) -> Totals:
+        try:
+            found = Totals.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return Totals(pod_name=pod_name)
+        except (OSError, ValidationError) as error:
+            logger.warning("cannot use %s, counting from 0: %s", self._path, error)
+            return Totals(pod_name=pod_name)
+        # A folder of the node outlives the pod, but the server's count starts with the pod.
+        return found if found.pod_name == pod_name else Totals(pod_name=pod_name)

@@ -1,0 +1,204 @@
+"""Where the assignment comes from: the ModelServer, else the Deployment, else memory.
+
+Level-triggered: each source is read whole, and the last state counts, however it was learnt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from modelyard.api.deployment import Pipeline
+from modelyard.api.modelserver import Assignment, ModelServerStatus
+from modelyard.workloads.agent.apiserver import ApiError, ApiServer, Object
+
+logger = logging.getLogger(__name__)
+
+Source = Literal["ModelServer", "Deployment", "memory"]
+
+_WATCH_SECONDS = 240
+"""How long one watch lasts before the object is listed again, whatever was missed."""
+_NO_SERVER_SECONDS = 10
+"""The same while there is no ModelServer: its Deployment's stable version is looked at then."""
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the server must hold, and who says so."""
+
+    assignment: Assignment | None
+    """None if the source has one that this agent cannot read."""
+    source: Source
+    generation: int | None = None
+    """Of the ModelServer."""
+    problem: str = ""
+    """Why the assignment cannot be read."""
+
+
+@dataclass
+class Assigned:
+    """The last known state of both ends; loops wait for `changed`."""
+
+    wanted: Wanted | None = None
+    server: Object | None = None
+    """The ModelServer as last seen."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Another version is wanted."""
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    """The ModelServer was seen in another state."""
+
+    def want(self, wanted: Wanted) -> None:
+        """Takes in an assignment; wakes whoever brings the server there if it is another."""
+        if wanted != self.wanted:
+            logger.info("assigned %s (%s)", _words(wanted), wanted.source)
+            self.wanted = wanted
+            self.changed.set()
+
+    def see(self, server: Object | None) -> None:
+        """Takes in a state of the ModelServer, unless a later one is known already."""
+        if server and self.server and _older(server, self.server):
+            return
+        self.server = server
+        self.seen.set()
+        if server is not None:
+            self.want(read_assignment(server))
+
+    @property
+    def status(self) -> ModelServerStatus:
+        """The ModelServer's status as last seen; empty if it has none that can be read."""
+        try:
+            return ModelServerStatus.model_validate((self.server or {}).get("status") or {})
+        except ValidationError:
+            return ModelServerStatus()
+
+
+def read_assignment(server: Object) -> Wanted:
+    """The assignment in a ModelServer. Fields of a newer operator are left alone."""
+    generation = server["metadata"].get("generation")
+    try:
+        found = Assignment.model_validate(server["spec"]["assigned"], extra="ignore")
+    except (KeyError, TypeError, ValidationError) as error:
+        return Wanted(None, "ModelServer", generation, _problem(error))
+    return Wanted(found, "ModelServer", generation)
+
+
+def read_stable(deployment: Object, pipeline: Pipeline) -> Wanted | None:
+    """The version that a Deployment's servers were last brought to; None if there is none."""
+    stable: Any = (deployment.get("status") or {}).get("stable")
+    if not stable:
+        return None
+    try:
+        fields = {**stable, "pipeline": pipeline.model_dump(by_alias=True)}
+        return Wanted(Assignment.model_validate(fields, extra="ignore"), "Deployment")
+    except (TypeError, ValidationError) as error:
+        return Wanted(None, "Deployment", problem=_problem(error))
+
+
+class Watch:
+    """Keeps an `Assigned` up to date."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        assigned: Assigned,
+        *,
+        server_name: str,
+        deployment: str,
+        pipeline: Pipeline,
+        remembered: Assignment | None,
+        on_error: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`pipeline` are the settings until a ModelServer has some, `remembered` is what is
+        served while the API server cannot be reached at the start."""
+        self._api = api
+        self._assigned = assigned
+        self._name = server_name
+        self._deployment = deployment
+        self._pipeline = pipeline
+        self._remembered = remembered
+        self._on_error = on_error
+        self.connected = False
+        """Whether the last call to the API server went well."""
+
+    async def run(self) -> None:
+        """Watches for ever."""
+        backoff = _FIRST_BACKOFF
+        while True:
+            try:
+                await self._once()
+                backoff = _FIRST_BACKOFF
+            except (ApiError, OSError) as error:
+                if self.connected:
+                    backoff = _FIRST_BACKOFF
+                self._lost(error)
+                await asyncio.sleep(backoff * random.uniform(0.7, 1.3))  # noqa: S311
+                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+
+    async def _once(self) -> None:
+        server, version = await self._api.list_one("modelservers", self._name)
+        if not self.connected:
+            logger.info("connected to the API server")
+        self.connected = True
+        self._assigned.see(server)
+        if server is None:
+            await self._ask_deployment()
+        seconds = _WATCH_SECONDS if server else _NO_SERVER_SECONDS
+        seconds = round(seconds * random.uniform(0.8, 1.2))  # noqa: S311
+        stream = self._api.watch_one("modelservers", self._name, version, seconds)
+        async with contextlib.aclosing(stream):  # type: ignore[type-var]
+            async for state in stream:
+                self._assigned.see(state)
+                if (state is None) != (server is None):
+                    return
+
+    async def _ask_deployment(self) -> None:
+        # Once a ModelServer has spoken, its last word stands until it is back: the stable version
+        # may be an older one in the middle of a rollout.
+        wanted = self._assigned.wanted
+        if wanted is not None and wanted.source == "ModelServer":
+            return
+        deployment = await self._api.get("deployments", self._deployment)
+        stable = read_stable(deployment, self._pipeline) if deployment else None
+        if stable is not None:
+            self._assigned.want(stable)
+
+    def _lost(self, error: Exception) -> None:
+        self._on_error()
+        if self.connected or self._assigned.wanted is None:
+            logger.warning("%s; what is served stays", error)
+        self.connected = False
+        if self._assigned.wanted is None and self._remembered is not None:
+            self._assigned.want(Wanted(self._remembered, "memory"))
+
+
+def _older(one: Object, other: Object) -> bool:
+    """Whether a state came before another of the same object; resource versions are ordered
+    (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions)."""
+    a, b = one["metadata"], other["metadata"]
+    if a.get("uid") != b.get("uid"):
+        return False
+    try:
+        return int(a["resourceVersion"]) < int(b["resourceVersion"])
+    except (KeyError, ValueError):
+        return False
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return f"{type(error).__name__}: {error}"
+
+
+def _words(wanted: Wanted) -> str:
+    one = wanted.assignment
+    if one is None:
+        return f"something unreadable ({wanted.problem})"
+    return f"{one.model_version} (version {one.version}, {one.artifact} {one.digest[:19]}…)"

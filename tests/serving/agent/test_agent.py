@@ -1,0 +1,353 @@
+"""The agent in its surroundings: what a client of the model and a reader of the object see."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from modelyard.workloads.agent.memory import FILE
+
+pytestmark = [pytest.mark.triton, pytest.mark.cluster]
+
+
+def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
+    return [(number, 20, 50, 60, 0.9, 1)]
+
+
+async def test_assigned_version_answers_and_the_status_says_so(site, models):
+    one = site.publish(models.constant("one", box(1)), 1)
+    site.assign(one)
+    site.agent.start()
+
+    status = await site.until("Ready", 1)
+
+    assert await site.answers() == "1"
+    assert status["loaded"]["modelVersion"] == "digits-1"
+    assert status["loaded"]["digest"] == one["digest"]
+    assert status["loaded"]["pipeline"] == site.server_object()["spec"]["assigned"]["pipeline"]
+    (ready,) = status["conditions"]
+    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "True", "Serving")
+    assert "failures" not in status
+    assert site.agent.probe("/readyz") == (200, "ok\n")
+    assert site.agent.probe("/healthz")[0] == 200
+    assert 'model_version="digits-1",version="1"} 1.0' in site.agent.probe("/metrics")[1]
+
+
+async def test_new_version_and_new_settings_replace_the_old_without_a_lost_request(
+    site, models, together
+):
+    one = site.publish(models.constant("one", box(1)), 1)
+    two = site.publish(models.constant("two", box(2)), 2)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    async with together(site.server) as answers:
+        await asyncio.sleep(0.5)
+        started = time.monotonic()
+        site.assign(two)
+        await site.until("Ready", 2)
+        swapped = time.monotonic() - started
+        site.assign(two, confidence=0.95)
+        status = await site.until("Ready", 2)
+        await asyncio.sleep(0.3)
+
+    print(f"swap {swapped:.2f} s, slowest request {answers.slowest:.3f} s, {answers.versions}")
+    assert answers.errors == []
+    assert set(answers.versions) == {"1", "2"}
+    assert status["loaded"]["pipeline"]["confidence"] == 0.95
+
+    sent = sum(answers.versions.values())
+    reported = (await eventually_traffic(site, lambda t: t["requests"] >= 0.9 * sent))["requests"]
+    print(f"sent {sent}, reported {reported}")
+    # Warm-ups do not count, and what answered in the last moment of a version may be missed.
+    assert 0.97 * sent <= reported <= sent
+
+
+async def eventually_traffic(site, enough):
+    deadline = time.monotonic() + 15
+    while True:
+        traffic = site.status().get("traffic") or {"requests": 0}
+        if enough(traffic):
+            return traffic
+        assert time.monotonic() < deadline, traffic
+        await asyncio.sleep(0.2)
+
+
+async def test_version_that_triton_refuses_leaves_the_old_one_and_says_why(site, models, together):
+    one = site.publish(models.constant("one", box(1)), 1)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    async with together(site.server) as answers:
+        site.assign(site.publish(models.broken("two"), 2))
+        status = await site.until("Failed", 1)
+        await asyncio.sleep(0.5)
+
+    assert answers.errors == []
+    assert set(answers.versions) == {"1"}
+    assert status["failures"] == 1
+    assert status["loaded"]["modelVersion"] == "digits-1"
+    assert "version 2 failed to load" in status["message"]
+    assert re.search(r"InvalidProtobuf|Protobuf parsing failed", status["message"])
+    assert "version 1 keeps serving" in status["message"]
+    assert {(c["type"], c["status"], c["reason"]) for c in status["conditions"]} == {
+        ("Ready", "False", "LoadFailed"),
+        ("Stalled", "True", "LoadFailed"),
+    }
+    assert site.agent.probe("/readyz")[0] == 200
+
+    site.assign(one)
+    status = await site.until("Ready", 1, seconds=5)
+    assert [c["type"] for c in status["conditions"]] == ["Ready"]
+    assert "failures" not in status
+
+
+async def test_artifact_that_the_store_lacks_or_damaged_is_named(site, models):
+    one = site.publish(models.constant("one", box(1)), 1)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    two = site.publish(models.constant("two", box(2)), 2)
+    blob = site.folder / "store" / "blobs" / "sha256" / two["digest"][7:]
+    content = blob.read_bytes()
+    blob.write_bytes(content[:-1] + b"!")
+    site.assign(two)
+    status = await site.until("Failed", 1)
+    assert status["conditions"][0]["reason"] == "DigestMismatch"
+    assert two["digest"][7:] in status["message"]
+
+    # Repaired: the agent finds out by itself.
+    blob.write_bytes(content)
+    await site.until("Ready", 2)
+
+    three = site.publish(models.constant("three", box(3)), 3)
+    (site.folder / "store" / "blobs" / "sha256" / three["digest"][7:]).unlink()
+    site.assign(three)
+    status = await site.until("Failed", 2)
+    assert status["conditions"][0]["reason"] == "ArtifactMissing"
+    assert await site.answers() == "2"
+
+
+async def test_without_a_modelserver_the_stable_version_is_served(site, models):
+    one = site.publish(models.constant("one", box(1)), 1)
+    site.configure(pipeline={"confidence": 0.5})
+    site.stable(one)
+    site.agent.start()
+    await until_answers(site, "1")
+    assert site.agent.probe("/readyz")[0] == 200
+
+    site.assign(one, confidence=0.5)
+    status = await site.until("Ready", 1, seconds=15)
+
+    assert status["loaded"]["modelVersion"] == "digits-1"
+
+
+async def test_api_server_that_goes_away_does_not_end_serving(lonely_site, models, together):
+    site = lonely_site
+    one = site.publish(models.constant("one", box(1)), 1)
+    two = site.publish(models.constant("two", box(2)), 2)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    async with together(site.server) as answers:
+        site.plane.processes.stop(["kube-apiserver"])
+        await asyncio.sleep(4)
+        assert site.agent.probe("/readyz")[0] == 200
+        assert site.agent.probe("/healthz")[0] == 200
+        site.plane.start()
+        site.assign(two)
+        await site.until("Ready", 2)
+
+    assert answers.errors == []
+    assert set(answers.versions) == {"1", "2"}
+
+
+async def test_agent_that_is_killed_and_starts_without_api_and_store_serves_what_it_served(
+    lonely_site, models, together
+):
+    site = lonely_site
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    since = (await site.until("Ready", 1))["loaded"]["since"]
+
+    async with together(site.server) as answers:
+        site.agent.kill()
+        await asyncio.sleep(0.5)
+    assert answers.errors == []
+    assert set(answers.versions) == {"1"}
+
+    # The node boots: no API server, no store, an empty Triton with an empty repository.
+    site.plane.processes.stop(["kube-apiserver"])
+    shutil.rmtree(site.folder / "store")
+    site.server.stop()
+    shutil.rmtree(site.server.root)
+    site.server.start()
+    site.agent.start()
+    await until_answers(site, "1")
+    assert site.agent.probe("/readyz")[0] == 200
+
+    # The network is back.
+    site.plane.start()
+    status = await site.until("Ready", 1)
+    assert status["loaded"]["since"] >= since
+
+
+async def test_agent_that_restarts_alone_neither_loads_nor_writes_again(site, models, together):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+    await asyncio.sleep(1)
+    before = site.server_object()["metadata"]["resourceVersion"]
+    index = await names(site)
+
+    async with together(site.server) as answers:
+        site.agent.kill()
+        site.agent.start()
+        await probe_ready(site)
+        await asyncio.sleep(0.5)
+
+    assert answers.errors == []
+    assert await names(site) == index
+    sent = sum(answers.versions.values())
+    traffic = await eventually_traffic(site, lambda t: t["requests"] >= sent)
+    assert traffic["requests"] == sent
+    writes = int(site.server_object()["metadata"]["resourceVersion"]) - int(before)
+    print(f"{sent} requests, {writes} later revisions")
+
+
+async def test_idle_server_writes_nothing(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+    before = site.server_object()["metadata"]["resourceVersion"]
+    await asyncio.sleep(4)
+    assert site.server_object()["metadata"]["resourceVersion"] == before
+
+
+async def test_triton_that_crashes_is_brought_back_to_the_version(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    site.server.stop(signal.SIGKILL)
+    await site.until("Loading", None)
+    assert site.agent.probe("/readyz")[0] == 503
+    started = time.monotonic()
+    site.server.start()
+    status = await site.until("Ready", 1)
+
+    print(f"answers {time.monotonic() - started:.1f} s after Triton's start")
+    assert await site.answers() == "1"
+    assert status["phase"] == "Ready"
+
+
+async def test_triton_that_crashes_while_the_assigned_version_fails_serves_the_last_good_one(
+    site, models
+):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+    site.assign(site.publish(models.broken("two"), 2))
+    await site.until("Failed", 1)
+
+    site.server.stop(signal.SIGKILL)
+    site.server.start()
+    await until_answers(site, "1")
+
+    status = await site.until("Failed", 1)
+    assert status["loaded"]["modelVersion"] == "digits-1"
+
+
+async def test_agent_that_is_killed_in_the_middle_of_a_switch_converges(site, models, together):
+    one = site.publish(models.constant("one", box(1)), 1)
+    two = site.publish(models.constant("two", box(2)), 2)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    async with together(site.server) as answers:
+        for delay in (0.3, 0.8, 1.4):
+            site.assign(two)
+            await asyncio.sleep(delay)
+            site.agent.kill()
+            site.assign(one)
+            site.agent.start()
+            await site.until("Ready", 1)
+        site.assign(two)
+        await site.until("Ready", 2)
+
+    assert answers.errors == []
+    # Nothing of version 1 or of interrupted tries is left in Triton.
+    assert {re.sub(r"-[0-9a-f]{8}", "", name) for name in await names(site)} == {
+        "digits",
+        "digits-network",
+        "digits-2",
+        "digits-2-preprocess",
+        "digits-2-network",
+        "digits-2-postprocess",
+    }
+
+
+async def test_sigterm_waits_for_triton_and_ends_cleanly(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    site.agent.process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(1.5)
+    # Triton's preStop hook is still running: the model answers, and the probe says so.
+    assert site.agent.probe("/readyz")[0] == 200
+    site.server.stop(signal.SIGTERM)
+    started = time.monotonic()
+    assert await asyncio.to_thread(site.agent.process.wait, 10) == 0
+    assert time.monotonic() - started < 5
+    site.agent.process = None
+
+
+async def test_last_assignment_of_another_deployment_is_not_served(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+    assert (site.folder / "cache" / FILE).exists()
+    site.agent.kill()
+    text = (site.folder / "cache" / FILE).read_text()
+    (site.folder / "cache" / FILE).write_text(
+        text.replace('"deployment":"digits"', '"deployment":"x"')
+    )
+
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    assert '"deployment":"digits"' in (site.folder / "cache" / FILE).read_text()
+
+
+async def names(site) -> set[str]:
+    """Models that Triton holds."""
+    triton = site.server.client()
+    try:
+        return {s.name for s in await triton.index() if s.occupied}
+    finally:
+        await triton.close()
+
+
+async def until_answers(site, version: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while await site.answers() != version:
+        assert time.monotonic() < deadline, site.agent.log()
+        await asyncio.sleep(0.1)
+
+
+async def probe_ready(site, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while site.agent.probe()[0] != 200:
+        assert time.monotonic() < deadline, site.agent.log()
+        await asyncio.sleep(0.1)
