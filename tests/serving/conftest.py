@@ -134,8 +134,8 @@ class Server:
                 start_new_session=True,
             )
 
-    async def wait_ready(self, timeout: float = 60) -> None:
-        deadline = time.monotonic() + timeout
+    async def wait_ready(self, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
         triton = self.client()
         try:
             while not await triton.ready():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import collections
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from modelyard.api.deployment import Pipeline
 from modelyard.serving.settings import ServingSettings
-from modelyard.serving.switch import SwitchError, Switcher
+from modelyard.serving.switch import Switcher, SwitchError
 from modelyard.serving.triton import InferenceError, Triton
 from modelyard.serving.warmup import grey_png
 
@@ -27,6 +28,13 @@ PNG = grey_png(64, 64)
 def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
     """One box whose left edge is the version's number, so that an answer tells who gave it."""
     return [(number, 20, 50, 60, 0.9, 1)]
+
+
+async def serve_each(switcher: Switcher, models: Any, *numbers: int) -> None:
+    """Brings up versions one after another, each with a box of its own."""
+    for number in numbers:
+        manifest, file = models.constant(f"v{number}", box(number))
+        await switcher.ensure(number, manifest, file, ServingSettings())
 
 
 async def answer(triton: Triton, line: str) -> tuple[str, int]:
@@ -69,8 +77,7 @@ async def test_ensure_again_changes_nothing(switcher, triton, models):
 
 
 async def test_old_version_is_gone_after_the_new_one_answers(switcher, triton, models):
-    for number in (1, 2):
-        await switcher.ensure(number, *models.constant(f"v{number}", box(number)), ServingSettings())
+    await serve_each(switcher, models, 1, 2)
 
     generation = (await switcher.serving()).generation
     assert await answer(triton, switcher.line) == ("2", 2)
@@ -84,8 +91,7 @@ async def test_old_version_is_gone_after_the_new_one_answers(switcher, triton, m
 
 
 async def test_a_lower_version_can_replace_a_higher_one(switcher, triton, models):
-    for number in (5, 4):
-        await switcher.ensure(number, *models.constant(f"v{number}", box(number)), ServingSettings())
+    await serve_each(switcher, models, 5, 4)
 
     assert await answer(triton, switcher.line) == ("4", 4)
 
@@ -105,7 +111,7 @@ async def test_new_settings_of_the_same_version_take_effect(switcher, triton, mo
 
 
 async def test_a_model_that_does_not_load_leaves_the_old_version_alone(switcher, triton, models):
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     before = await line_states(triton, switcher.line)
 
     with pytest.raises(SwitchError) as caught:
@@ -124,7 +130,7 @@ async def test_a_model_that_does_not_load_leaves_the_old_version_alone(switcher,
 async def test_a_model_that_fails_on_an_image_leaves_the_old_version_alone(
     switcher, triton, models
 ):
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     manifest, file = models.grid("v2")
     # The graph's Conv needs a multiple of 4 that the manifest promises but the file does not take.
     shape = (1, 3, 96, 96)
@@ -152,8 +158,7 @@ async def test_a_damaged_file_is_refused_before_triton_sees_it(switcher, models)
 
 
 async def test_the_bare_network_follows_the_version(shared_server, switcher, triton, models):
-    for number in (1, 2):
-        await switcher.ensure(number, *models.constant(f"v{number}", box(number)), ServingSettings())
+    await serve_each(switcher, models, 1, 2)
 
     url = f"http://{shared_server.http}/v2/models/{switcher.line}-network/infer"
     data = [0.5] * (3 * 64 * 64)
@@ -171,7 +176,7 @@ async def test_the_bare_network_follows_the_version(shared_server, switcher, tri
 
 async def test_a_restarted_agent_finishes_what_it_left(switcher, triton, models):
     """Dies after loading the new version and before switching to it."""
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
     repository = switcher._repository
     abandoned = repository.generation(2, manifest, ServingSettings())
@@ -188,7 +193,7 @@ async def test_a_restarted_agent_finishes_what_it_left(switcher, triton, models)
 
 async def test_an_agent_that_died_within_the_switch_is_completed(switcher, triton, models):
     """The stable names lead to the new version on disk, Triton was not told."""
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
     repository = switcher._repository
     new = repository.generation(2, manifest, ServingSettings())
@@ -247,8 +252,6 @@ class Load:
                 await self._count(self._post(session))
 
     async def _post(self, session: aiohttp.ClientSession) -> tuple[str, int]:
-        import base64
-
         body = {
             "inputs": [
                 {
@@ -288,7 +291,7 @@ async def test_no_request_fails_over_many_swaps(shared_server, switcher, triton,
     """HTTP and gRPC clients in closed loops see versions come and go, and nothing else."""
     swaps = int(os.environ.get("MODELYARD_TEST_SWAPS", "6"))
     calm = float(os.environ.get("MODELYARD_TEST_CALM_SECONDS", "0.5"))
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     load = Load(switcher.line, shared_server.http, triton)
     clients = [load.run_grpc(), load.run_grpc(), load.run_http(), load.run_http()]
     tasks = [asyncio.create_task(client) for client in clients]
@@ -297,7 +300,8 @@ async def test_no_request_fails_over_many_swaps(shared_server, switcher, triton,
         for number in range(2, swaps + 2):
             await asyncio.sleep(calm)
             start = time.monotonic()
-            manifest, file = models.constant(f"v{number}", box(number), batch=-1 if number % 2 else 1)
+            batch = -1 if number % 2 else 1
+            manifest, file = models.constant(f"v{number}", box(number), batch=batch)
             done.append(await switcher.ensure(number, manifest, file, ServingSettings()))
             spans.append((start, time.monotonic()))
             if number % 3 == 0:
@@ -329,14 +333,14 @@ async def test_requests_in_flight_finish_on_the_version_that_they_started_on(
     shared_server, switcher, triton, models
 ):
     """Requests pile up in the old version's queue while the new one takes over."""
-    await switcher.ensure(1, *models.constant("v1", box(1)), ServingSettings())
+    await serve_each(switcher, models, 1)
     big = grey_png(3000, 4000)
 
     async def ask() -> tuple[str, int]:
         prediction = await triton.infer_image(switcher.line, big)
         return prediction.version, len(prediction.outputs["boxes"])
 
-    waiting = [asyncio.create_task(ask()) for _ in range(60)]
+    waiting = [asyncio.create_task(ask()) for _ in range(24)]
     await switcher.ensure(2, *models.constant("v2", box(2) * 2), ServingSettings())
     answers = await asyncio.gather(*waiting)
 

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,7 @@ from modelyard.serving.names import (
 )
 from modelyard.serving.repository import ArtifactMismatchError, Record, Repository
 from modelyard.serving.settings import ServingSettings
+from modelyard.serving.traffic import TrafficMeter
 from modelyard.serving.triton import InferenceError, Triton, TritonError, TritonUnavailableError
 from modelyard.serving.warmup import grey_png
 
@@ -107,6 +109,7 @@ class Switcher:
         Triton does not show whether requests that came in before the switch are through."""
         self._repository = repository
         self._triton = triton
+        self.traffic = TrafficMeter(triton, repository.line)
         self._unload_timeout = unload_timeout
         self._settle_seconds = settle_seconds
         self._lock = asyncio.Lock()
@@ -179,7 +182,7 @@ class Switcher:
         await self._drop_others(generation, previous)
         marks.append(time.monotonic())
 
-        load, warmup, switch, unload = (b - a for a, b in zip(marks, marks[1:], strict=False))
+        load, warmup, switch, unload = (b - a for a, b in pairwise(marks))
         logger.info(
             "%s serves version %d (before: %s): load %.2f s, warm-up %.2f s, switch %.3f s, "
             "unload %.2f s",
@@ -240,9 +243,7 @@ class Switcher:
             )
         except InferenceError as error:
             await self._discard(generation)
-            raise SwitchError(
-                "warm-up", generation.version, serving, _short(str(error))
-            ) from error
+            raise SwitchError("warm-up", generation.version, serving, _short(str(error))) from error
 
     async def _try_image(self, generation: Generation, image: bytes) -> None:
         outputs = (await self._triton.infer_image(generation.name, image)).outputs
@@ -251,12 +252,16 @@ class Switcher:
             raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")
 
     async def _switch(self, generation: Generation, previous: Generation | None) -> None:
+        await self.traffic.sample()
         try:
             for name in self._repository.point(generation):
                 await self._triton.load(name)
+            if not await self._triton.model_ready(self.line, str(generation.version)):
+                raise TritonError(f"Triton does not answer for version {generation.version}")
         except TritonUnavailableError:
             raise
         except (TritonError, OSError) as error:
+            # Without a version to go back to, all stays as it is for the next call.
             if previous is not None and self._repository.record(previous) is not None:
                 for name in self._repository.point(previous):
                     await self._triton.load(name)

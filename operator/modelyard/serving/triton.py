@@ -68,6 +68,7 @@ class ModelStatistics:
     successes: int
     success_ns: int
     failures: int
+    """Twice the number of failed requests for an ensemble: see `traffic.py`."""
     failure_ns: int
     queue_ns: int
     compute_ns: int
@@ -189,26 +190,27 @@ class Triton:
         return [_statistics(one) for one in answer.model_stats]
 
     async def infer_image(
-        self, name: str, image: bytes, *, version: str = "", timeout: float = 60.0
+        self, name: str, image: bytes, *, version: str = "", seconds: float = 60.0
     ) -> Prediction:
-        """Sends one encoded image to a pipeline. Raises InferenceError."""
+        """Sends one encoded image to a pipeline and waits so many seconds at most. Raises
+        InferenceError."""
         request = pb.ModelInferRequest(model_name=name, model_version=version)
         request.inputs.add(name="IMAGE", datatype="BYTES", shape=[1])
         request.raw_input_contents.append(
             serialize_byte_tensor(np.array([image], dtype=np.object_)).item()
         )
         try:
-            answer = await self._call("ModelInfer", request, timeout)
+            answer = await self._call("ModelInfer", request, seconds)
         except TritonUnavailableError:
             raise
         except TritonError as error:
             raise InferenceError(str(error)) from error
         return _prediction(answer)
 
-    async def _call(self, method: str, request: Any, timeout: float | None = None) -> Any:
+    async def _call(self, method: str, request: Any, seconds: float | None = None) -> Any:
         try:
             return await getattr(self._stub, method)(
-                request, timeout=timeout or self._timeout, metadata=self._metadata
+                request, timeout=seconds or self._timeout, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
             _raise(error, self.target)

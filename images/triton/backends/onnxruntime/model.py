@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -33,9 +34,7 @@ class TritonPythonModel:
         path = model_path(args, config)
         if not os.path.isfile(path):
             raise pb_utils.TritonModelException(f"there is no model file {path}")
-        parameters = {
-            key: one["string_value"] for key, one in config.get("parameters", {}).items()
-        }
+        parameters = {key: one["string_value"] for key, one in config.get("parameters", {}).items()}
         try:
             self.session = onnxruntime.InferenceSession(
                 path, session_options(parameters), providers=providers(args)
@@ -74,10 +73,8 @@ class TritonPythonModel:
             return [self._answer([request])[0] for request in requests]
         return self._answer(requests)
 
-    def _tensors(self, request) -> list:  # noqa: ANN001
-        return [
-            pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs
-        ]
+    def _tensors(self, request: Any) -> list:
+        return [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
 
     def _answer(self, requests: list) -> list:
         rows = [self._tensors(request) for request in requests]
@@ -96,7 +93,7 @@ class TritonPythonModel:
         parts = zip(*(np.split(result, ends) for result in results), strict=True)
         return [self._response(part) for part in parts]
 
-    def _response(self, values):  # noqa: ANN001, ANN202
+    def _response(self, values: Any) -> Any:
         return pb_utils.InferenceResponse(
             [
                 pb_utils.Tensor(name, np.ascontiguousarray(value))

@@ -16,6 +16,7 @@ import base64
 import binascii
 import os
 import re
+from typing import Any
 
 # OpenCV reads it when it is imported: a small file must not unpack to gigabytes.
 MAX_PIXELS = 100_000_000
@@ -130,16 +131,14 @@ class TritonPythonModel:
         """Answers each request by itself: one bad image fails no other."""
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):  # noqa: ANN001, ANN202
+    def _answer(self, request: Any) -> Any:
         data = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().reshape(-1)
         try:
             image = decode(bytes(data[0]))
         except ImageError as error:
-            code = getattr(pb_utils.TritonError, "INVALID_ARG", None)
-            error = pb_utils.TritonError(str(error), code) if code else (
-                pb_utils.TritonError(str(error))
-            )
-            return pb_utils.InferenceResponse(error=error)
+            # The client's fault: HTTP 400, gRPC INVALID_ARGUMENT.
+            failure = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            return pb_utils.InferenceResponse(error=failure)
         tensor = to_tensor(letterbox(image, self.height, self.width), self.dtype)
         frame = np.array([image.shape[:2]], np.int32)
         return pb_utils.InferenceResponse(
