@@ -1,0 +1,69 @@
+# Everything a newcomer and CI need. `make demo` and `make test` do all the set-up themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export CLUSTER ?=
+
+PYTEST := $(BIN)/pytest -q --durations=5
+
+.PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
+	test-e2e crds images clean
+
+help: ## Show the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Modelyard needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Installing Modelyard's Python packages into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Data to a served, swapped model on a real cluster; CLUSTER=local|kind|current.
+	@$(BIN)/modelyard demo
+
+demo-down: $(READY) ## Stop and remove what the demo started.
+	@$(BIN)/modelyard demo down
+
+test: lint test-unit test-cluster test-serving test-workloads test-e2e ## All tests.
+
+lint: $(READY) ## Style, types and layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what can be mended.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
+	$(PYTEST) tests/unit
+
+test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
+	$(PYTEST) tests/cluster
+
+test-serving: $(READY) ## Against a real Triton.
+	$(PYTEST) tests/serving
+
+test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
+	$(PYTEST) tests/workloads
+
+test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training, Triton.
+	$(PYTEST) -s tests/e2e
+
+crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
+	@$(BIN)/python -m modelyard.api.generate
+
+images: $(READY) ## Build all images with Docker, Podman or buildah.
+	@$(BIN)/python images/build.py
+
+clean: ## Remove what was made inside the checkout.
+	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache

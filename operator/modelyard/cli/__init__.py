@@ -1,0 +1,1 @@
+"""The person's tool: `modelyard`, also as `kubectl modelyard`."""
