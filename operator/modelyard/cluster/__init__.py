@@ -9,5 +9,6 @@ from __future__ import annotations
 from modelyard.cluster.binaries import ensure, ensure_all
 from modelyard.cluster.controlplane import ControlPlane
 from modelyard.cluster.errors import ClusterError
+from modelyard.cluster.local import LocalCluster
 
-__all__ = ["ClusterError", "ControlPlane", "ensure", "ensure_all"]
+__all__ = ["ClusterError", "ControlPlane", "LocalCluster", "ensure", "ensure_all"]

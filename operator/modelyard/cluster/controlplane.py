@@ -116,8 +116,7 @@ class ControlPlane:
                 self.processes.stop([name])
             if purge:
                 shutil.rmtree(self.layout.root)
-        if purge:
-            self.layout.lock.unlink(missing_ok=True)
+                self.layout.lock.unlink(missing_ok=True)
 
     def checks(self, plan: ControlPlanePlan | None = None) -> dict[str, Check]:
         """Health checks by component name, for a cluster that has been started before."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from modelyard.cluster.errors import ClusterError
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
@@ -47,18 +48,34 @@ def locked(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     ticker = Ticker(10.0)
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if ticker.elapsed > timeout:
-                    raise ClusterError(
-                        f"Another process has held {waiting_for} for {duration(ticker.elapsed)}; "
-                        f"find it with `fuser {path}` and stop it, then try again"
-                    ) from None
-                if ticker.due():
-                    progress(f"waiting for another process: {waiting_for}")
-                time.sleep(0.2)
-        yield
+    while True:
+        with path.open("a") as file:
+            if _try_lock(file):
+                # The last holder may have removed the file: then this lock guards nothing.
+                if _is_at(file, path):
+                    yield
+                    return
+                continue
+        if ticker.elapsed > timeout:
+            raise ClusterError(
+                f"Another process has held {waiting_for} for {duration(ticker.elapsed)}; "
+                f"find it with `fuser {path}` and stop it, then try again"
+            )
+        if ticker.due():
+            progress(f"waiting for another process: {waiting_for}")
+        time.sleep(0.2)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -18,8 +18,8 @@ from modelyard.cluster.files import locked
 from modelyard.cluster.paths import Layout
 from modelyard.cluster.progress import Progress, silent
 
-NODE_IMAGE = "kindest/node:v1.36.3"
-"""Used where no node image is there yet."""
+NODE_IMAGE = "kindest/node:v1.37.0"
+"""Pulled where no node image is there yet: the default of kind v0.33."""
 _QUICK = 20.0
 _PULL_TIMEOUT = 600.0
 _CREATE_TIMEOUT = 600.0

@@ -12,11 +12,11 @@ from modelyard.cluster.addons import apply_addons, mark_stopped
 from modelyard.cluster.api import Api
 from modelyard.cluster.controlplane import ControlPlane
 from modelyard.cluster.errors import ClusterError
-from modelyard.cluster.files import locked
+from modelyard.cluster.files import locked, write_atomic
 from modelyard.cluster.images import PAUSE_IMAGE, ImageStore, write_pause_archive
 from modelyard.cluster.network import Network
 from modelyard.cluster.node import NodePlan
-from modelyard.cluster.paths import Layout, cluster_folders
+from modelyard.cluster.paths import FULL_CLUSTER, Layout
 from modelyard.cluster.probes import Check, HttpProbe, wait_healthy
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
 from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
@@ -63,19 +63,27 @@ class LocalCluster:
 
     def up(self, progress: Progress = silent) -> None:
         """Starts what is not running and waits until the node is Ready. Raises ClusterError."""
-        machine.prepare(progress)
-        self._refuse_second_cluster()
+        self.check(progress)
         self.layout.make()
         ticker = Ticker()
         with locked(self.layout.lock, waiting_for=f"cluster {self.name}", progress=progress):
+            write_atomic(FULL_CLUSTER, str(self.layout.root))
             fresh = self._clear_if_no_pods()
             network.bring_up(self.network)
             plan = self._node_plan(self.control_plane.start_locked(progress))
-            plan.check_socket_paths()
             if fresh:
                 mark_stopped(self._api(plan), plan.name)
             self._start_node(plan, progress)
         progress(f"cluster {self.name}: ready after {duration(ticker.elapsed)}")
+
+    def check(self, progress: Progress = silent) -> None:
+        """Makes sure that the cluster can run here, installing what is missing.
+
+        Raises ClusterError.
+        """
+        machine.prepare(progress)
+        self._refuse_second_cluster()
+        node.check_socket_paths(self.layout)
 
     def down(self, *, purge: bool = False, progress: Progress = silent) -> None:
         """Stops every process and removes mounts and network; `purge` removes the data too.
@@ -98,11 +106,12 @@ class LocalCluster:
             teardown.end_everything(self.layout.root)
             self._remove_remains()
             teardown.remove_fixed_folders()
-            network.tear_down()
+            if self._owner() in (None, self.layout.root):
+                network.tear_down()
+                FULL_CLUSTER.unlink(missing_ok=True)
             if purge:
                 shutil.rmtree(self.layout.root)
-        if purge:
-            self.layout.lock.unlink(missing_ok=True)
+                self.layout.lock.unlink(missing_ok=True)
         progress(f"cluster {self.name}: stopped{' and removed' if purge else ''}")
 
     def status(self) -> ClusterStatus:
@@ -143,14 +152,23 @@ class LocalCluster:
         return NodePlan(plan, authority, self.network, name=self.name)
 
     def _refuse_second_cluster(self) -> None:
-        for folder in cluster_folders():
-            other = LocalCluster(folder, self.network)
-            if folder != self.layout.root and other.processes.running("kubelet"):
-                raise ClusterError(
-                    f"The full cluster {folder.name} is running, and a machine holds only one: "
-                    f"stop it with `modelyard cluster down --name {folder.name}`, or use "
-                    "`--mode control-plane`"
-                )
+        owner = self._owner()
+        if owner in (None, self.layout.root):
+            return
+        other = LocalCluster(owner)
+        if other.processes.running("kubelet"):
+            raise ClusterError(
+                f"The full cluster {other.layout.root} is running, and a machine holds only one: "
+                f"stop it with `modelyard cluster down --name {other.name}`, or use "
+                "`--mode control-plane`"
+            )
+
+    def _owner(self) -> Path | None:
+        """The state folder of the full cluster that has the machine's network."""
+        try:
+            return Path(FULL_CLUSTER.read_text())
+        except FileNotFoundError:
+            return None
 
     def _clear_if_no_pods(self) -> bool:
         """Removes what pods left that no longer run; returns whether that is so for all of them."""

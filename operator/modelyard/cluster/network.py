@@ -34,6 +34,18 @@ class Network:
     pod_subnet: str = "10.244.0.0/24"
     service_subnet: str = "10.96.0.0/16"
 
+    @staticmethod
+    def check_subnet(what: str, value: str) -> None:
+        """Raises ClusterError where `value` is no private IPv4 subnet of at least 64 addresses."""
+        try:
+            subnet = ipaddress.IPv4Network(value)
+        except ValueError as error:
+            raise ClusterError(f"The {what} {value} is not an IPv4 subnet: {error}") from error
+        if subnet.prefixlen > 26 or not subnet.is_private:
+            raise ClusterError(
+                f"The {what} {value} must be private and hold at least 64 addresses (/26)"
+            )
+
     @property
     def node_address(self) -> str:
         """The bridge's address: node, gateway of the pods, API server."""

@@ -52,15 +52,15 @@ class NodePlan:
         """The cluster's folders."""
         return self.control_plane.layout
 
-    def check_socket_paths(self) -> None:
-        """Raises ClusterError where the state folder's path is too long for Unix sockets."""
-        longest = self.layout.node / _LONGEST_SOCKET
-        if len(str(longest)) > _SOCKET_LIMIT:
-            raise ClusterError(
-                f"The state folder {self.layout.root} has too long a path for Unix sockets (at "
-                f"most {_SOCKET_LIMIT - len(_LONGEST_SOCKET) - 6} characters): set XDG_STATE_HOME "
-                "to a shorter one"
-            )
+
+def check_socket_paths(layout: Layout) -> None:
+    """Raises ClusterError where the state folder's path is too long for Unix sockets."""
+    if len(str(layout.node / _LONGEST_SOCKET)) > _SOCKET_LIMIT:
+        most = _SOCKET_LIMIT - len(f"/node/{_LONGEST_SOCKET}")
+        raise ClusterError(
+            f"The state folder {layout.root} has too long a path for Unix sockets (at most {most} "
+            "characters): set XDG_STATE_HOME to a shorter one"
+        )
 
 
 def socket(layout: Layout) -> Path:

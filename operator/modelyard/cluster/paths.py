@@ -10,6 +10,8 @@ from pathlib import Path
 from modelyard.cluster.errors import ClusterError
 
 TOOL_MODULES = Path(__file__).parent / "tools"
+FULL_CLUSTER = Path("/run/modelyard/full-cluster")
+"""Holds the state folder of the machine's one full cluster, whoever's it is, until `down`."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -37,13 +39,6 @@ def cluster_folder(name: str) -> Path:
             "dashes, starting and ending with a letter or digit"
         )
     return clusters_home() / name
-
-
-def cluster_folders() -> list[Path]:
-    """The state folders of all clusters that were ever brought up and not purged."""
-    home = clusters_home()
-    found = home.iterdir() if home.is_dir() else iter(())
-    return sorted(path for path in found if path.is_dir() and _NAME.fullmatch(path.name))
 
 
 @dataclass(frozen=True)
