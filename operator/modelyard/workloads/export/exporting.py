@@ -1,0 +1,82 @@
+"""What the formats share: calling Ultralytics' exporter, and what its failures mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modelyard.api.modelversion import Export
+from modelyard.workloads.errors import UserError, WorkloadError
+from modelyard.workloads.train.failures import recognise
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def export(file: Path, spec: Export, **settings: Any) -> Path:
+    """Run Ultralytics' exporter on a .pt file; returns what it wrote.
+
+    Raises UserError ExportFailed with the exporter's last line, or a known failure of the GPU or
+    of memory.
+    """
+    from ultralytics import YOLO
+
+    with failures(spec):
+        model = YOLO(str(file))
+        if model.task != "detect":
+            raise UserError(
+                "TaskMismatch",
+                f"export {spec.name}: the weights are a model for task {model.task}; Modelyard "
+                "serves detection models",
+            )
+        imgsz = spec.imgsz or int(model.overrides.get("imgsz", 640))
+        _check_size(spec, imgsz, int(max(model.model.stride)))
+        return Path(
+            model.export(
+                imgsz=imgsz,
+                opset=spec.opset,
+                simplify=spec.simplify,
+                dynamic=spec.dynamic,
+                # Raw predictions: the pipeline suppresses overlaps with thresholds that can be
+                # changed after the export, for YOLO11 and YOLO26 alike.
+                nms=None,
+                verbose=False,
+                **settings,
+            )
+        )
+
+
+def _check_size(spec: Export, imgsz: int, stride: int) -> None:
+    if imgsz % stride:
+        near = max(stride, round(imgsz / stride) * stride)
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: imgsz {imgsz} is not a multiple of the network's stride "
+            f"{stride}: use {near}",
+        )
+
+
+@contextmanager
+def failures(spec: Export) -> Iterator[None]:
+    """Raises whatever the exporter raises as UserError ExportFailed, known failures as those."""
+    try:
+        yield
+    except (WorkloadError, OSError):
+        raise
+    except Exception as error:
+        if known := recognise(error):
+            raise known from error
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name} to {spec.format} failed: {last_line(error)}",
+        ) from error
+
+
+def last_line(error: Exception) -> str:
+    """The last line of an error that says something."""
+    lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
+    said = [line for line in lines if any(c.isalpha() for c in line)]
+    text = said[-1] if said else "no reason given"
+    return f"{type(error).__name__}: {text}"[:400]

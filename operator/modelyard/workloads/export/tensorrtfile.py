@@ -1,0 +1,211 @@
+"""TensorRT engines, built on the GPU type that they are for.
+
+Ultralytics builds the engine (https://docs.ultralytics.com/integrations/tensorrt/) and puts a
+header in front of it; Triton and TensorRT itself read the bare plan, so the header is cut off and
+its content goes into the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelyard.api.modelversion import Export
+from modelyard.contract.manifest import ArtifactManifest, DataType, EngineTarget, TensorSpec
+from modelyard.contract.run import ExportRun
+from modelyard.store import Store
+from modelyard.workloads.data import materialize, read_index
+from modelyard.workloads.errors import RetryableError, UserError
+from modelyard.workloads.export import exporting
+from modelyard.workloads.export.onnxfile import file_of
+
+log = logging.getLogger("modelyard.export")
+
+DYNAMIC_BATCH = 8
+"""Largest batch of a dynamic engine, and the one that its kernels are chosen for."""
+CALIBRATION_BATCH = 8
+CALIBRATION_IMAGES = 512
+"""Images that int8 ranges are taken from; NVIDIA recommends some 500."""
+SHARED_SUFFIX = "-SHARED"
+"""What GPU feature discovery appends to the product of a time-sliced GPU."""
+
+_QUANTIZE = {"fp32": None, "fp16": 16, "int8": 8}
+_DTYPES: dict[str, DataType] = {
+    "FLOAT": "FP32",
+    "HALF": "FP16",
+    "INT8": "INT8",
+    "UINT8": "UINT8",
+    "INT32": "INT32",
+    "INT64": "INT64",
+}
+
+
+def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path, ArtifactManifest]:
+    """Build an engine from a .pt file on this pod's GPU.
+
+    int8 is calibrated on images of the training split, so that the holdout stays unseen.
+    Raises UserError (ExportFailed, GpuMismatch), RetryableError without a GPU, StoreError.
+    """
+    spec = run.export
+    gpu_product, capability = _gpu(spec)
+    settings: dict[str, Any] = {
+        "format": "engine",
+        "device": 0,
+        "quantize": _QUANTIZE[spec.precision],
+        "batch": DYNAMIC_BATCH if spec.dynamic else 1,
+    }
+    if spec.precision == "int8":
+        settings |= _calibration(run, store, scratch)
+    engine = exporting.export(file, spec, **settings)
+    with exporting.failures(spec):
+        metadata, plan = split_header(engine.read_bytes())
+        path = engine.with_suffix(".plan")
+        path.write_bytes(plan)
+        engine.unlink()
+        version, inputs, outputs = _tensors(plan)
+    if not metadata or len(inputs) != 1:
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: the engine has {len(inputs)} inputs and "
+            f"{'no' if not metadata else 'a'} metadata header: one image input and a header are "
+            "expected of Ultralytics",
+        )
+    target = EngineTarget(
+        gpu_product=gpu_product, compute_capability=capability, tensorrt_version=version
+    )
+    return path, _manifest(path, spec, metadata, inputs[0], outputs, target)
+
+
+def split_header(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Ultralytics' metadata and the bare plan. The header is the length of a JSON text (4 bytes,
+    little-endian) and that text; without one, the metadata is empty."""
+    length = int.from_bytes(content[:4], "little")
+    if 0 < length <= len(content) - 4:
+        try:
+            metadata = json.loads(content[4 : 4 + length])
+        except ValueError:
+            return {}, content
+        if isinstance(metadata, dict):
+            return metadata, content[4 + length :]
+    return {}, content
+
+
+def join_header(manifest: ArtifactManifest, plan: bytes) -> bytes:
+    """The plan as Ultralytics reads it: with a header made from the manifest."""
+    metadata = {
+        "task": manifest.task,
+        "names": dict(enumerate(manifest.classes)),
+        "imgsz": list(manifest.imgsz),
+        "batch": manifest.max_batch or manifest.batch,
+        "stride": manifest.stride,
+        "channels": 3,
+        "end2end": manifest.end_to_end,
+        "args": {"dynamic": manifest.dynamic, "nms": manifest.embedded_nms or None},
+    }
+    text = json.dumps(metadata).encode()
+    return len(text).to_bytes(4, "little") + text + plan
+
+
+def product_label(device_name: str) -> str:
+    """A GPU's name as GPU feature discovery writes it into `nvidia.com/gpu.product`."""
+    return "-".join(device_name.split())
+
+
+def _gpu(spec: Export) -> tuple[str, str]:
+    """Product label and compute capability of this pod's GPU, which must be the wanted type."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RetryableError(
+            "GpuUnavailable",
+            f"export {spec.name}: the pod sees no GPU: check that the image has CUDA and that "
+            "spec.scheduling.runtimeClassName is that of the NVIDIA runtime",
+        )
+    found = product_label(torch.cuda.get_device_name(0))
+    wanted = (spec.gpu_product or found).removesuffix(SHARED_SUFFIX)
+    if found != wanted:
+        raise UserError(
+            "GpuMismatch",
+            f"export {spec.name} is for gpuProduct {wanted}, but the pod runs on {found}, and an "
+            "engine only runs on the GPU type it was built on: correct gpuProduct or the node's "
+            "label nvidia.com/gpu.product",
+        )
+    major, minor = torch.cuda.get_device_capability(0)
+    return spec.gpu_product or found, f"{major}.{minor}"
+
+
+def _calibration(run: ExportRun, store: Store, scratch: Path) -> dict[str, Any]:
+    if run.dataset_digest is None:
+        raise UserError(
+            "ExportFailed", f"export {run.export.name}: int8 needs a dataset to calibrate on"
+        )
+    index = read_index(store, run.dataset_digest)
+    split = index.split("train")
+    images = split.images if split else 0
+    data = materialize(store, run.dataset_digest, scratch / "dataset", ["train"])
+    log.info("calibrating on %d of %d images", min(images, CALIBRATION_IMAGES), images)
+    return {
+        "data": str(data),
+        "split": "train",
+        "fraction": min(1.0, CALIBRATION_IMAGES / max(images, 1)),
+        "batch": min(CALIBRATION_BATCH, max(images, 1)) if run.export.dynamic else 1,
+    }
+
+
+def _tensors(plan: bytes) -> tuple[str, list[TensorSpec], tuple[TensorSpec, ...]]:
+    """TensorRT's version, and the engine's inputs and outputs."""
+    import tensorrt
+
+    runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING))
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise RuntimeError("TensorRT cannot read the engine that it built")
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        spec = TensorSpec(
+            name=name,
+            dtype=_DTYPES[engine.get_tensor_dtype(name).name],
+            shape=tuple(engine.get_tensor_shape(name)),
+        )
+        is_input = engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
+        (inputs if is_input else outputs).append(spec)
+    return str(tensorrt.__version__), inputs, tuple(outputs)
+
+
+def _manifest(
+    path: Path,
+    spec: Export,
+    metadata: dict[str, Any],
+    image: TensorSpec,
+    outputs: tuple[TensorSpec, ...],
+    target: EngineTarget,
+) -> ArtifactManifest:
+    names = metadata["names"]
+    try:
+        return ArtifactManifest(
+            format="tensorrt",
+            file=file_of(path),
+            # JSON turned the class ids into texts.
+            classes=tuple(names[str(index)] for index in range(len(names))),
+            imgsz=(metadata["imgsz"][0], metadata["imgsz"][1]),
+            input=image,
+            outputs=outputs,
+            end_to_end=bool(metadata.get("end2end")),
+            stride=int(metadata["stride"]),
+            dynamic=spec.dynamic,
+            max_batch=DYNAMIC_BATCH if spec.dynamic else None,
+            precision=spec.precision,
+            engine=target,
+            ultralytics_version=metadata.get("version"),
+        )
+    except ValidationError as error:
+        detail = "; ".join(one["msg"] for one in error.errors())
+        raise UserError(
+            "ExportFailed", f"export {spec.name}: the engine cannot be served: {detail}"
+        ) from error

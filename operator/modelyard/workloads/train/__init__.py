@@ -1,0 +1,1 @@
+"""Training with Ultralytics (AGPL-3.0: this package, `export` and `evaluate` alone import it)."""

@@ -1,0 +1,152 @@
+"""One training with Ultralytics, from the first epoch or from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelyard.workloads.metrics import metrics_of
+from modelyard.workloads.report import StatusReporter
+from modelyard.workloads.train.checkpoints import Checkpoints
+from modelyard.workloads.train.failures import recognised
+from modelyard.workloads.train.progress import Progress
+
+log = logging.getLogger("modelyard.train")
+
+BATCH_REPORT_SECONDS = 10.0
+"""Pause between reports within an epoch; the end of an epoch is always reported."""
+MAX_WORKERS = 8
+"""Data loader processes on a GPU, Ultralytics' own default; on a CPU it uses none."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves."""
+
+    weights: Path
+    """The best epoch's weights, without optimizer state."""
+    metrics: dict[str, float]
+    """Their figures on the validation split."""
+    epochs: int
+    """Epochs trained, by earlier pods too."""
+    imgsz: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a training runs, besides its hyperparameters."""
+
+    data: Path
+    """data.yaml"""
+    directory: Path
+    """Where Ultralytics writes."""
+    gpus: int
+    threads: int
+
+
+def arguments(hyperparameters: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """Arguments of `train()`: defaults that suit a pod, the user's, and those that are ours."""
+    return {
+        # Plots stay in the pod, so drawing them only costs time.
+        "plots": False,
+        "workers": min(MAX_WORKERS, setting.threads),
+        **hyperparameters,
+        "data": str(setting.data),
+        "device": "0" if setting.gpus else "cpu",
+        "project": str(setting.directory.parent),
+        "name": setting.directory.name,
+        "save_dir": str(setting.directory),
+        "exist_ok": True,
+    }
+
+
+def train(
+    model: Any,
+    hyperparameters: dict[str, Any],
+    setting: Setting,
+    *,
+    resume: bool,
+    progress: Progress,
+    reporter: StatusReporter,
+    checkpoints: Checkpoints,
+) -> Trained:
+    """Train Ultralytics' `model` (YOLO); with `resume`, go on from the checkpoint that it is.
+
+    Progress and checkpoints go out after each epoch. Raises UserError or RetryableError for
+    failures that are known, and whatever else Ultralytics raises.
+    """
+    follower = _Follower(progress, reporter, checkpoints)
+    for event in ("train_start", "train_epoch_start", "train_batch_end", "model_save"):
+        model.add_callback(f"on_{event}", getattr(follower, event))
+    with recognised():
+        model.train(**arguments(hyperparameters, setting), resume=resume)
+    trainer = model.trainer
+    return Trained(
+        weights=trainer.best if trainer.best.exists() else trainer.last,
+        metrics=metrics_of(trainer.metrics),
+        epochs=trainer.epoch + 1,
+        imgsz=int(trainer.args.imgsz),
+    )
+
+
+def finish(best: Path, hyperparameters: dict[str, Any], setting: Setting, epochs: int) -> Trained:
+    """The result of a training whose last epoch an earlier pod finished: its best checkpoint,
+    without optimizer state, and its figures."""
+    from ultralytics import YOLO
+    from ultralytics.utils.torch_utils import strip_optimizer
+
+    own = arguments(hyperparameters, setting)
+    shared = ("data", "device", "workers", "plots", "project", "name", "exist_ok", "save_dir",
+              "batch", "imgsz", "single_cls", "split", "conf", "iou", "max_det", "nms", "classes",
+              "agnostic_nms", "half", "rect")  # fmt: skip
+    with recognised():
+        imgsz = int(strip_optimizer(best)["train_args"]["imgsz"])
+        settings = {"imgsz": imgsz, **{k: own[k] for k in shared if k in own}}
+        results = YOLO(str(best)).val(**settings).results_dict
+    return Trained(weights=best, metrics=metrics_of(results), epochs=epochs, imgsz=imgsz)
+
+
+class _Follower:
+    """Ultralytics' callbacks; each is called with its trainer."""
+
+    def __init__(
+        self, progress: Progress, reporter: StatusReporter, checkpoints: Checkpoints
+    ) -> None:
+        self._progress = progress
+        self._reporter = reporter
+        self._checkpoints = checkpoints
+        self._batches = 0
+        self._reported_at = time.monotonic()
+
+    def train_start(self, trainer: Any) -> None:
+        self._progress.start(epochs=trainer.epochs, finished=trainer.start_epoch)
+        self._report()
+
+    def train_epoch_start(self, trainer: Any) -> None:
+        self._batches = 0
+
+    def train_batch_end(self, trainer: Any) -> None:
+        self._batches += 1
+        self._progress.batch(self._batches, len(trainer.train_loader))
+        if time.monotonic() - self._reported_at >= BATCH_REPORT_SECONDS:
+            self._report()
+
+    def model_save(self, trainer: Any) -> None:
+        """The end of an epoch: validation is over and last.pt written."""
+        finished = trainer.epoch + 1
+        # Without validation Ultralytics keeps zeros until the last epoch.
+        known = trainer.args.val or trainer.stop
+        metrics = metrics_of(trainer.metrics) if known else {}
+        self._progress.epoch(finished, epochs=trainer.epochs, metrics=metrics)
+        losses = trainer.label_loss_items(trainer.tloss)
+        figures = ", ".join(f"{name} {value:g}" for name, value in {**losses, **metrics}.items())
+        log.info("epoch %d/%d: %s", finished, trainer.epochs, figures)
+        self._report()
+        self._checkpoints.saved(finished, trainer.last, trainer.best, complete=bool(trainer.stop))
+
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
+        self._reporter.report(self._progress.status())

@@ -1,0 +1,89 @@
+"""Weights files by digest: from the store, or fetched once from where they come from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from modelyard.api.dataset import S3Source
+from modelyard.api.modelversion import WeightsSource
+from modelyard.contract.run import StoreLocation
+from modelyard.store import Store, sha256_file
+from modelyard.workloads.data.limits import GIB, Limits
+from modelyard.workloads.errors import UserError, WorkloadError
+
+log = logging.getLogger("modelyard.weights")
+
+UNAVAILABLE = "WeightsUnavailable"
+MISMATCH = "DigestMismatch"
+
+LIMITS = Limits(download_bytes=8 * GIB)
+"""More than any detection model has; an endless answer must not fill the node's disk."""
+
+
+def fetch(store: Store, location: StoreLocation, source: WeightsSource, directory: Path) -> Path:
+    """The weights as a file `weights.pt` or `weights.onnx` in `directory`.
+
+    What had to be fetched from its URI is put into the store. `location` is the store's own, whose
+    endpoint also serves s3:// URIs. Raises UserError if the digest does not match or nothing can
+    be had there, RetryableError if the URI cannot be reached now, StoreError.
+    """
+    path = directory / f"weights.{source.format}"
+    if store.exists(source.digest):
+        return store.get_file(source.digest, path)
+    if not source.uri:
+        raise UserError(
+            UNAVAILABLE,
+            f"weights {source.digest} are not in the store {store.url}: add them with `modelyard "
+            "weights add FILE`, or say where they are with spec.weights.uri",
+        )
+    download(source.uri, path, location)
+    verify(path, source.digest, source.uri)
+    store.put_file(path)
+    return path
+
+
+def verify(path: Path, digest: str, origin: str) -> None:
+    """Raises UserError if the file is not the one that the digest promises; removes it then."""
+    found = sha256_file(path)
+    if found != digest:
+        path.unlink()
+        raise UserError(
+            MISMATCH,
+            f"{origin} has digest {found}, but {digest} is wanted: correct the digest, or find "
+            "out who changed the file",
+        )
+
+
+def download(uri: str, path: Path, location: StoreLocation) -> None:
+    """Fetch an http(s):// or s3:// URI into a file; s3:// with the store's credentials, for a pod
+    is given no others.
+
+    Raises UserError if it is not there or not for us, RetryableError if it cannot be reached.
+    """
+    from modelyard.workloads.data.fetch_http import download as download_http
+    from modelyard.workloads.data.fetch_s3 import fetch_archive, open_source
+
+    log.info("fetching %s", uri.partition("?")[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        if uri.startswith("s3://"):
+            parts = urlsplit(uri)
+            source = S3Source(bucket=parts.netloc, key=parts.path.lstrip("/"))
+            client, label = open_source(source, location)
+            fetch_archive(client, label, source.key, partial, limits=LIMITS)
+        else:
+            download_http(uri, partial, digest=None, limits=LIMITS)
+    except ValidationError as error:
+        raise UserError(UNAVAILABLE, f"{uri} is not an s3://bucket/key URL") from error
+    except WorkloadError as error:
+        # The helpers speak of a dataset's source.
+        raise type(error)(UNAVAILABLE, error.message) from error
+    else:
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
