@@ -11,7 +11,7 @@ import orjson
 from modelyard.core.plan import Manifest
 from modelyard.kube.api import FIELD_MANAGER, STATUS_MANAGER, Object, Page
 from modelyard.kube.connection import CONNECT_SECONDS, Connection
-from modelyard.kube.errors import ApiError, Unreachable, from_response
+from modelyard.kube.errors import ApiError, NotFound, Unreachable, from_response
 from modelyard.kube.kinds import EVENT, KubeKind
 
 PAGE_SIZE = 500
@@ -43,6 +43,14 @@ class HttpApi:
     async def get(self, kind: KubeKind, namespace: str, name: str) -> Object:
         found: Object = await self._call("get", kind, "GET", kind.path(namespace, name))
         return found
+
+    async def served(self, kind: KubeKind) -> bool:
+        """Whether the API server knows a kind; false while its CRD is not installed."""
+        try:
+            await self._call("list", kind, "GET", kind.path(), params={"limit": "1"})
+        except NotFound:
+            return False
+        return True
 
     async def pages(self, kind: KubeKind) -> AsyncIterator[Page]:
         params = {"limit": str(PAGE_SIZE)}

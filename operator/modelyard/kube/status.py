@@ -71,6 +71,15 @@ def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Obj
     return status
 
 
+def without_stalled(obj: Manifest, reasons: Collection[str]) -> Object | None:
+    """The object's present status less a Stalled condition with one of these reasons, or None if
+    it has none."""
+    status = obj.get("status") or {}
+    before = status.get("conditions") or ()
+    after = [c for c in before if c.get("type") != STALLED or c.get("reason") not in reasons]
+    return None if len(after) == len(before) else {**status, "conditions": after}
+
+
 def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _without_none(v) for k, v in value.items() if v is not None}

@@ -97,7 +97,8 @@ class EngineSettings(BaseSettings):
     lease_seconds: float = Field(default=10, ge=2, le=300)
     """Seconds after which a silent leader's Lease may be taken over."""
     identity: Optional = None
-    """Name of this replica in the Lease; by default the host's name (in a pod, the pod's)."""
+    """Name of this replica in the Lease; by default POD_NAME, or else a random one. No two live
+    processes may share it: a restarted process of the same name takes its Lease up at once."""
     workers: int = Field(default=16, ge=1, le=256)
     """Objects that are reconciled at the same time."""
     resync_seconds: float = Field(default=600, ge=5)
@@ -147,9 +148,9 @@ class EngineSettings(BaseSettings):
             return "default"
 
     def replica(self) -> str:
-        """This process's name in the Lease: never the same for two processes."""
-        base = self.identity or os.environ.get("POD_NAME") or socket.gethostname()
-        return f"{base}_{os.getpid()}_{os.urandom(4).hex()}"
+        """This process's name in the Lease."""
+        name = self.identity or os.environ.get("POD_NAME")
+        return name or f"{socket.gethostname()}_{os.urandom(6).hex()}"
 
 
 def load() -> EngineSettings:

@@ -1,0 +1,102 @@
+"""kopf's part: `on.event` handlers that hand every event to the engine, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import kopf
+
+from modelyard.handlers.session import WatchSession
+from modelyard.kube.connection import CONNECT_SECONDS, Connection
+from modelyard.kube.kinds import KubeKind
+from modelyard.runtime.engine import Engine
+
+SERVER_SECONDS = 300
+"""A watch ends after this long, so that a dead stream is noticed."""
+
+
+class Retries:
+    """Delays between tries of kopf's requests, without end: an API server that is away comes
+    back, and a watch that gives up would end the process."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1, 2, 3)
+        while True:
+            yield 5
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """kopf compares each object with a copy of its last state for handlers that we do not have."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is stored."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Nor is there any progress of such handlers."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is stored."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing is stored."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing is stored."""
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def settings(kinds: Sequence[KubeKind]) -> kopf.OperatorSettings:
+    """kopf's settings for watching and nothing else."""
+    made = kopf.OperatorSettings()
+    made.watching.server_timeout = SERVER_SECONDS
+    made.watching.client_timeout = SERVER_SECONDS + 10
+    made.watching.connect_timeout = CONNECT_SECONDS
+    made.networking.connect_timeout = CONNECT_SECONDS
+    made.networking.request_timeout = 60
+    made.networking.error_backoffs = Retries()
+    made.queueing.idle_timeout = 0.1
+    made.queueing.exit_timeout = 0.5
+    made.scanning.disabled = True
+    made.posting.enabled = False
+    made.persistence.diffbase_storage = NoDiffs()
+    made.persistence.progress_storage = NoProgress()
+    for kind in kinds:
+        if kind.selector:
+            made.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
+    return made
+
+
+def registry(
+    kinds: Sequence[KubeKind], engine: Engine, connection: Connection
+) -> kopf.OperatorRegistry:
+    """Handlers of all kinds, and the login."""
+    made = kopf.OperatorRegistry()
+
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        session: Any = WatchSession(connection, kinds, engine.watches)
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+    kopf.on.login(registry=made)(login)
+    for kind in kinds:
+        _watch(made, kind, engine)
+    return made
+
+
+def _watch(made: kopf.OperatorRegistry, kind: KubeKind, engine: Engine) -> None:
+    async def pass_on(event: Any, **_: Any) -> None:
+        engine.on_event(kind.name, event["type"], event["object"])
+
+    kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=made)(pass_on)

@@ -1,0 +1,35 @@
+"""Growing, jittered delays for objects that fail."""
+
+from __future__ import annotations
+
+import random
+
+from modelyard.core.plan import Key
+
+FIRST = 0.5
+LONGEST = 300.0
+
+
+class Backoff:
+    """Counts consecutive failures of each key."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._failures: dict[Key, int] = {}
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def failed(self, key: Key, at_least: float = 0.0) -> float:
+        """Note a failure; returns the seconds to wait: doubled each time, plus up to a half."""
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = min(LONGEST, FIRST * 2.0 ** min(count - 1, 16))
+        return max(at_least, delay) * self._rng.uniform(1.0, 1.5)
+
+    def failures(self, key: Key) -> int:
+        """Consecutive failures so far."""
+        return self._failures.get(key, 0)
+
+    def succeeded(self, key: Key) -> None:
+        """Forget a key's failures."""
+        self._failures.pop(key, None)

@@ -1,0 +1,246 @@
+"""Carries a plan out: each write only if it changes something, and only while leading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
+from modelyard.core.plan import Controller, Manifest, Plan, Ref
+from modelyard.kube import kinds
+from modelyard.kube.api import Api, Object
+from modelyard.kube.apply import HASH, differences, with_hash
+from modelyard.kube.cache import Cache
+from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
+from modelyard.kube.events import Told, event_manifest
+from modelyard.kube.kinds import KubeKind
+from modelyard.kube.status import precondition, status_patch
+from modelyard.runtime.failures import Again, NameTaken, NotLeading
+
+STATUS_TRIES = 3
+"""Tries of one status patch while pods keep writing their part of the same status."""
+
+
+@dataclass
+class Written:
+    """What one reconcile has written, for the log."""
+
+    what: list[str] = field(default_factory=list)
+
+    def note(self, verb: str, kind: KubeKind, name: str) -> None:
+        self.what.append(f"{verb} {kind.name} {name}")
+
+
+class Executor:
+    """Writes to the API server and puts its answers into the cache at once."""
+
+    def __init__(
+        self,
+        api: Api,
+        cache: Cache,
+        *,
+        leading: Callable[[], bool],
+        absorb: Callable[[str, Object], object],
+        vanish: Callable[[str], object],
+        instance: str,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._leading = leading
+        self._absorb = absorb
+        """Takes an object (kind, object) into the cache and routes the change."""
+        self._vanish = vanish
+        """Takes an object (UID) out of the cache and routes the change."""
+        self._instance = instance
+        self._told = Told()
+        self._settled: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """Child UID → (hash, differences) that stay although it was applied: the API server
+        writes these fields in another form."""
+
+    async def run(
+        self, controller: Controller, obj: Manifest, plan: Plan, now: datetime, written: Written
+    ) -> None:
+        """Carry out a plan for an object, in the order that Plan documents.
+
+        Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
+        """
+        for manifest in plan.create:
+            await self._create(manifest, written)
+        for manifest in plan.apply:
+            await self._apply(manifest, written)
+        for ref in plan.delete:
+            await self._delete(ref, written)
+        changed = False
+        if plan.status is not None:
+            changed = await self.write_status(controller, obj, plan.status, written)
+        if changed or plan.status is None:
+            await self._tell(obj, plan, now, written)
+
+    async def write_status(
+        self, controller: Controller, obj: Manifest, status: Manifest, written: Written
+    ) -> bool:
+        """Make the operator's part of a status so; returns whether that took a write."""
+        kind = kinds.by_name(controller.kind)
+        metadata = obj["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        current: Manifest | None = self._cache.get(kind.name, namespace, name)
+        for _ in range(STATUS_TRIES):
+            if current is None or not _same_but_reported(obj, current, controller.reported):
+                raise Again(f"{kind.kind} {namespace}/{name} changed meanwhile")
+            patch = status_patch(current, status, controller.reported)
+            if not patch:
+                return False
+            self._must_lead()
+            try:
+                answer = await self._api.patch_status(
+                    kind, namespace, name, {"metadata": precondition(current), "status": patch}
+                )
+            except Conflict:
+                current = await self._refresh(kind, namespace, name)
+                continue
+            except NotFound:
+                self._vanish(metadata["uid"])
+                return False
+            written.note("status", kind, str(status.get("phase") or ""))
+            self._absorb(kind.name, answer)
+            return True
+        raise Again(f"{kind.kind} {namespace}/{name} keeps changing")
+
+    async def _create(self, manifest: Manifest, written: Written) -> None:
+        kind = _child_kind(manifest)
+        namespace, name = _place(manifest)
+        existing = self._cache.get(kind.name, namespace, name)
+        if existing is None:
+            self._must_lead()
+            try:
+                made = await self._api.create(kind, manifest)
+            except AlreadyExists:
+                existing = await self._refresh(kind, namespace, name)
+            else:
+                written.note("create", kind, name)
+                self._absorb(kind.name, made)
+                return
+        if existing is not None:
+            _check_owner(manifest, existing, kind)
+        raise Again(f"{kind.kind} {namespace}/{name} exists already")
+
+    async def _apply(self, manifest: Manifest, written: Written) -> None:
+        kind = _child_kind(manifest)
+        namespace, name = _place(manifest)
+        wanted = with_hash(manifest)
+        live: Manifest | None = self._cache.get(kind.name, namespace, name)
+        if live is None:
+            # An object that the watch does not show, for want of our labels, would be taken over.
+            live = await self._refresh(kind, namespace, name)
+        if live is not None:
+            _check_owner(manifest, live, kind)
+            if self._is_applied(wanted, live):
+                return
+            if live["metadata"].get("deletionTimestamp"):
+                raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
+        self._must_lead()
+        answer = await self._api.apply(kind, wanted)
+        written.note("apply", kind, name)
+        remaining = tuple(differences(wanted, answer))
+        uid = answer["metadata"]["uid"]
+        if remaining:
+            self._settled[uid] = (wanted["metadata"]["annotations"][HASH], remaining)
+        else:
+            self._settled.pop(uid, None)
+        self._absorb(kind.name, answer)
+
+    def _is_applied(self, wanted: Object, live: Manifest) -> bool:
+        metadata = live["metadata"]
+        digest = wanted["metadata"]["annotations"][HASH]
+        if (metadata.get("annotations") or {}).get(HASH) != digest:
+            return False
+        found = tuple(differences(wanted, live))
+        return not found or self._settled.get(metadata["uid"]) == (digest, found)
+
+    async def _delete(self, ref: Ref, written: Written) -> None:
+        kind = kinds.by_type(ref.api_version, ref.kind)
+        live = self._cache.get(kind.name, ref.namespace, ref.name)
+        if live is not None:
+            metadata = live["metadata"]
+            if ref.uid is not None and metadata["uid"] != ref.uid:
+                return
+            if metadata.get("deletionTimestamp"):
+                return
+        uid = ref.uid or (live["metadata"]["uid"] if live is not None else None)
+        self._must_lead()
+        try:
+            remaining = await self._api.delete(kind, ref.namespace, ref.name, uid)
+        except (NotFound, Conflict):
+            remaining = None
+        else:
+            written.note("delete", kind, ref.name)
+        if remaining is not None:
+            self._absorb(kind.name, remaining)
+        elif uid is not None:
+            self._vanish(uid)
+
+    async def _tell(self, obj: Manifest, plan: Plan, now: datetime, written: Written) -> None:
+        for event in plan.events:
+            if not self._told.is_news(obj["metadata"]["uid"], event, now):
+                continue
+            self._must_lead()
+            await self._api.create_event(
+                event_manifest(obj, event, instance=self._instance, now=now)
+            )
+            written.what.append(f"event {event.reason}")
+
+    async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> Manifest | None:
+        """Read an object from the API server into the cache; None if there is none."""
+        try:
+            fresh = await self._api.get(kind, namespace, name)
+        except NotFound:
+            known = self._cache.get(kind.name, namespace, name)
+            if known is not None:
+                self._vanish(known["metadata"]["uid"])
+            return None
+        self._absorb(kind.name, fresh)
+        return fresh
+
+    def _must_lead(self) -> None:
+        if not self._leading():
+            raise NotLeading
+
+
+def _same_but_reported(seen: Manifest, current: Manifest, reported: tuple[str, ...]) -> bool:
+    """Whether only what pods write has changed since a decision saw the object."""
+    if seen is current:
+        return True
+    one, other = seen["metadata"], current["metadata"]
+    if one["uid"] != other["uid"] or one.get("generation") != other.get("generation"):
+        return False
+    return not status_patch(current, seen.get("status") or {}, reported)
+
+
+def _place(manifest: Manifest) -> tuple[str, str]:
+    return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def _child_kind(manifest: Manifest) -> KubeKind:
+    kind = kinds.of(manifest)
+    labels: dict[str, Any] = manifest["metadata"].get("labels") or {}
+    if kind.selector and labels.get(MANAGED_BY) != MANAGER:
+        raise ValueError(
+            f"{kind.kind} {manifest['metadata']['name']} lacks the label {MANAGED_BY}={MANAGER}: "
+            "the operator would never see it"
+        )
+    return kind
+
+
+def _check_owner(manifest: Manifest, live: Manifest, kind: KubeKind) -> None:
+    """Raises NameTaken if an existing object is not this owner's."""
+    wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
+    found = (live["metadata"].get("labels") or {}).get(OWNER_UID)
+    if wanted is None or wanted == found:
+        return
+    namespace, name = _place(manifest)
+    owner = f"an object with UID {found}" if found else "somebody else"
+    raise NameTaken(
+        f"{kind.kind} {namespace}/{name} exists and belongs to {owner}; delete or rename it"
+    )

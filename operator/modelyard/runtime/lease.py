@@ -1,0 +1,142 @@
+"""Leader election by a Lease (coordination.k8s.io/v1) that this process holds itself.
+
+The protocol is client-go's: a Lease that has not changed for its duration, by the watcher's own
+clock, may be taken over. The holder stops acting well before that.
+https://pkg.go.dev/k8s.io/client-go/tools/leaderelection
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from modelyard.kube.api import Api, Object
+from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
+from modelyard.kube.kinds import LEASE
+
+HOLD = 0.75
+"""Share of the duration for which a renewal counts; the rest is the margin between holders."""
+
+
+def boot_time() -> float:
+    """Seconds since boot. Goes on while the process or the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Lease:
+    """Takes, renews and gives up a Lease. `attempt` must be called every quarter of `seconds`."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        seconds: float,
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self.identity = identity
+        self.seconds = seconds
+        self._clock = clock
+        self._mine: Object | None = None
+        self._valid_until = float("-inf")
+        self._seen_version = ""
+        self._seen_at = 0.0
+        self.holder = ""
+        """Who held it when it was last read."""
+
+    @property
+    def held(self) -> bool:
+        """Whether this process may act now."""
+        return self._clock() < self._valid_until
+
+    @property
+    def version(self) -> int:
+        """resourceVersion of the write that made or kept us the holder: lists that are older may
+        lack writes of the holder before us."""
+        return int(self._mine["metadata"]["resourceVersion"]) if self._mine else 0
+
+    async def attempt(self) -> bool:
+        """Renew the Lease, or take it if it is free or its holder has gone silent.
+
+        Returns whether it is held. Raises ApiError; what was held stays held until it runs out.
+        """
+        started = self._clock()
+        if self._mine is not None:
+            try:
+                return self._won(await self._write(self._mine), started)
+            except (Conflict, NotFound):
+                self._mine = None  # Somebody else wrote it.
+        try:
+            lease = await self._api.get(LEASE, self._namespace, self._name)
+        except NotFound:
+            lease = {"metadata": {"namespace": self._namespace, "name": self._name}}
+        else:
+            if not self._free(lease):
+                self._valid_until = float("-inf")
+                return False
+        try:
+            return self._won(await self._write(lease), started)
+        except (Conflict, AlreadyExists):
+            self._valid_until = float("-inf")
+            return False
+
+    async def release(self) -> None:
+        """Give the Lease up, so that another replica need not wait. Raises ApiError."""
+        mine, self._mine = self._mine, None
+        self._valid_until = float("-inf")
+        if mine is None:
+            return
+        spec = {**mine["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+        with contextlib.suppress(Conflict, NotFound):  # Already somebody else's.
+            await self._api.replace(LEASE, {**mine, "spec": spec})
+
+    def _free(self, lease: Object) -> bool:
+        spec = lease.get("spec") or {}
+        self.holder = spec.get("holderIdentity") or ""
+        if self.holder in ("", self.identity):
+            return True
+        version = lease["metadata"]["resourceVersion"]
+        now = self._clock()
+        if version != self._seen_version:
+            self._seen_version, self._seen_at = version, now
+            return False
+        return now - self._seen_at > float(spec.get("leaseDurationSeconds") or self.seconds)
+
+    async def _write(self, lease: Object) -> Object:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        old = lease.get("spec") or {}
+        taken = old.get("holderIdentity") != self.identity
+        spec: dict[str, Any] = {
+            **old,
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": math.ceil(self.seconds),
+            "renewTime": now,
+            "acquireTime": now if taken else old.get("acquireTime", now),
+            "leaseTransitions": (old.get("leaseTransitions") or 0) + taken,
+        }
+        manifest = {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.kind,
+            "metadata": lease["metadata"],
+            "spec": spec,
+        }
+        if "resourceVersion" in lease["metadata"]:
+            return await self._api.replace(LEASE, manifest)
+        return await self._api.create(LEASE, manifest)
+
+    def _won(self, lease: Object, started: float) -> bool:
+        lease["metadata"].pop("managedFields", None)
+        self._mine = lease
+        self.holder = self.identity
+        # Counted from before the request: that is the earliest that others saw the renewal.
+        self._valid_until = started + self.seconds * HOLD
+        return self.held

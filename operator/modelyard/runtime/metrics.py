@@ -1,0 +1,105 @@
+"""The operator's own Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """Counts what happens; what is (depths, sizes) is read when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._reconciles = Counter(
+            "modelyard_reconciles",
+            "Reconciles by kind and result; all results but ok are retried.",
+            ("kind", "result"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "modelyard_reconcile_seconds",
+            "Duration of reconciles, with their writes.",
+            ("kind",),
+            buckets=_DURATIONS,
+            registry=self._registry,
+        )
+        self._requests = Counter(
+            "modelyard_api_requests",
+            "Requests to the API server, watches not counted.",
+            ("verb", "kind", "outcome"),
+            registry=self._registry,
+        )
+        self._repairs = Counter(
+            "modelyard_cache_repairs",
+            "Objects that a resync found missing, old or vanished in the cache.",
+            ("kind",),
+            registry=self._registry,
+        )
+        self._relists = Counter(
+            "modelyard_watch_restarts",
+            "Watches that had to start from a new list.",
+            ("kind",),
+            registry=self._registry,
+        )
+
+    def reconciled(self, kind: str, result: str, seconds: float) -> None:
+        """One reconcile ended."""
+        self._reconciles.labels(kind, result).inc()
+        self._seconds.labels(kind).observe(seconds)
+
+    def requested(self, verb: str, kind: str, outcome: str) -> None:
+        """One request to the API server was answered or failed."""
+        self._requests.labels(verb, kind, outcome).inc()
+
+    def repaired(self, kind: str, count: int) -> None:
+        """A resync corrected the cache."""
+        self._repairs.labels(kind).inc(count)
+
+    def relisted(self, kind: str) -> None:
+        """A watch started from a new list."""
+        self._relists.labels(kind).inc()
+
+    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Register a gauge that is read when it is asked for."""
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def gauge_by_kind(
+        self, name: str, text: str, values: Callable[[], Iterable[tuple[str, float]]]
+    ) -> None:
+        """Register a gauge with one value a kind that is read when it is asked for."""
+        self._registry.register(_ByKind(name, text, values))
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _ByKind:
+    def __init__(
+        self, name: str, text: str, values: Callable[[], Iterable[tuple[str, float]]]
+    ) -> None:
+        self._name, self._text, self._values = name, text, values
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=["kind"])
+        for kind, value in self._values():
+            family.add_metric([kind], value)
+        yield family
+
+    def describe(self) -> Iterable[Metric]:
+        return ()

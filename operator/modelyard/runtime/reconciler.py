@@ -1,0 +1,152 @@
+"""Reconciles one key: observe, decide, carry out, and deal with what goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from modelyard.core.plan import Controller, Key, Manifest
+from modelyard.core.settings import Settings
+from modelyard.kube.cache import Cache
+from modelyard.kube.errors import ApiError
+from modelyard.kube.status import with_stalled, without_stalled
+from modelyard.runtime.backoff import Backoff
+from modelyard.runtime.executor import Executor, Written
+from modelyard.runtime.failures import REASONS, Failure, NotLeading, classify
+from modelyard.runtime.metrics import Metrics
+from modelyard.runtime.queue import KeyedQueue
+
+log = logging.getLogger(__name__)
+
+CONDITIONS = "conditions"
+
+
+class Reconciler:
+    """Runs the controllers' decisions."""
+
+    def __init__(
+        self,
+        controllers: Sequence[Controller],
+        settings: Settings,
+        *,
+        cache: Cache,
+        queue: KeyedQueue,
+        executor: Executor,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._controllers = {c.kind: c for c in controllers}
+        self._settings = settings
+        self._cache = cache
+        self._queue = queue
+        self._executor = executor
+        self._metrics = metrics
+        self._now = now
+        self._backoff = backoff or Backoff()
+        self._logged: dict[Key, str] = {}
+        """The failure that was logged last, so that each is told once."""
+
+    async def reconcile(self, key: Key) -> None:
+        """Reconcile an object; never raises but for cancellation."""
+        started = time.perf_counter()
+        obj = self._cache.get(key.kind, key.namespace, key.name)
+        if obj is None:
+            self._forget(key)
+            return
+        controller = self._controllers[key.kind]
+        written = Written()
+        result = "ok"
+        try:
+            now = self._now()
+            plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
+            if plan.status is None:
+                plan = replace(plan, status=self._recovered(controller, obj))
+            await self._executor.run(controller, obj, plan, now, written)
+        except NotLeading:
+            result = "not_leading"
+        except Exception as error:
+            result = await self._failed(key, controller, obj, error, written)
+        else:
+            self._forget(key)
+            if plan.requeue_after is not None:
+                self._queue.add(key, plan.requeue_after)
+        seconds = time.perf_counter() - started
+        self._metrics.reconciled(key.kind, result, seconds)
+        if written.what:
+            log.info(
+                "reconciled",
+                extra={**_fields(key, obj), "wrote": written.what, "seconds": round(seconds, 4)},
+            )
+
+    def _recovered(self, controller: Controller, obj: Manifest) -> Manifest | None:
+        """For a decision that writes no status: the present one less a failure told earlier."""
+        return None if CONDITIONS in controller.reported else without_stalled(obj, REASONS)
+
+    async def _failed(
+        self,
+        key: Key,
+        controller: Controller,
+        obj: Manifest,
+        error: Exception,
+        written: Written,
+    ) -> str:
+        failure = classify(error)
+        delay = self._backoff.failed(key, failure.at_least)
+        count = self._backoff.failures(key)
+        if failure.result == "outdated" and count <= 3:
+            self._queue.release(key)
+            self._queue.add(key)
+            return failure.result
+        self._queue.hold(key, delay)
+        self._log(key, obj, failure, error, delay)
+        if failure.reason and count > failure.patience:
+            await self._tell(key, controller, failure, written)
+        return failure.result
+
+    async def _tell(
+        self, key: Key, controller: Controller, failure: Failure, written: Written
+    ) -> None:
+        """Show the failure in the object's own status, if the operator owns its conditions."""
+        obj = self._cache.get(key.kind, key.namespace, key.name)
+        if obj is None or CONDITIONS in controller.reported:
+            return
+        status = with_stalled(obj, failure.reason, failure.message, self._now())
+        try:
+            await self._executor.write_status(controller, obj, status, written)
+        except NotLeading:
+            pass
+        except Exception as error:
+            log.warning("cannot show a failure: %s", error, extra=_fields(key, obj))
+
+    def _log(
+        self, key: Key, obj: Manifest, failure: Failure, error: Exception, delay: float
+    ) -> None:
+        text = f"{failure.result}: {type(error).__name__}: {error}"
+        if self._logged.get(key) == text:
+            return
+        self._logged[key] = text
+        extra = {**_fields(key, obj), "retry_seconds": round(delay, 1)}
+        if failure.unexpected:
+            log.error("reconcile failed: %s", text, extra=extra, exc_info=error)
+        elif failure.reason or not isinstance(error, ApiError):
+            log.warning("reconcile failed: %s", text, extra=extra)
+        else:
+            log.info("reconcile failed: %s", text, extra=extra)
+
+    def _forget(self, key: Key) -> None:
+        self._backoff.succeeded(key)
+        self._queue.release(key)
+        self._logged.pop(key, None)
+
+
+def _fields(key: Key, obj: Manifest) -> dict[str, object]:
+    return {
+        "kind": key.kind,
+        "namespace": key.namespace,
+        "object": key.name,
+        "generation": obj["metadata"].get("generation", 0),
+    }

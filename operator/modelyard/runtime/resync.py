@@ -1,0 +1,66 @@
+"""Lists everything: fills the cache, drops what has vanished, mends what a watch has missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from modelyard.kube import kinds
+from modelyard.kube.api import Api, Object
+from modelyard.kube.cache import Cache
+from modelyard.kube.errors import ApiError
+from modelyard.runtime.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class StaleList(ApiError):
+    """A list shows an earlier moment than it must."""
+
+
+class Resync:
+    """Makes the cache equal to what the API server lists."""
+
+    def __init__(
+        self,
+        api: Api,
+        cache: Cache,
+        metrics: Metrics,
+        *,
+        absorb: Callable[[str, Object], bool],
+        vanish: Callable[[str], bool],
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._metrics = metrics
+        self._absorb = absorb
+        """Takes (kind, object) into the cache and routes the change; whether it was news."""
+        self._vanish = vanish
+        """Takes an object (UID) out of the cache and routes the change; whether it was news."""
+
+    async def all(self, names: Iterable[str], *, at_least: int = 0) -> int:
+        """List these kinds; returns the number of objects that the cache had wrong.
+
+        Raises StaleList if a list is older than resourceVersion `at_least`, and ApiError.
+        """
+        return sum([await self.one(name, at_least=at_least) for name in names])
+
+    async def one(self, name: str, *, at_least: int = 0) -> int:
+        """List one kind; see `all`."""
+        kind = kinds.by_name(name)
+        seen: set[str] = set()
+        version = wrong = 0
+        async for page in self._api.pages(kind):
+            version = page.resource_version
+            if version < at_least:
+                raise StaleList(
+                    f"the API server lists {name} as of resourceVersion {version}, which is older "
+                    f"than {at_least}"
+                )
+            for item in page.items:
+                seen.add(item["metadata"]["uid"])
+                wrong += self._absorb(name, item)
+        wrong += sum(self._vanish(uid) for uid in self._cache.stale(name, seen, version))
+        if wrong:
+            self._metrics.repaired(name, wrong)
+        return wrong

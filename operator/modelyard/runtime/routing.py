@@ -1,0 +1,75 @@
+"""From a changed object to the keys that must be looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+from modelyard.contract.labels import OWNER
+from modelyard.core.plan import Controller, Key, Manifest, Mapper, View
+from modelyard.kube.cache import Change
+
+log = logging.getLogger(__name__)
+
+
+class Router:
+    """Knows which controllers care about which kinds."""
+
+    def __init__(self, controllers: Sequence[Controller], view: View) -> None:
+        self._view = view
+        self._kinds = frozenset(c.kind for c in controllers)
+        self._parents: dict[str, set[str]] = {}
+        self._mappers: dict[str, list[Mapper]] = {}
+        for controller in controllers:
+            for child in controller.children:
+                self._parents.setdefault(child, set()).add(controller.kind)
+            for kind, mapper in controller.triggers.items():
+                self._mappers.setdefault(kind, []).append(mapper)
+
+    @staticmethod
+    def watched(controllers: Iterable[Controller]) -> tuple[str, ...]:
+        """All kinds that the controllers look at, in a stable order."""
+        kinds: dict[str, None] = {}
+        for controller in controllers:
+            kinds.setdefault(controller.kind)
+            for kind in (*controller.children, *controller.triggers):
+                kinds.setdefault(kind)
+            for kind, _ in controller.indexes:
+                kinds.setdefault(kind)
+        return tuple(kinds)
+
+    @staticmethod
+    def mapped(controllers: Iterable[Controller]) -> frozenset[str]:
+        """Kinds whose earlier state matters too: an object may have been re-pointed."""
+        return frozenset(kind for c in controllers for kind in c.triggers)
+
+    def keys(self, change: Change) -> Iterator[Key]:
+        """Keys to look at after a change; some may name objects that do not exist."""
+        for obj in (change.new, change.old):
+            if obj is not None:
+                yield from self._keys(change.kind, obj)
+
+    def own_key(self, change: Change) -> Key | None:
+        """The changed object's own key if it is reconciled itself."""
+        obj = change.new or change.old
+        if obj is None or change.kind not in self._kinds:
+            return None
+        metadata = obj["metadata"]
+        return Key(change.kind, metadata.get("namespace", ""), metadata["name"])
+
+    def _keys(self, kind: str, obj: Manifest) -> Iterator[Key]:
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace", "")
+        if kind in self._kinds:
+            yield Key(kind, namespace, metadata["name"])
+        parents = self._parents.get(kind)
+        if parents:
+            owner, _, name = (metadata.get("annotations") or {}).get(OWNER, "").partition("/")
+            if owner in parents and name:
+                yield Key(owner, namespace, name)
+        for mapper in self._mappers.get(kind, ()):
+            try:
+                yield from list(mapper(obj, self._view))
+            except Exception:
+                # A wrong object must not keep others from being noticed.
+                log.exception("mapping %s %s/%s failed", kind, namespace, metadata["name"])
