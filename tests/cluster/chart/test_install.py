@@ -1,0 +1,136 @@
+"""The chart's life on a real API server: install, upgrade, uninstall, install again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.cluster import ControlPlane
+
+pytestmark = pytest.mark.cluster
+CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")
+NS = "modelyard-system"
+RELEASE = ("modelyard", CHART, "--namespace", NS)
+OPERATOR = f"system:serviceaccount:{NS}:modelyard-operator"
+
+
+@pytest.fixture(scope="module")
+def fresh(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An API server of our own: installing CRDs concerns all of it."""
+    with ControlPlane(tmp_path_factory.mktemp("chart")) as plane:
+        mine = type(cluster)(plane.kubeconfig)
+        for namespace in (NS, "vision", "other"):
+            mine.kubectl("create", "namespace", namespace)
+        yield mine
+
+
+@pytest.fixture(scope="module")
+def installed(fresh: Any) -> Any:
+    """The chart, with one workload namespace of its own."""
+    fresh.helm("install", *RELEASE, "--set", "workloads.namespaces={vision}")
+    return fresh
+
+
+def _secret(cluster: Any, namespace: str) -> dict[str, str]:
+    data: dict[str, str] = cluster.get("secret", namespace, "modelyard-store")["data"]
+    return data
+
+
+def test_notes_say_what_to_do_next(installed: Any) -> None:
+    notes = installed.helm("get", "notes", "modelyard", "--namespace", NS)
+    assert f"kubectl -n {NS} rollout status deployment/modelyard-operator" in notes
+    assert "modelyard status -n vision" in notes
+
+
+def test_pods_meet_pod_security_restricted(installed: Any) -> None:
+    installed.kubectl("create", "namespace", "strict")
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    installed.kubectl("label", "namespace", "strict", level)
+    installed.kubectl("-n", "strict", "create", "serviceaccount", "default")
+    for kind, name in (("deployment", "modelyard-operator"), ("statefulset", "modelyard-store")):
+        template = installed.get(kind, NS, name)["spec"]["template"]
+        spec = copy.deepcopy(template["spec"]) | {"serviceAccountName": "default"}
+        spec.pop("serviceAccount", None)
+        # A StatefulSet's controller would add the volume of its claim.
+        spec["volumes"] = [{"name": "data", "emptyDir": {}}, *spec.get("volumes", [])]
+        pod = {"apiVersion": "v1", "kind": "Pod", "spec": spec}
+        pod["metadata"] = {"name": name, "namespace": "strict"}
+        installed.kubectl("create", "--dry-run=server", "-f", "-", stdin=pod)
+        for container in spec["containers"] + spec.get("initContainers", []):
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            assert container["resources"]["requests"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "namespace", "answer"),
+    [
+        ("watch", "datasets.modelyard.dev", "other", "yes"),
+        ("patch", "modelversions.modelyard.dev/status", "other", "yes"),
+        ("create", "jobs.batch", "vision", "yes"),
+        ("patch", "deployments.apps", "vision", "yes"),
+        ("delete", "pods", "vision", "yes"),
+        ("create", "modelversions.modelyard.dev", "vision", "yes"),
+        ("delete", "modelservers.modelyard.dev", "vision", "yes"),
+        ("create", "events.events.k8s.io", "other", "yes"),
+        ("update", "leases.coordination.k8s.io/modelyard-operator", NS, "yes"),
+        ("update", "leases.coordination.k8s.io/somebody-elses", NS, "no"),
+        ("create", "jobs.batch", "other", "no"),
+        ("create", "pods", "vision", "no"),
+        ("get", "secrets", "vision", "no"),
+        ("list", "configmaps", NS, "no"),
+        ("delete", "datasets.modelyard.dev", "vision", "no"),
+        ("update", "trainingjobs.modelyard.dev", "vision", "no"),
+        ("delete", "modelversions.modelyard.dev", "vision", "no"),
+    ],
+)
+def test_what_the_operator_may_do(
+    installed: Any, verb: str, what: str, namespace: str, answer: str
+) -> None:
+    resource, _, rest = what.partition("/")
+    extra = [f"--subresource={rest}"] if rest == "status" else []
+    name = [rest] if rest and not extra else []
+    said = installed.run(
+        "kubectl",
+        *("auth", "can-i", verb, "/".join([resource, *name]), "-n", namespace),
+        *(f"--as={OPERATOR}", *extra),
+    )
+    assert said.stdout.strip() == answer
+
+
+def test_an_upgrade_keeps_the_credentials_and_gives_them_to_new_namespaces(installed: Any) -> None:
+    before = _secret(installed, "vision")
+    namespaces = "workloads.namespaces={vision,other}"
+    installed.helm("upgrade", *RELEASE, "--set", namespaces, "--set", "operator.replicas=2")
+    assert _secret(installed, "vision") == before
+    assert _secret(installed, "other") == before
+    assert _secret(installed, NS) == before
+    assert installed.get("deployment", NS, "modelyard-operator")["spec"]["replicas"] == 2
+    for account in ("modelyard-trainer", "modelyard-agent"):
+        installed.get("serviceaccount", "other", account)
+
+
+def test_objects_survive_an_uninstall(installed: Any) -> None:
+    spec = {"source": {"s3": {"bucket": "data", "key": "digits/"}}}
+    metadata = {"name": "digits", "namespace": "vision"}
+    dataset = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "Dataset"}
+    installed.create(dataset | {"metadata": metadata, "spec": spec})
+    installed.helm("uninstall", "modelyard", "--namespace", NS)
+    assert installed.get("dset", "vision", "digits")["spec"]["source"] == spec["source"]
+    left = json.loads(installed.kubectl("get", "validatingadmissionpolicies", "-o", "json"))
+    assert left["items"] == []
+    installed.helm("install", *RELEASE, "--set", "workloads.namespaces={vision}")
+    installed.get("dset", "vision", "digits")
+
+
+def test_an_unkept_uninstall_leaves_nothing(installed: Any) -> None:
+    installed.helm("upgrade", *RELEASE, "--set", "crds.keep=false")
+    installed.helm("uninstall", "modelyard", "--namespace", NS)
+    kinds = "crd,clusterrole,clusterrolebinding,validatingadmissionpolicybinding"
+    mine = ["-A", "-l", "app.kubernetes.io/part-of=modelyard", "-o", "name"]
+    assert installed.kubectl("get", kinds, *mine) == ""
+    assert installed.kubectl("get", "deploy,sts,svc,secret,sa,role,rolebinding", *mine) == ""

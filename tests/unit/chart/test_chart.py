@@ -1,0 +1,219 @@
+"""What the chart renders, and what it refuses to."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelyard.api import ALL_KINDS
+from modelyard.api.crd import render as render_crd
+from modelyard.runtime import settings as runtime_settings
+
+ROOT = Path(__file__).parent.parent.parent.parent
+CHART = ROOT / "charts/modelyard"
+
+
+def test_helm_lint_finds_nothing(helm: str) -> None:
+    done = subprocess.run(
+        [helm, "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_crd_templates_are_in_step_with_the_models() -> None:
+    spec = importlib.util.spec_from_file_location("sync", ROOT / "hack/sync_chart_crds.py")
+    assert spec
+    assert spec.loader
+    sync = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sync)
+    for info in ALL_KINDS:
+        generated = ROOT / "crds" / f"{info.crd_name}.yaml"
+        assert yaml.safe_load(generated.read_text()) == render_crd(info), "run `make crds`"
+        template = CHART / "templates/crds" / generated.name
+        assert template.read_text() == sync.template(generated.read_text()), "run `make crds`"
+    assert len(list((CHART / "templates/crds").iterdir())) == len(ALL_KINDS)
+
+
+def test_crds_are_kept_or_left_out(render: Any, default: Any) -> None:
+    kept = {"helm.sh/resource-policy": "keep"}
+    found = default.of("CustomResourceDefinition")
+    assert len(found) == len(ALL_KINDS)
+    assert all(one["metadata"]["annotations"] == kept for one in found)
+    not_kept = render({"crds": {"keep": False}}).of("CustomResourceDefinition")
+    assert all("annotations" not in one["metadata"] for one in not_kept)
+    assert render({"crds": {"enabled": False}}).of("CustomResourceDefinition") == []
+
+
+def test_the_operator_understands_its_environment(
+    render: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {
+        "images": {"worker": "r/worker:1", "tensorrt": "r/gpu:1", "pullPolicy": "Always"},
+        "workloads": {
+            "namespaces": ["vision", "lab"],
+            "trainerServiceAccount": "teach",
+            "resources": {"training": {"cpu": "8", "memory": "32Gi"}},
+        },
+        "store": {
+            "url": "s3://bucket/prefix",
+            "endpoint": "https://s3.example.org",
+            "region": "eu-1",
+            "existingSecret": "keys",
+            "existingReaderSecret": "read-keys",
+            "embedded": {"enabled": False},
+        },
+        "operator": {"workers": 4, "resyncSeconds": 60, "logLevel": "debug"},
+    }
+    for name, value in render(values).operator_env().items():
+        monkeypatch.setenv(name, value)
+    settings = runtime_settings.load()
+    assert settings.workers == 4
+    assert settings.resync_seconds == 60
+    assert settings.lease_name == "modelyard-operator"
+    assert settings.own_namespace() == "modelyard-system"
+    decisions = settings.for_decisions()
+    assert decisions.namespaces == ("vision", "lab")
+    assert decisions.images.worker == "r/worker:1"
+    assert decisions.images.tensorrt == "r/gpu:1"
+    assert decisions.images.pull_policy == "Always"
+    assert decisions.store.url == "s3://bucket/prefix"
+    assert decisions.store.endpoint == "https://s3.example.org"
+    assert decisions.store.region == "eu-1"
+    assert decisions.store_secret == "keys"
+    assert decisions.store_reader_secret == "read-keys"
+    assert decisions.store_claim is None
+    assert decisions.trainer_service_account == "teach"
+    assert decisions.training_resources == {"cpu": "8", "memory": "32Gi"}
+
+
+def test_every_setting_of_the_chart_is_known_to_the_operator(default: Any) -> None:
+    known = set()
+    for name, field in runtime_settings.EngineSettings.model_fields.items():
+        nested = getattr(field.annotation, "model_fields", None)
+        known |= {f"{name}__{inner}" for inner in nested} if nested else {name}
+    ours = {name for name in default.operator_env() if name.startswith("MODELYARD_")}
+    assert {name.removeprefix("MODELYARD_").lower() for name in ours} <= known
+
+
+def test_no_role_has_a_wildcard(render: Any) -> None:
+    roles = render({"workloads": {"namespaces": ["a", "b"]}}).of("Role", "ClusterRole")
+    assert roles
+    for role in roles:
+        for rule in role["rules"]:
+            for words in rule.values():
+                assert not any("*" in word for word in words), role["metadata"]["name"]
+
+
+def test_what_the_operator_makes_it_makes_in_workload_namespaces_only(default: Any) -> None:
+    for rule in default.one("ClusterRole", "modelyard-operator")["rules"]:
+        writes = set(rule["verbs"]) - {"get", "list", "watch"}
+        only = rule["resources"]
+        assert not writes or only == ["events"] or all("/status" in name for name in only)
+    bindings = {one["roleRef"]["name"] for one in default.of("ClusterRoleBinding")}
+    assert bindings == {"modelyard-operator"}
+
+
+def test_each_workload_namespace_is_prepared(render: Any) -> None:
+    rendered = render({"workloads": {"namespaces": ["a", "b"]}, "imagePullSecrets": [{"name": "r"}]})
+    for namespace in ("a", "b"):
+        inside = [o for o in rendered.objects if o["metadata"].get("namespace") == namespace]
+        kinds = sorted((o["kind"], o["metadata"]["name"]) for o in inside)
+        assert kinds == [
+            ("Role", "modelyard-agent"),
+            ("Role", "modelyard-trainer"),
+            ("RoleBinding", "modelyard-agent"),
+            ("RoleBinding", "modelyard-operator"),
+            ("RoleBinding", "modelyard-trainer"),
+            ("Secret", "modelyard-store"),
+            ("ServiceAccount", "modelyard-agent"),
+            ("ServiceAccount", "modelyard-trainer"),
+        ]
+        accounts = [o for o in inside if o["kind"] == "ServiceAccount"]
+        assert all(o["imagePullSecrets"] == [{"name": "r"}] for o in accounts)
+
+
+def test_generated_credentials_are_the_same_everywhere(render: Any) -> None:
+    secrets = render({"workloads": {"namespaces": ["a", "b"]}}).of("Secret")
+    assert [one["metadata"]["namespace"] for one in secrets] == ["a", "b", "modelyard-system"]
+    assert len({str(one["data"]) for one in secrets}) == 1
+    assert set(secrets[0]["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_given_credentials_are_used(render: Any) -> None:
+    values = {
+        "store": {
+            "url": "s3://b",
+            "accessKeyId": "id",
+            "secretAccessKey": "key",
+            "embedded": {"enabled": False},
+        }
+    }
+    rendered = render(values)
+    secret = rendered.one("Secret", "modelyard-store")
+    assert secret["data"] == {"AWS_ACCESS_KEY_ID": "aWQ=", "AWS_SECRET_ACCESS_KEY": "a2V5"}
+    assert rendered.of("StatefulSet") == []
+
+
+def test_a_store_without_credentials_names_no_secret(render: Any) -> None:
+    rendered = render({"store": {"url": "s3://b", "embedded": {"enabled": False}}})
+    assert rendered.of("Secret") == []
+    assert rendered.operator_env()["MODELYARD_STORE_SECRET"] == ""
+    assert rendered.operator_env()["MODELYARD_STORE_READER_SECRET"] == ""
+
+
+def test_the_embedded_store_uses_an_existing_secret(render: Any) -> None:
+    rendered = render({"store": {"existingSecret": "keys"}})
+    assert rendered.of("Secret") == []
+    pod = rendered.one("StatefulSet", "modelyard-store")["spec"]["template"]["spec"]
+    names = {e["valueFrom"]["secretKeyRef"]["name"] for e in pod["containers"][0]["env"]}
+    assert names == {"keys"}
+    env = rendered.operator_env()
+    assert env["MODELYARD_STORE__ENDPOINT"] == "http://modelyard-store.modelyard-system.svc:7070"
+    assert env["MODELYARD_STORE__URL"] == "s3://modelyard"
+
+
+def test_two_replicas_have_a_disruption_budget(render: Any, default: Any) -> None:
+    assert default.of("PodDisruptionBudget") == []
+    budget = render({"operator": {"replicas": 2}}).one("PodDisruptionBudget", "modelyard-operator")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_service_monitor_on_request(render: Any, default: Any) -> None:
+    assert default.of("ServiceMonitor") == []
+    monitor = render({"metrics": {"serviceMonitor": {"enabled": True}}}).of("ServiceMonitor")[0]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    service = default.one("Service", "modelyard-operator-metrics")
+    assert wanted <= service["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"store": {"url": "s3://b"}}, "set store.embedded.enabled=false to use the URL"),
+        ({"store": {"embedded": {"enabled": False}}}, "there is no store"),
+        (
+            {"store": {"url": "file:///x", "embedded": {"enabled": False}}},
+            "set store.claim to the PersistentVolumeClaim",
+        ),
+        ({"store": {"accessKeyId": "a"}}, "belong together"),
+        (
+            {"store": {"accessKeyId": "a", "secretAccessKey": "b", "existingSecret": "c"}},
+            "set either store.existingSecret",
+        ),
+        ({"store": {"url": "ftp://b", "embedded": {"enabled": False}}}, "/store/url"),
+        ({"operator": {"replica": 2}}, "'replica' not allowed"),
+        ({"operator": {"replicas": 3}}, "/operator/replicas"),
+        ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),
+        ({"workloads": {"namespaces": "vision"}}, "/workloads/namespaces"),
+        ({"workloads": {"resources": {"agent": {"memory": "lots"}}}}, "/workloads/resources/agent"),
+        ({"podSecurityContext": {"runAsUser": 0}}, "/podSecurityContext/runAsUser"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else str(value)[:60],
+)
+def test_wrong_values_are_refused(render: Any, values: dict[str, Any], message: str) -> None:
+    assert message in render(values).error
