@@ -60,7 +60,7 @@ test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training
 	$(PYTEST) -s tests/e2e
 
 crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
-	@$(BIN)/python -m modelyard.api.generate
+	@$(BIN)/python hack/generate.py
 
 images: $(READY) ## Build all images with Docker, Podman or buildah.
 	@$(BIN)/python images/build.py

@@ -77,15 +77,17 @@ class RequestLoop:
                 took = time.perf_counter() - begun
                 text = f"{type(error).__name__}: {error}"
                 self.answers.append(Answer(sent, took, None, text[:300]))
-                client = _closed(client)
+                _close(client)
+                client = None
             count += 1
             if count % RECONNECT_EVERY == 0:
-                client = _closed(client)
+                _close(client)
+                client = None
             self._stop.wait(PAUSE_SECONDS)
-        _closed(client)
+        _close(client)
 
 
-def _closed(client: Client | None) -> None:
+def _close(client: Client | None) -> None:
     if client is not None:
         client.close()
 
@@ -142,6 +144,5 @@ def figures(answers: list[Answer]) -> dict[str, Any]:
 def percentile(ordered: list[float], percent: float) -> float | None:
     """The nearest-rank percentile of an ascending list; None if it is empty."""
     if not ordered:
-        return None
-    rank = max(0, int(np.ceil(percent / 100 * len(ordered))) - 1)
+        rank = max(0, int(np.ceil(percent / 100 * len(ordered))) - 1)
     return round(ordered[rank], 1)
