@@ -1,0 +1,112 @@
+"""Which images there are, and what goes into each."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ImageError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository."""
+REPOSITORY = "docker.io/modelyard"
+PACKAGE = "operator/modelyard"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """How an image's requirements.txt is resolved from pyproject.toml."""
+
+    extras: tuple[str, ...]
+    python: str
+    """The image's Python, such as `3.11`."""
+    provided: str | None = None
+    """File that lists the distributions that Debian's packages provide (and PyPI must not)."""
+    requirements: str = "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its Dockerfile is `images/<name>/Dockerfile`."""
+
+    name: str
+    bases: tuple[str, ...] = ()
+    """Debian suites whose slim image the Dockerfile starts from."""
+    context: str = "."
+    """Build context, relative to the repository."""
+    include: tuple[str, ...] = ()
+    """Files and folders of the context that go in; nothing else is sent to the builder."""
+    without: tuple[str, ...] = ()
+    """Subpackages of modelyard left out: an edit there must not rebuild this image."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """File in the context → Go program that `modelyard.cluster.binaries` builds."""
+    lock: Lock | None = None
+
+    @property
+    def dockerfile(self) -> Path:
+        """The Dockerfile's path."""
+        return ROOT / "images" / self.name / "Dockerfile"
+
+
+_PERSON_ONLY = ("cli", "cluster")
+_ENGINE_ONLY = ("core", "handlers", "runtime")
+
+IMAGES: dict[str, Image] = {
+    image.name: image
+    for image in (
+        # The longest first: the others are built beside it.
+        Image(
+            "trainer",
+            bases=("trixie",),
+            include=(
+                "images/trainer/dpkg.cfg",
+                "images/trainer/requirements.txt",
+                "images/trainer/warm.py",
+                PACKAGE,
+            ),
+            without=(*_PERSON_ONLY, *_ENGINE_ONLY),
+            lock=Lock(("train",), "3.13", provided="provided-by-debian.txt"),
+        ),
+        Image(
+            "operator",
+            bases=("bookworm",),
+            include=("images/operator/requirements.txt", PACKAGE),
+            without=(*_PERSON_ONLY, "workloads"),
+            lock=Lock(("operator",), "3.11"),
+        ),
+        Image(
+            "worker",
+            bases=("bookworm",),
+            include=("images/worker/requirements.txt", PACKAGE),
+            without=(*_PERSON_ONLY, *_ENGINE_ONLY),
+            lock=Lock(("data", "agent"), "3.11"),
+        ),
+        Image(
+            "triton",
+            bases=("bookworm",),
+            context="images/triton",
+            include=("backends", "entrypoint.sh", "requirements.txt", "unpack.py"),
+        ),
+        Image("store", tools={"images/store/versitygw": "versitygw"}),
+    )
+}
+TOOL_SOURCES = f"{PACKAGE}/cluster/tools"
+
+
+def select(names: list[str]) -> list[Image]:
+    """The images called `names` (all where empty), longest build first."""
+    unknown = [name for name in names if name not in IMAGES]
+    if unknown:
+        raise ImageError(
+            f"There is no image '{unknown[0]}'; choose from {', '.join(sorted(IMAGES))}"
+        )
+    return [image for image in IMAGES.values() if not names or image.name in names]
+
+
+def version() -> str:
+    """The package's version, from pyproject.toml."""
+    text = (ROOT / "pyproject.toml").read_text()
+    match = re.search(r'^version = "([^"]+)"$', text, re.MULTILINE)
+    if not match:
+        raise ImageError("pyproject.toml has no version line")
+    return match[1]
