@@ -30,9 +30,7 @@ def validation_scenes(archive: Path, count: int) -> list[Scene]:
     """The first scenes of the val split of a YOLO archive, in the order of their names."""
     scenes = []
     with zipfile.ZipFile(archive) as opened:
-        names = [
-            n for n in sorted(opened.namelist()) if "images/val/" in n and not n.endswith("/")
-        ]
+        names = [n for n in sorted(opened.namelist()) if "images/val/" in n and not n.endswith("/")]
         for name in names[:count]:
             data = opened.read(name)
             label = name.replace("images/val/", "labels/val/").rsplit(".", 1)[0] + ".txt"

@@ -144,5 +144,6 @@ def figures(answers: list[Answer]) -> dict[str, Any]:
 def percentile(ordered: list[float], percent: float) -> float | None:
     """The nearest-rank percentile of an ascending list; None if it is empty."""
     if not ordered:
-        rank = max(0, int(np.ceil(percent / 100 * len(ordered))) - 1)
+        return None
+    rank = max(0, int(np.ceil(percent / 100 * len(ordered))) - 1)
     return round(ordered[rank], 1)
