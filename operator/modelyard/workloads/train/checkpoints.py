@@ -9,6 +9,7 @@ optimizer's state and time of writing.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -81,7 +82,7 @@ class Checkpoints:
         self._initial_weights: str | None = None
         self._clock = clock
         self._pause = self._min_pause = min_seconds
-        self._uploaded_at = clock()
+        self._uploaded_at = -math.inf
         self._pending: _Saved | None = None
         self._current: Checkpoint | None = None
 

@@ -18,6 +18,11 @@ log = logging.getLogger("modelyard.train")
 
 BATCH_REPORT_SECONDS = 10.0
 """Pause between reports within an epoch; the end of an epoch is always reported."""
+VALIDATION = (
+    "data", "device", "workers", "plots", "save_dir", "batch", "single_cls", "split", "conf",
+    "iou", "max_det", "nms", "classes", "agnostic_nms",
+)  # fmt: skip
+"""Arguments of `train()` that its validation follows too."""
 MAX_WORKERS = 8
 """Data loader processes on a GPU, Ultralytics' own default; on a CPU it uses none."""
 
@@ -56,10 +61,7 @@ def arguments(hyperparameters: dict[str, Any], setting: Setting) -> dict[str, An
         **hyperparameters,
         "data": str(setting.data),
         "device": "0" if setting.gpus else "cpu",
-        "project": str(setting.directory.parent),
-        "name": setting.directory.name,
         "save_dir": str(setting.directory),
-        "exist_ok": True,
     }
 
 
@@ -99,12 +101,9 @@ def finish(best: Path, hyperparameters: dict[str, Any], setting: Setting, epochs
     from ultralytics.utils.torch_utils import strip_optimizer
 
     own = arguments(hyperparameters, setting)
-    shared = ("data", "device", "workers", "plots", "project", "name", "exist_ok", "save_dir",
-              "batch", "imgsz", "single_cls", "split", "conf", "iou", "max_det", "nms", "classes",
-              "agnostic_nms", "half", "rect")  # fmt: skip
     with recognised():
         imgsz = int(strip_optimizer(best)["train_args"]["imgsz"])
-        settings = {"imgsz": imgsz, **{k: own[k] for k in shared if k in own}}
+        settings = {name: own[name] for name in VALIDATION if name in own} | {"imgsz": imgsz}
         results = YOLO(str(best)).val(**settings).results_dict
     return Trained(weights=best, metrics=metrics_of(results), epochs=epochs, imgsz=imgsz)
 

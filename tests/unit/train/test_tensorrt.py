@@ -1,0 +1,239 @@
+"""TensorRT export without a GPU: everything around the builder, against the documented API.
+
+Stand-ins, by name: `torch.cuda` (is_available, get_device_name, get_device_capability),
+`tensorrt` (Logger, Runtime.deserialize_cuda_engine, ICudaEngine's named tensors, TensorIOMode) and
+`ultralytics.YOLO.export`, which writes what Ultralytics' exporter writes: header and plan. The
+signatures are those of https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from modelyard.api.modelversion import Export, WeightsSource
+from modelyard.contract.manifest import parse_manifest
+from modelyard.contract.run import ExportRun, ObjectId, StoreLocation
+from modelyard.store import Store
+from modelyard.workloads.errors import RetryableError, UserError
+from modelyard.workloads.export import tensorrtfile
+
+PLAN = b"ftrt" + bytes(range(256))
+HEADER = {
+    "task": "detect", "stride": 32, "batch": 1, "imgsz": [96, 64], "end2end": False,
+    "names": {"0": "cat", "1": "dog"}, "version": "8.4.190",
+}  # fmt: skip
+
+
+class DataType(Enum):
+    FLOAT = 0
+    HALF = 1
+
+
+class TensorIOMode(Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
+class Engine:
+    """ICudaEngine."""
+
+    TENSORS = (
+        ("images", DataType.FLOAT, TensorIOMode.INPUT, (1, 3, 96, 64)),
+        ("output0", DataType.HALF, TensorIOMode.OUTPUT, (1, 6, 126)),
+    )
+    num_io_tensors = len(TENSORS)
+
+    def get_tensor_name(self, index: int) -> str:
+        return self.TENSORS[index][0]
+
+    def _of(self, name: str) -> tuple[Any, ...]:
+        return next(one for one in self.TENSORS if one[0] == name)
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return self._of(name)[1]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return self._of(name)[2]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self._of(name)[3]
+
+
+class Gpu:
+    """What the stand-ins do and were asked for."""
+
+    def __init__(self) -> None:
+        self.available = True
+        self.name = "NVIDIA H100 80GB HBM3"
+        self.asked: dict[str, Any] = {}
+        self.fails: Exception | None = None
+        self.read: bytes | None = None
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    gpu = Gpu()
+
+    class YOLO:
+        task = "detect"
+
+        def __init__(self, path: str) -> None:
+            self.path = Path(path)
+            self.overrides = {"imgsz": 96}
+            self.model = SimpleNamespace(stride=[8, 16, 32])
+
+        def export(self, **settings: Any) -> str:
+            gpu.asked = settings
+            if gpu.fails:
+                raise gpu.fails
+            text = json.dumps(HEADER).encode()
+            file = self.path.with_suffix(".engine")
+            file.write_bytes(len(text).to_bytes(4, "little", signed=True) + text + PLAN)
+            return str(file)
+
+    class Runtime:
+        def __init__(self, logger: Any) -> None:
+            assert isinstance(logger, Logger)
+
+        def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+            gpu.read = plan
+            return Engine() if plan == PLAN else None
+
+    class Logger:
+        WARNING = 2
+
+        def __init__(self, level: int) -> None:
+            assert level == self.WARNING
+
+    modules = {
+        "torch": {
+            "cuda": SimpleNamespace(
+                is_available=lambda: gpu.available,
+                get_device_name=lambda index: gpu.name,
+                get_device_capability=lambda index: (9, 0),
+            )
+        },
+        "ultralytics": {"YOLO": YOLO},
+        "tensorrt": {
+            "Runtime": Runtime, "Logger": Logger, "TensorIOMode": TensorIOMode,
+            "__version__": "10.9.0.34",
+        },
+    }  # fmt: skip
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    return gpu
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(StoreLocation(url=f"file://{tmp_path}/store"))
+
+
+def run(tmp_path: Path, **export: Any) -> ExportRun:
+    spec = {"name": "trt", "format": "tensorrt", "gpu_product": "NVIDIA-H100-80GB-HBM3"} | export
+    return ExportRun(
+        object=ObjectId(namespace="n", name="m", uid="u"),
+        store=StoreLocation(url=f"file://{tmp_path}/store"),
+        weights=WeightsSource(digest="sha256:" + "0" * 64),
+        export=Export(**spec),
+    )
+
+
+def build(tmp_path: Path, store: Store, **export: Any) -> Any:
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"weights")
+    return tensorrtfile.build(run(tmp_path, **export), store, file, tmp_path)
+
+
+def test_the_artifact_is_the_bare_plan_and_the_manifest_says_where_it_runs(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    path, manifest = build(tmp_path, store, precision="fp16")
+    assert path.read_bytes() == gpu.read == PLAN
+    assert manifest.engine.model_dump() == {
+        "gpu_product": "NVIDIA-H100-80GB-HBM3",
+        "compute_capability": "9.0",
+        "tensorrt_version": "10.9.0.34",
+    }
+    assert (manifest.imgsz, manifest.classes) == ((96, 64), ("cat", "dog"))
+    assert (manifest.input.dtype, manifest.outputs[0].dtype) == ("FP32", "FP16")
+    assert manifest.outputs[0].shape == (1, 6, 126)
+    assert (manifest.precision, manifest.max_batch) == ("fp16", None)
+    assert manifest.file.size_bytes == len(PLAN)
+    assert parse_manifest(manifest.dump()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("export", "wanted"),
+    [
+        ({}, {"quantize": None, "batch": 1, "dynamic": False}),
+        ({"precision": "fp16"}, {"quantize": 16, "batch": 1}),
+        ({"dynamic": True}, {"dynamic": True, "batch": 8}),
+        ({"imgsz": 64, "simplify": False, "opset": 17}, {"imgsz": 64, "opset": 17}),
+    ],
+)
+def test_the_exporter_is_asked_for_what_the_export_declares(
+    gpu: Gpu, store: Store, tmp_path: Path, export: dict, wanted: dict
+) -> None:
+    build(tmp_path, store, **export)
+    assert gpu.asked["format"] == "engine"
+    assert gpu.asked["device"] == 0
+    assert {name: gpu.asked[name] for name in wanted} == wanted
+
+
+def test_another_gpu_than_the_declared_one_is_refused_before_building(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    gpu.name = "Tesla T4"
+    with pytest.raises(UserError, match="Tesla-T4") as caught:
+        build(tmp_path, store)
+    assert caught.value.reason == "GpuMismatch"
+    assert not gpu.asked
+
+
+def test_a_time_sliced_gpu_is_the_same_gpu(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    _, manifest = build(tmp_path, store, gpu_product="NVIDIA-H100-80GB-HBM3-SHARED")
+    assert manifest.engine.gpu_product == "NVIDIA-H100-80GB-HBM3-SHARED"
+
+
+def test_without_a_gpu_the_user_reads_what_to_check(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    gpu.available = False
+    with pytest.raises(RetryableError, match="runtimeClassName"):
+        build(tmp_path, store)
+
+
+def test_int8_without_a_dataset_is_refused(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs a dataset"):
+        build(tmp_path, store, precision="int8")
+
+
+def test_a_failed_build_ends_with_the_exporters_last_words(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    gpu.fails = RuntimeError("building\n\n\x1b[31mTensorRT engine build failed\x1b[0m\n  ===\n")
+    with pytest.raises(UserError) as caught:
+        build(tmp_path, store)
+    assert caught.value.reason == "ExportFailed"
+    assert caught.value.message.endswith("RuntimeError: TensorRT engine build failed")
+
+
+def test_the_header_comes_off_and_goes_back_on(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    _, manifest = build(tmp_path, store)
+    metadata, plan = tensorrtfile.split_header(tensorrtfile.join_header(manifest, PLAN))
+    assert plan == PLAN
+    assert metadata["names"] == {"0": "cat", "1": "dog"}
+    assert metadata["imgsz"] == [96, 64]
+
+
+@pytest.mark.parametrize("content", [b"", b"ftrt", PLAN, b"\x08\x00\x00\x00not json", b"\x01"])
+def test_a_plan_without_a_header_stays_whole(content: bytes) -> None:
+    assert tensorrtfile.split_header(content) == ({}, content)
