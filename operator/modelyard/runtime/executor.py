@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +14,13 @@ from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.apply import HASH, differences, with_hash
 from modelyard.kube.cache import Cache
-from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
+from modelyard.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
 from modelyard.kube.events import Told, event_manifest
 from modelyard.kube.kinds import KubeKind
 from modelyard.kube.status import precondition, status_patch
 from modelyard.runtime.failures import Again, NameTaken, NotLeading
+
+log = logging.getLogger(__name__)
 
 STATUS_TRIES = 3
 """Tries of one status patch while pods keep writing their part of the same status."""
@@ -186,10 +189,14 @@ class Executor:
             if not self._told.is_news(obj["metadata"]["uid"], event, now):
                 continue
             self._must_lead()
-            await self._api.create_event(
-                event_manifest(obj, event, instance=self._instance, now=now)
-            )
-            written.what.append(f"event {event.reason}")
+            manifest = event_manifest(obj, event, instance=self._instance, now=now)
+            try:
+                await self._api.create_event(manifest)
+            except ApiError as error:
+                # Events are news, not state: a lost one is no reason to reconcile again.
+                log.warning("cannot send event %s: %s", event.reason, error)
+            else:
+                written.what.append(f"event {event.reason}")
 
     async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> Manifest | None:
         """Read an object from the API server into the cache; None if there is none."""
