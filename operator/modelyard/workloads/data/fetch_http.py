@@ -24,7 +24,6 @@ FIRST_WAIT_SECONDS = 1.0
 MAX_WAIT_SECONDS = 30.0
 MAX_REDIRECTS = 10
 PROGRESS_SECONDS = 10.0
-PIECE = 1024 * 1024
 
 _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 _CLOUD_METADATA = (
@@ -167,7 +166,8 @@ def _receive(
     _check_size(total or 0, label, limits)
     last = time.monotonic()
     with destination.open("ab" if resumed else "wb") as file:
-        for piece in response.iter_raw(PIECE):
+        # Pieces as the network has them: a larger size would lose what it gathered at a break.
+        for piece in response.iter_raw():
             _check_size(progress.received + len(piece), label, limits)
             file.write(piece)
             progress.received += len(piece)

@@ -70,7 +70,8 @@ def samples(data: DataFile, split: SplitName, problems: Problems) -> list[Sample
         if other != path:
             problems.add(shown, f"gets the same name as {relative(data.root, other)}; rename one")
         elif not _is_plain(name):
-            problems.add(shown.encode(errors="replace").decode(), "has a name that is not UTF-8")
+            safe = shown.encode(errors="backslashreplace").decode().replace("\n", "\\n")
+            problems.add(safe, "has a name that is not UTF-8 or has a line break; rename it")
         else:
             result.append(Sample(split, path, label_path(data.root, path), name))
     return sorted(result, key=lambda sample: sample.name)

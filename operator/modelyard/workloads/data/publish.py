@@ -85,7 +85,7 @@ def _parts(name: SplitName, checked: list[Checked], limit: int) -> list[list[Che
     parts: list[list[Checked]] = []
     size = limit
     for one in checked:
-        needs = _padded(one.sample.image.stat().st_size) + _padded(len(label_text(one.boxes)))
+        needs = _padded(_size(one)) + _padded(len(label_text(one.boxes)))
         # Two headers; a long or non-ASCII name needs two more blocks each (PAX).
         needs += 6 * _BLOCK
         if size + needs > limit:
@@ -94,6 +94,13 @@ def _parts(name: SplitName, checked: list[Checked], limit: int) -> list[list[Che
         parts[-1].append(one)
         size += needs
     return parts
+
+
+def _size(one: Checked) -> int:
+    try:
+        return one.sample.image.stat().st_size
+    except FileNotFoundError as error:
+        raise _changed(one) from error
 
 
 def _padded(size: int) -> int:
@@ -135,24 +142,27 @@ class _Hashing:
         return data
 
 
-def _add_image(tar: tarfile.TarFile, name: str, one: Checked) -> None:
-    changed = RetryableError(
+def _changed(one: Checked) -> RetryableError:
+    return RetryableError(
         "SourceChanged",
         f"{one.sample.image.name} of split {one.sample.split} changed while the dataset was read; "
         "nothing may write to the source meanwhile",
     )
+
+
+def _add_image(tar: tarfile.TarFile, name: str, one: Checked) -> None:
     try:
         with one.sample.image.open("rb") as file:
             hashing = _Hashing(file)
-            _add(tar, name, one.sample.image.stat().st_size, hashing)
+            _add(tar, name, _size(one), hashing)
             grown = file.read(1)
     except OSError as error:
         # tarfile's own error for a file that ends early has no errno.
         if error.errno is None or isinstance(error, FileNotFoundError):
-            raise changed from error
+            raise _changed(one) from error
         raise
     if grown or hashing.hasher.digest() != one.digest:
-        raise changed
+        raise _changed(one)
 
 
 def _add(tar: tarfile.TarFile, name: str, size: int, content: object) -> None:
