@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -63,10 +64,10 @@ async def test_new_version_and_new_settings_replace_the_old_without_a_lost_reque
     assert status["loaded"]["pipeline"]["confidence"] == 0.95
 
     sent = sum(answers.versions.values())
-    reported = (await eventually_traffic(site, lambda t: t["requests"] >= 0.9 * sent))["requests"]
+    reported = (await eventually_traffic(site, lambda t: t["requests"] >= 0.97 * sent))["requests"]
     print(f"sent {sent}, reported {reported}")
     # Warm-ups do not count, and what answered in the last moment of a version may be missed.
-    assert 0.97 * sent <= reported <= sent
+    assert reported <= sent
 
 
 async def eventually_traffic(site, enough):
@@ -267,6 +268,46 @@ async def test_triton_that_crashes_while_the_assigned_version_fails_serves_the_l
     assert status["loaded"]["modelVersion"] == "digits-1"
 
 
+async def test_triton_that_ends_while_it_loads_a_version_serves_the_last_good_one(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    site.assign(site.publish(models.constant("two", box(2)), 2))
+    deadline = time.monotonic() + 30
+    while not any(name.startswith("digits-2") for name in await names(site)):
+        assert time.monotonic() < deadline, site.agent.log()
+        await asyncio.sleep(0.02)
+    site.server.stop(signal.SIGKILL)
+    site.server.start()
+
+    status = await site.until("Failed", 1)
+    assert status["conditions"][0]["reason"] == "TritonCrashed"
+    assert "Triton ended while it loaded digits-2" in status["message"]
+    assert await site.answers() == "1"
+
+
+async def test_store_that_hangs_does_not_hold_up_a_version_that_is_cached(site, models):
+    one = site.publish(models.constant("one", box(1)), 1)
+    site.assign(one)
+    site.agent.start()
+    await site.until("Ready", 1)
+    site.agent.kill()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        site.configure(store={"url": "s3://models", "endpoint": endpoint})
+        site.agent.start(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        site.assign(site.publish(models.constant("two", box(2)), 2))
+        await site.until("Fetching", 1)
+        assert await site.answers() == "1"
+
+        site.assign(one, confidence=0.9)
+        status = await site.until("Ready", 1)
+
+        assert status["loaded"]["pipeline"]["confidence"] == 0.9
+        site.agent.kill()
+
+
 async def test_agent_that_is_killed_in_the_middle_of_a_switch_converges(site, models, together):
     one = site.publish(models.constant("one", box(1)), 1)
     two = site.publish(models.constant("two", box(2)), 2)
@@ -325,9 +366,11 @@ async def test_last_assignment_of_another_deployment_is_not_served(site, models)
     )
 
     site.agent.start()
-    await site.until("Ready", 1)
-
-    assert '"deployment":"digits"' in (site.folder / "cache" / FILE).read_text()
+    deadline = time.monotonic() + 30
+    while '"deployment":"digits"' not in (site.folder / "cache" / FILE).read_text():
+        assert time.monotonic() < deadline, site.agent.log()
+        await asyncio.sleep(0.1)
+    assert "is of site-" in site.agent.log()
 
 
 async def names(site) -> set[str]:

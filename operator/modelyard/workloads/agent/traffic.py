@@ -1,7 +1,7 @@
 """Requests that the server answered, summed over versions that come and go.
 
 Triton forgets a version's counters when it unloads the version, so they are read often and their
-growth is added up.
+growth is added up; what a version answered after the last look at it is not counted.
 """
 
 from __future__ import annotations
