@@ -49,7 +49,7 @@ def helm() -> str:
 
 @pytest.fixture(scope="session")
 def render(helm: str) -> Callable[..., Rendered]:
-    """Renders the chart with values (a nested dict) as release `modelyard` in `modelyard-system`."""
+    """Renders the chart with values as release `modelyard` in `modelyard-system`."""
 
     def run(values: dict[str, Any] | None = None) -> Rendered:
         command = [helm, "template", "modelyard", str(CHART), "--namespace", "modelyard-system"]

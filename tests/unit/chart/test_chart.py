@@ -119,7 +119,9 @@ def test_what_the_operator_makes_it_makes_in_workload_namespaces_only(default: A
 
 
 def test_each_workload_namespace_is_prepared(render: Any) -> None:
-    rendered = render({"workloads": {"namespaces": ["a", "b"]}, "imagePullSecrets": [{"name": "r"}]})
+    rendered = render(
+        {"workloads": {"namespaces": ["a", "b"]}, "imagePullSecrets": [{"name": "r"}]}
+    )
     for namespace in ("a", "b"):
         inside = [o for o in rendered.objects if o["metadata"].get("namespace") == namespace]
         kinds = sorted((o["kind"], o["metadata"]["name"]) for o in inside)

@@ -1,0 +1,20 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", help="Path of the kubeconfig.", envvar=None, show_default=False),
+]
+Context = Annotated[
+    str | None, typer.Option("--context", help="Context of the kubeconfig.", show_default=False)
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace; default: the context's."),
+]

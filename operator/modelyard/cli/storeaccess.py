@@ -1,0 +1,120 @@
+"""Reaches the store that a cluster's operator uses, from outside the cluster."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelyard.cli.errors import CliError, told
+from modelyard.cli.kube import Cluster
+from modelyard.cli.portforward import forward
+from modelyard.contract.run import StoreLocation
+from modelyard.store import Store
+from modelyard.store.opening import Credentials, Retries
+
+_OPERATOR = "app.kubernetes.io/name=modelyard,app.kubernetes.io/component=operator"
+# A person waits: give up sooner than a pod does.
+_RETRIES = Retries(attempts=3, seconds=20)
+
+
+@contextmanager
+def open_given(location: StoreLocation) -> Iterator[Store]:
+    """A store by its location; credentials come from the environment (AWS_ACCESS_KEY_ID, …).
+
+    Raises StoreError for an unusable URL.
+    """
+    yield Store.open(location, retries=_RETRIES)
+
+
+@contextmanager
+def open_of_cluster(cluster: Cluster) -> Iterator[Store]:
+    """The store of the cluster's operator, with the credentials of its Secret.
+
+    A store inside the cluster, such as the chart's, is reached through a port-forward. Raises
+    CliError where there is no operator, or its store cannot be reached from here.
+    """
+    namespace, environment = _operator(cluster)
+    url = environment.get("MODELYARD_STORE__URL", "")
+    location = StoreLocation(
+        url=url,
+        endpoint=environment.get("MODELYARD_STORE__ENDPOINT") or None,
+        region=environment.get("MODELYARD_STORE__REGION") or "us-east-1",
+    )
+    if url.startswith("file:"):
+        raise CliError(
+            f"the store {url} is a directory on a volume of the cluster: copy the file there from "
+            "a pod that mounts it, or give another store with --store"
+        )
+    credentials = _credentials(cluster, namespace, environment)
+    service = _service_of(location.endpoint)
+    if service is None:
+        yield Store.open(location, credentials=credentials, retries=_RETRIES)
+        return
+    host, port = service
+    name, _, rest = host.partition(".")
+    within = rest.split(".")[0] or namespace
+    with forward(cluster, within, f"service/{name}", port) as address:
+        near = location.model_copy(update={"endpoint": f"http://{address}"})
+        yield Store.open(near, credentials=credentials, retries=_RETRIES)
+
+
+def _operator(cluster: Cluster) -> tuple[str, Mapping[str, str]]:
+    """Namespace and environment of the operator."""
+    from kubernetes import client
+
+    with told("looking for the operator", cluster.server):
+        found = client.AppsV1Api(cluster.api).list_deployment_for_all_namespaces(
+            label_selector=_OPERATOR
+        )
+    if not found.items:
+        raise CliError(
+            "there is no Modelyard operator in this cluster: install the chart, or name the store "
+            "with --store (and --endpoint)"
+        )
+    one: Any = found.items[0]
+    variables = one.spec.template.spec.containers[0].env or []
+    return one.metadata.namespace, {v.name: v.value or "" for v in variables}
+
+
+def _credentials(
+    cluster: Cluster, namespace: str, environment: Mapping[str, str]
+) -> Credentials | None:
+    """The store's credentials from the Secret in the operator's namespace, or in the first workload
+    namespace that has it; None where the operator uses none."""
+    from kubernetes.client import ApiException
+
+    secret = environment.get("MODELYARD_STORE_SECRET")
+    if not secret:
+        return None
+    prepared = [n for n in environment.get("MODELYARD_NAMESPACES", "").split(",") if n]
+    for one in dict.fromkeys([namespace, *prepared]):
+        with told(f"reading Secret {secret}", cluster.server):
+            try:
+                data = cluster.core().read_namespaced_secret(secret, one).data or {}
+            except ApiException as error:
+                if error.status == 404:
+                    continue
+                raise
+        try:
+            return Credentials(
+                access_key_id=base64.b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
+                secret_access_key=base64.b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+            )
+        except KeyError as error:
+            raise CliError(f"Secret {secret} in namespace {one} has no {error}") from error
+    raise CliError(
+        f"there is no Secret {secret} with the store's credentials in "
+        f"{', '.join(dict.fromkeys([namespace, *prepared]))}"
+    )
+
+
+def _service_of(endpoint: str | None) -> tuple[str, int] | None:
+    """Host and port of an endpoint that is a Service of the cluster: NAME.NAMESPACE.svc…"""
+    parts = urlsplit(endpoint or "")
+    host = parts.hostname or ""
+    if parts.scheme == "http" and (host.endswith(".svc") or ".svc." in host):
+        return host, parts.port or 80
+    return None
