@@ -61,17 +61,19 @@ def suppress(boxes: np.ndarray, iou: float, limit: int) -> np.ndarray:
     Returns the indices of at most `limit` boxes, none of which overlaps a better one by an
     intersection over union above `iou`.
     """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    # Columns of their own: numpy is three times slower on rows of four.
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    areas = (right - left) * (bottom - top)
     rest = np.arange(len(boxes))
     kept: list[int] = []
     while rest.size and len(kept) < limit:
         best, rest = rest[0], rest[1:]
         kept.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.clip(high - low, 0, None).prod(axis=1)
+        width = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
+        height = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
         union = areas[best] + areas[rest] - shared
-        # Empty boxes overlap nothing; 0/0 would warn.
+        # Not a division: empty boxes overlap nothing, and 0/0 would warn.
         rest = rest[shared <= np.float32(iou) * union]
     return np.array(kept, dtype=np.intp)
 
