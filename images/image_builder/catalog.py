@@ -23,6 +23,8 @@ class Lock:
     provided: str | None = None
     """File that lists the distributions that Debian's packages provide (and PyPI must not)."""
     requirements: str = "requirements.txt"
+    also: tuple[str, ...] = ()
+    """Further files of requirements in the image's folder."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Image:
     """Subpackages of modelyard left out: an edit there must not rebuild this image."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """File in the context → Go program that `modelyard.cluster.binaries` builds."""
-    lock: Lock | None = None
+    locks: tuple[Lock, ...] = ()
+    """What `images/lock.py` writes for it."""
 
     @property
     def dockerfile(self) -> Path:
@@ -65,21 +68,24 @@ IMAGES: dict[str, Image] = {
                 PACKAGE,
             ),
             without=(*_PERSON_ONLY, *_ENGINE_ONLY),
-            lock=Lock(("train",), "3.13", provided="provided-by-debian.txt"),
+            locks=(
+                Lock(("train",), "3.13", provided="provided-by-debian.txt"),
+                Lock(("train",), "3.11", requirements="requirements-gpu.txt", also=("gpu.in",)),
+            ),
         ),
         Image(
             "operator",
             bases=("bookworm",),
             include=("images/operator/requirements.txt", PACKAGE),
             without=(*_PERSON_ONLY, "workloads"),
-            lock=Lock(("operator",), "3.11"),
+            locks=(Lock(("operator",), "3.11"),),
         ),
         Image(
             "worker",
             bases=("bookworm",),
             include=("images/worker/requirements.txt", PACKAGE),
             without=(*_PERSON_ONLY, *_ENGINE_ONLY),
-            lock=Lock(("data", "agent"), "3.11"),
+            locks=(Lock(("data", "agent"), "3.11"),),
         ),
         Image(
             "triton",
