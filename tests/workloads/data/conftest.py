@@ -159,11 +159,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _HttpServer(ThreadingHTTPServer):
+    def handle_error(self, *_arguments: Any) -> None:
+        """A client that stops reading is what some tests are about."""
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A real HTTP server."""
     site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, site))
+    server = _HttpServer(("127.0.0.1", 0), partial(_Handler, site))
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
