@@ -134,7 +134,7 @@ class Executor:
         namespace, name = _place(manifest)
         wanted = with_hash(manifest)
         live: Manifest | None = self._cache.get(kind.name, namespace, name)
-        if live is None:
+        if live is None and kind.selector:
             # An object that the watch does not show, for want of our labels, would be taken over.
             live = await self._refresh(kind, namespace, name)
         if live is not None:

@@ -1,0 +1,114 @@
+"""The real engine with one small controller of its own, run as a process by the tests.
+
+Each Dataset gets a ConfigMap `NAME-made` (created once), and `NAME-kept` (applied; follows the
+source's URL). Annotations make it misbehave: see decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import uvloop
+
+from modelyard.contract.labels import OWNER, labels
+from modelyard.core.plan import Controller, Event, Manifest, Plan, Ref, View
+from modelyard.core.settings import Settings
+from modelyard.handlers.process import run
+from modelyard.runtime import logs
+from modelyard.runtime.settings import load
+
+MODE = "tests/mode"
+
+
+@dataclass(frozen=True)
+class Observed:
+    obj: Manifest
+    made: Manifest | None
+    kept: Manifest | None
+    children: int
+
+
+def observe(view: View, obj: Manifest, _: Settings) -> Observed:
+    metadata = obj["metadata"]
+    place = metadata["namespace"]
+    return Observed(
+        obj,
+        view.get("ConfigMap", place, f"{metadata['name']}-made"),
+        view.get("ConfigMap", place, f"{metadata['name']}-kept"),
+        len(list(view.children(metadata["uid"], "ConfigMap"))),
+    )
+
+
+def child(obj: Manifest, suffix: str, data: dict[str, str]) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    name = metadata["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{name}-{suffix}",
+            "namespace": metadata["namespace"],
+            "labels": labels(component="test", owner_name=name, owner_uid=metadata["uid"]),
+            "annotations": {OWNER: f"Dataset/{name}"},
+        },
+        "data": data,
+    }
+
+
+def decide(observed: Observed, now: datetime) -> Plan:
+    obj = observed.obj
+    metadata = obj["metadata"]
+    mode = (metadata.get("annotations") or {}).get(MODE)
+    if metadata.get("deletionTimestamp"):
+        return Plan()
+    if mode == "poison":
+        raise RuntimeError("poisoned by the test")
+    if mode == "refused":
+        return Plan(apply=({**child(obj, "kept", {}), "data": {"not a key!": "x"}},))
+    if mode == "drop" and observed.made:
+        made = observed.made["metadata"]
+        ref = Ref("v1", "ConfigMap", made["namespace"], made["name"], made["uid"])
+        return Plan(delete=(ref,), status={"phase": "Dropped", "conditions": []})
+    url = obj["spec"]["source"]["http"]["url"]
+    ready = observed.made is not None and observed.kept is not None
+    was = obj.get("status") or {}
+    return Plan(
+        create=() if observed.made or mode == "drop" else (child(obj, "made", {"born": url}),),
+        apply=(child(obj, "kept", {"url": url}),),
+        status={
+            "observedGeneration": metadata.get("generation", 0),
+            "phase": "Ready" if ready else "Pending",
+            "message": f"{observed.children} children",
+            "conditions": [],
+        },
+        events=(Event("Normal", "Ready", f"Dataset {metadata['name']} is ready"),)
+        if ready and was.get("phase") != "Ready"
+        else (),
+        requeue_after=1.0 if mode == "tick" else None,
+    )
+
+
+CONTROLLER = Controller(
+    kind="Dataset",
+    observe=observe,
+    decide=decide,
+    children=("ConfigMap",),
+    reported=("digest",),
+)
+
+
+def main() -> None:
+    settings = load()
+    logs.configure(settings.log_level, settings.log_format)
+    if "--asyncio" in sys.argv:
+        asyncio.run(run((CONTROLLER,), settings))
+    else:
+        uvloop.run(run((CONTROLLER,), settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The queue: no key twice, none at two workers, none lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+from modelyard.core.plan import Key
+from modelyard.runtime.queue import KeyedQueue
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key(name: str) -> Key:
+    return Key("Dataset", "ns", name)
+
+
+async def fake() -> tuple[KeyedQueue, Clock]:
+    clock = Clock()
+    return KeyedQueue(clock), clock
+
+
+async def test_a_key_is_queued_once_at_its_earliest_time() -> None:
+    queue, clock = await fake()
+    queue.add(key("a"), 10)
+    queue.add(key("a"), 5)
+    queue.add(key("a"), 20)
+    assert len(queue) == 1
+    assert queue.pop() is None
+    clock.now += 5
+    assert queue.pop() == key("a")
+    assert queue.pop() is None
+
+
+async def test_keys_come_in_the_order_in_which_they_are_due() -> None:
+    queue, clock = await fake()
+    queue.add(key("late"), 3)
+    queue.add(key("a"))
+    queue.add(key("b"))
+    clock.now += 5
+    assert [queue.pop() for _ in range(3)] == [key("a"), key("b"), key("late")]
+
+
+async def test_a_key_added_while_worked_on_comes_again_afterwards() -> None:
+    queue, _ = await fake()
+    queue.add(key("a"))
+    assert queue.pop() == key("a")
+    queue.add(key("a"))
+    queue.add(key("a"))
+    assert queue.pop() is None, "two workers must never have the same key"
+    queue.done(key("a"))
+    assert queue.pop() == key("a")
+    queue.done(key("a"))
+    assert queue.pop() is None
+
+
+async def test_a_held_key_stays_back_whatever_adds_it() -> None:
+    queue, clock = await fake()
+    queue.add(key("a"))
+    queue.pop()
+    queue.hold(key("a"), 30)
+    queue.done(key("a"))
+    queue.add(key("a"))
+    clock.now += 29
+    assert queue.pop() is None
+    clock.now += 2
+    assert queue.pop() == key("a")
+
+
+async def test_a_released_key_comes_at_once() -> None:
+    queue, _ = await fake()
+    queue.hold(key("a"), 30)
+    queue.release(key("a"))
+    queue.add(key("a"))
+    assert queue.pop() == key("a")
+    assert queue.pop() is None
+
+
+async def test_oldest_is_the_age_of_due_work_only() -> None:
+    queue, clock = await fake()
+    queue.add(key("a"), 10)
+    assert queue.oldest() == 0
+    clock.now += 25
+    assert queue.oldest() == 15
+    assert queue.due() == 1
+    queue.pop()
+    assert queue.oldest() == 0
+
+
+async def test_workers_get_every_key_and_never_the_same_at_once() -> None:
+    queue = KeyedQueue()
+    keys = [key(str(n)) for n in range(200)]
+    seen: dict[Key, int] = {}
+    working: set[Key] = set()
+    rng = random.Random(7)
+
+    async def worker() -> None:
+        while True:
+            got = await queue.get()
+            assert got not in working
+            working.add(got)
+            await asyncio.sleep(rng.random() / 1000)
+            seen[got] = seen.get(got, 0) + 1
+            working.discard(got)
+            queue.done(got)
+
+    workers = [asyncio.create_task(worker()) for _ in range(8)]
+    for one in keys:
+        queue.add(one, rng.random() / 20)
+        if rng.random() < 0.5:
+            queue.add(rng.choice(keys))
+    async with asyncio.timeout(10):
+        while len(seen) < len(keys) or len(queue):
+            await asyncio.sleep(0.005)
+        await queue.idle()
+    for one in workers:
+        one.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await one
+
+
+async def test_a_cancelled_waiter_does_not_swallow_a_wake_up() -> None:
+    queue = KeyedQueue()
+    first = asyncio.create_task(queue.get())
+    second = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(key("a"))
+    first.cancel()
+    async with asyncio.timeout(2):
+        assert await second == key("a")
+
+
+async def test_a_delayed_key_wakes_its_waiter() -> None:
+    queue = KeyedQueue()
+    queue.add(key("slow"), 30)
+    waiter = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(key("soon"), 0.02)
+    async with asyncio.timeout(2):
+        assert await waiter == key("soon")

@@ -1,0 +1,75 @@
+"""Which objects are looked at again when something changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from modelyard.contract.labels import OWNER
+from modelyard.core.plan import Controller, Key, Manifest, Plan, View
+from modelyard.kube.cache import Cache, Change
+from modelyard.runtime.routing import Router
+
+
+def users(obj: Manifest, _: View) -> Iterable[Key]:
+    yield Key("Dataset", obj["metadata"]["namespace"], obj["spec"]["dataset"])
+
+
+def controllers() -> tuple[Controller, ...]:
+    def decide(*_: Any) -> Plan:
+        return Plan()
+
+    return (
+        Controller(
+            "Dataset",
+            observe=lambda *_: None,
+            decide=decide,
+            children=("Job",),
+            triggers={"TrainingJob": users},
+        ),
+        Controller("TrainingJob", observe=lambda *_: None, decide=decide, children=("Job",)),
+    )
+
+
+def router() -> Router:
+    made = controllers()
+    return Router(made, Cache(Router.watched(made)))
+
+
+def thing(name: str, **more: Any) -> dict[str, Any]:
+    owner = more.pop("owner", None)
+    annotations = {OWNER: owner} if owner else {}
+    return {"metadata": {"namespace": "ns", "name": name, "annotations": annotations}, **more}
+
+
+def test_watched_kinds_are_all_that_is_named() -> None:
+    assert Router.watched(controllers()) == ("Dataset", "Job", "TrainingJob")
+
+
+def test_a_child_leads_to_its_owner_of_the_right_kind() -> None:
+    job = thing("j", owner="TrainingJob/t")
+    assert list(router().keys(Change("Job", None, job, True))) == [Key("TrainingJob", "ns", "t")]
+    stranger = thing("j", owner="Deployment/d")
+    assert not list(router().keys(Change("Job", None, stranger, True)))
+    assert not list(router().keys(Change("Job", None, thing("j"), True)))
+
+
+def test_a_deleted_child_leads_to_its_owner() -> None:
+    job = thing("j", owner="Dataset/d")
+    assert list(router().keys(Change("Job", job, None, True))) == [Key("Dataset", "ns", "d")]
+
+
+def test_a_repointed_object_leads_to_both_ends() -> None:
+    old, new = thing("t", spec={"dataset": "a"}), thing("t", spec={"dataset": "b"})
+    keys = set(router().keys(Change("TrainingJob", old, new, True)))
+    assert keys == {
+        Key("TrainingJob", "ns", "t"),
+        Key("Dataset", "ns", "a"),
+        Key("Dataset", "ns", "b"),
+    }
+
+
+def test_a_mapping_that_fails_stops_nothing_else() -> None:
+    broken = thing("t", spec={})
+    keys = list(router().keys(Change("TrainingJob", None, broken, True)))
+    assert keys == [Key("TrainingJob", "ns", "t")]
