@@ -117,7 +117,7 @@ async def test_workers_get_every_key_and_never_the_same_at_once() -> None:
         if rng.random() < 0.5:
             queue.add(rng.choice(keys))
     async with asyncio.timeout(10):
-        while len(seen) < len(keys) or len(queue):
+        while len(seen) < len(keys) or len(queue):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await queue.idle()
     for one in workers:
