@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from image_builder import ImageError, ImageRef, Progress, build, plan
-from image_builder.pipeline import archive_path
+from image_builder import ImageError, ImageRef, Progress, archives, build, plan
 
 __all__ = ["ImageError", "ImageRef", "Progress", "build", "main", "plan"]
 
@@ -60,7 +59,7 @@ def _list(names: list[str], folder: Path | None) -> None:
     for name, tag in plan(names).items():
         state = ""
         if folder is not None:
-            there = archive_path(folder, name, tag).is_file()
+            there = archives.path(folder, name, tag).is_file()
             state = "archived" if there else "not archived"
         print(f"{name:9} {tag}  {state}".rstrip())
 

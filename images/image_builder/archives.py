@@ -1,6 +1,8 @@
-"""Reads what an image archive says about itself (OCI layout or Docker's format)."""
+"""Image archives (OCI layout or Docker's format): what they say of themselves, their folder."""
 
 import json
+import os
+import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,3 +75,28 @@ def _docker(tar: tarfile.TarFile) -> Archived:
     digest = "sha256:" + Path(config).name.removesuffix(".json")
     user = _json(tar, config).get("config", {}).get("User", "")
     return Archived(tuple(manifest["RepoTags"] or ()), digest, user, size)
+
+
+def path(folder: Path, name: str, tag: str) -> Path:
+    """Where an image's archive lies: its content names it, so an existing one is up to date."""
+    return folder / f"{name}-{tag.rpartition(':')[2]}.tar"
+
+
+def partial_path(final: Path) -> Path:
+    """Where this process writes an archive until it is whole."""
+    return final.with_suffix(f".{os.getpid()}.partial")
+
+
+def prune(folder: Path, name: str, keep: int = 2) -> None:
+    """Removes what this builder left of image `name`: all but the newest archives, dead partials.
+
+    A trainer's archive has half a gigabyte, and every edit makes one. Other files are left alone.
+    """
+    ours = re.compile(rf"{re.escape(name)}-[^-]+-[0-9a-f]{{10}}\.(?:tar|(\d+)\.partial)")
+    found = [(match, entry) for entry in folder.iterdir() if (match := ours.fullmatch(entry.name))]
+    whole = sorted(
+        (entry for match, entry in found if not match[1]), key=lambda entry: entry.stat().st_mtime
+    )
+    dead = [entry for match, entry in found if match[1] and not Path(f"/proc/{match[1]}").exists()]
+    for entry in [*whole[:-keep], *dead]:
+        entry.unlink(missing_ok=True)

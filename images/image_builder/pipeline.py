@@ -27,11 +27,6 @@ def plan(names: Iterable[str] = ()) -> dict[str, str]:
     return {image.name: context.snapshot(image).reference for image in select(list(names))}
 
 
-def archive_path(folder: Path, name: str, tag: str) -> Path:
-    """Where an image's archive lies: its content names it, so an existing one is up to date."""
-    return folder / f"{name}-{tag.rpartition(':')[2]}.tar"
-
-
 def logs_folder() -> Path:
     """Where the builders' output goes, a file an image."""
     home = os.environ.get("XDG_CACHE_HOME", "")
@@ -110,7 +105,7 @@ class _Builder:
         """The image if all that is asked for is there already."""
         name, tag = snapshot.image.name, snapshot.reference
         if self._folder is not None:
-            archive = archive_path(self._folder, name, tag)
+            archive = archives.path(self._folder, name, tag)
             if not archive.is_file():
                 return None
             found = archives.read(archive)
@@ -159,15 +154,16 @@ class _Builder:
     def _archive(self, image: Image, tag: str, log: Path, tell: _Tell) -> Path:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        final = archive_path(self._folder, image.name, tag)
+        final = archives.path(self._folder, image.name, tag)
         tell("archiving", f"writing {final.name}")
-        partial = final.with_suffix(f".{os.getpid()}.partial")
+        partial = archives.partial_path(final)
         try:
             self.engine.save(tag, partial, log)
             found = archives.read(partial)
             if not found.named(tag):
                 raise ImageError(f"The archive of {tag} names {found.tags or 'nothing'} instead")
             partial.replace(final)
+            archives.prune(self._folder, image.name)
         finally:
             partial.unlink(missing_ok=True)
         return final

@@ -2,11 +2,12 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
-from image_builder.archives import read
+from image_builder.archives import prune, read
 from image_builder.errors import ImageError
 
 TAG = "docker.io/modelyard/operator:1-abc"
@@ -76,3 +77,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ImageError, match="delete it and build again"):
         read(path)
+
+
+def test_old_archives_go_and_everything_else_stays(tmp_path: Path) -> None:
+    names = [f"trainer-0.1.0-{digit * 10}.tar" for digit in "abcd"]
+    others = ["trainer-gpu-0.1.0-aaaaaaaaaa.tar", "trainer-notes.tar", "data.tar"]
+    running = f"trainer-0.1.0-{'e' * 10}.{os.getpid()}.partial"
+    for age, name in enumerate([*names, *others, running, f"trainer-0.1.0-{'f' * 10}.0.partial"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+    prune(tmp_path, "trainer")
+    assert {path.name for path in tmp_path.iterdir()} == {*names[2:], *others, running}
