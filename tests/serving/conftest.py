@@ -120,6 +120,8 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    # A test run that is killed takes the server with it.
+                    *("setpriv", "--pdeathsig", "KILL"),
                     IMAGE / "entrypoint.sh",
                     f"--backend-directory={backends}",
                     "--http-address=127.0.0.1",

@@ -303,7 +303,8 @@ class Switcher:
         deadline = time.monotonic() + self._unload_timeout
         asked: set[str] = set()
         while held := await self._held(generation):
-            for name in held - asked:
+            # The ensemble first: it cannot do without its steps.
+            for name in (name for name in generation.models if name in held - asked):
                 try:
                     await self._triton.unload(name)
                 except TritonUnavailableError:
