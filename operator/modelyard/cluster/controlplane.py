@@ -15,11 +15,12 @@ from typing import Self
 
 from modelyard.cluster import components, ports
 from modelyard.cluster.binaries import ensure_all
+from modelyard.cluster.bringup import ComponentFailed, bring_up
 from modelyard.cluster.components import LOOPBACK, ControlPlanePlan, Credentials
 from modelyard.cluster.files import locked
 from modelyard.cluster.paths import Layout
 from modelyard.cluster.pki import write_kubeconfig
-from modelyard.cluster.probes import Check, ComponentFailed, HttpProbe, wait_healthy
+from modelyard.cluster.probes import Check, HttpProbe
 from modelyard.cluster.processes import Component, Processes
 from modelyard.cluster.progress import Progress, silent
 
@@ -182,12 +183,8 @@ class ControlPlane:
         checks = self.checks(plan)
         for batch in (self.component_names[:2], self.component_names[2:]):
             # etcd and kube-apiserver at once: the API server retries until etcd answers.
-            for name in batch:
-                if self.processes.start(self._component(name, plan, signed)):
-                    progress(f"{name}: started")
-            wait_healthy(
-                {name: checks[name] for name in batch}, self.processes, timeout=_READY_TIMEOUT
-            )
+            group = [self._component(name, plan, signed) for name in batch]
+            bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
         return plan
 
     def _free_ports(self, plan: ControlPlanePlan, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from modelyard.cluster import components, machine, network, node, teardown
 from modelyard.cluster.addons import apply_addons, mark_stopped
 from modelyard.cluster.api import Api
+from modelyard.cluster.bringup import bring_up
 from modelyard.cluster.controlplane import ControlPlane
 from modelyard.cluster.errors import ClusterError
 from modelyard.cluster.files import locked, write_atomic
@@ -17,14 +18,13 @@ from modelyard.cluster.images import PAUSE_IMAGE, ImageStore, write_pause_archiv
 from modelyard.cluster.network import Network
 from modelyard.cluster.node import NodePlan
 from modelyard.cluster.paths import FULL_CLUSTER, Layout
-from modelyard.cluster.probes import Check, HttpProbe, wait_healthy
+from modelyard.cluster.probes import Check, HttpProbe
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
 from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
 
 _READY_TIMEOUT = 120.0
 # Kubernetes' own grace period is 30 s; a stopped developer cluster need not wait that long.
 _POD_GRACE = 5.0
-_NODE_COMPONENTS = ("containerd", "kubelet", "kube-proxy", "coredns", "volumes")
 
 
 class LocalCluster:
@@ -121,9 +121,6 @@ class LocalCluster:
             plan = self._node_plan(self.control_plane.plan({}))
             checks = self.control_plane.checks(plan.control_plane) | self._checks(plan)
             rows = component_statuses(checks, self.processes)
-            if self.processes.running("kube-apiserver"):
-                reason = self._node_reason(plan)
-                rows.append(ComponentStatus("node", None, not reason, None, reason))
         return ClusterStatus(self.name, self.mode, self.kubeconfig, self.layout.logs, rows)
 
     def load_image(self, archive: Path) -> bool:
@@ -153,7 +150,7 @@ class LocalCluster:
 
     def _refuse_second_cluster(self) -> None:
         owner = self._owner()
-        if owner in (None, self.layout.root):
+        if owner is None or owner == self.layout.root:
             return
         other = LocalCluster(owner)
         if other.processes.running("kubelet"):
@@ -188,26 +185,13 @@ class LocalCluster:
     def _start_node(self, plan: NodePlan, progress: Progress) -> None:
         checks = self._checks(plan)
 
-        def start(*wanted: components.Component) -> None:
-            for component in wanted:
-                if self.processes.start(component):
-                    progress(f"{component.name}: started")
+        def bring(*group: components.Component) -> None:
+            bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
 
-        def wait(*names: str) -> None:
-            each = {name: checks[name] for name in names}
-            wait_healthy(each, self.processes, timeout=_READY_TIMEOUT)
-
-        start(node.containerd(plan))
-        api = self._api(plan)
-        apply_addons(api, self.network, plan.control_plane.ports["coredns/dns"])
-        start(node.kube_proxy(plan), node.coredns(plan), node.volumes(plan))
-        wait("containerd")
+        bring(node.containerd(plan))
         self._import_pause_image()
-        start(node.kubelet(plan))
-        wait(*_NODE_COMPONENTS)
-        wait_healthy(
-            {"kubelet": lambda: self._node_reason(plan)}, self.processes, timeout=_READY_TIMEOUT
-        )
+        apply_addons(self._api(plan), self.network, plan.control_plane.ports["coredns/dns"])
+        bring(node.kube_proxy(plan), node.coredns(plan), node.volumes(plan), node.kubelet(plan))
 
     def _import_pause_image(self) -> None:
         store = ImageStore(node.socket(self.layout))
@@ -247,9 +231,10 @@ class LocalCluster:
                 return str(error)
             return ""
 
+        kubelet = HttpProbe(f"{loopback}:{ports['kubelet']}/healthz").check
         return {
             "containerd": containerd,
-            "kubelet": HttpProbe(f"{loopback}:{ports['kubelet']}/healthz").check,
+            "kubelet": lambda: kubelet() or self._node_reason(plan),
             "kube-proxy": HttpProbe(f"{loopback}:{ports['kube-proxy']}/healthz").check,
             "coredns": HttpProbe(f"{loopback}:{ports['coredns/ready']}/ready").check,
             "volumes": lambda: "",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelyard.cluster.errors import ClusterError
 from modelyard.cluster.pki import Pair
-from modelyard.cluster.processes import Processes
-from modelyard.cluster.progress import duration
 
 _TIMEOUT = 5.0
+
+Check = Callable[[], str]
+"""Returns an empty text when healthy, else why not."""
 
 
 @dataclass(frozen=True)
@@ -64,45 +63,3 @@ class HttpProbe:
         if self.client:
             context.load_cert_chain(self.client.certificate, self.client.key)
         return context
-
-
-Check = Callable[[], str]
-"""Returns an empty text when healthy, else why not."""
-
-
-def wait_healthy(
-    checks: dict[str, Check], processes: Processes, *, timeout: float, interval: float = 0.1
-) -> None:
-    """Waits until every check (component → check) passes.
-
-    Raises ComponentFailed as soon as a component's process ends, or after `timeout` seconds.
-    """
-    started = time.monotonic()
-    left = dict(checks)
-    while left:
-        for name in list(left):
-            # Before the process: one that died after answering is seen by the next `up`.
-            reason = left[name]()
-            if not reason:
-                del left[name]
-            elif processes.running(name) is None:
-                raise ComponentFailed(name, "ended right after its start", processes)
-            elif time.monotonic() - started > timeout:
-                waited = duration(time.monotonic() - started)
-                raise ComponentFailed(name, f"is not healthy after {waited}: {reason}", processes)
-        if left:
-            time.sleep(interval)
-
-
-class ComponentFailed(ClusterError):
-    """One component did not come up."""
-
-    def __init__(self, name: str, what: str, processes: Processes) -> None:
-        self.component = name
-        self.words = processes.last_words(name)
-        super().__init__(f"{name} {what}. The end of {processes.log(name)}:\n{self.words}")
-
-    @property
-    def port_taken(self) -> bool:
-        """Whether it ended because another program listens on its port."""
-        return "address already in use" in self.words

@@ -162,7 +162,8 @@ class Processes:
                 stderr=output,
                 start_new_session=True,
             )
-        ticks = start_ticks(process.pid)
+        # One that ended at once has no start time any more, and must not look alive.
+        ticks = start_ticks(process.pid) or 0
         record = {
             "pid": process.pid,
             "start_ticks": ticks,
