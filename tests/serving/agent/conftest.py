@@ -168,14 +168,15 @@ class Site:
 
     def configure(self, **fields: Any) -> None:
         """Writes the agent's run spec."""
-        run = AgentRun(
-            namespace=self.namespace,
-            deployment=LINE,
-            model_line=LINE,
-            store=StoreLocation(url=f"file://{self.folder}/store"),
-            cpu_limit=1,
-            **{"report_seconds": 1, **fields},
-        )
+        defaults = {
+            "namespace": self.namespace,
+            "deployment": LINE,
+            "model_line": LINE,
+            "store": StoreLocation(url=f"file://{self.folder}/store"),
+            "cpu_limit": 1,
+            "report_seconds": 1,
+        }
+        run = AgentRun(**{**defaults, **fields})
         (self.folder / "run.json").write_text(dump_run(run))
 
     def publish(self, artifact: tuple[ArtifactManifest, Path], version: int) -> dict[str, Any]:

@@ -46,6 +46,7 @@ RBAC (in the pod's namespace)
 
 Modules: `settings` (environment), `apiserver` (a small client), `watch` (where the assignment
 comes from), `artifacts` (the cache), `memory` (what was served last, on disk), `retry` (when to
-try again), `loader` (brings Triton there), `traffic`, `status` (what the ModelServer says),
-`report` (writes it), `probes`, `metrics`, `agent` (runs them side by side).
+try again), `failures` (what an error means), `loader` (brings Triton there), `traffic`, `status`
+(what the ModelServer says), `report` (writes it), `probes`, `metrics`, `agent` (runs them side by
+side).
 """
