@@ -25,10 +25,11 @@ def draw(image: bytes, detections: Iterable[Detection]) -> Image.Image:
     An image whose longer side is under 512 pixels is enlarged by a whole factor. Raises CliError
     for bytes that are no image.
     """
-    from PIL import Image, ImageDraw, UnidentifiedImageError
+    from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
     try:
-        picture = Image.open(io.BytesIO(image)).convert("RGB")
+        # The server turns images upright too, so its boxes are those of the upright image.
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise CliError(f"the image cannot be read: {error}") from error
     factor = max(1, -(-_SMALLEST_SIDE // max(picture.size)))

@@ -144,6 +144,7 @@ def _refusal(who: str, code: int, answer: bytes) -> CliError:
     if "error" in content:  # Triton's own.
         return CliError(f"{who} refused the image: {one_line(content['error'])}")
     reason = one_line(content.get("message") or answer[:300].decode(errors="replace"))
-    if code in (502, 503, 504):
+    # 404 is the API server's own here: the Service, or what is behind it, is not there yet.
+    if code in (404, 502, 503, 504):
         return CliError(f"{who} has no server that answers: {reason}", UNREACHABLE)
     return CliError(f"{who}: the cluster answered {code}: {reason}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.api import kind_info
 from modelyard.api.base import GROUP, VERSION
-from modelyard.cli.errors import CliError, told
+from modelyard.cli.errors import CliError, one_line, told
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -67,6 +67,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Clust
     Raises CliError for a kubeconfig that is not there, cannot be read or lacks the context.
     """
     from kubernetes import client, config
+    from yaml import YAMLError
 
     file = str(kubeconfig) if kubeconfig else None
     if file and not Path(file).is_file():
@@ -80,8 +81,10 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Clust
         api = config.new_client_from_config(config_file=file, context=context)
     except config.ConfigException as error:
         raise CliError(_kubeconfig_problem(error, file, context)) from error
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise CliError(f"the kubeconfig {file or _searched()} cannot be read: {error}") from error
+    except (OSError, YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CliError(
+            f"the kubeconfig {file or _searched()} cannot be read: {one_line(error)}"
+        ) from error
     # A person waits in front of the terminal; kubectl's default is to wait for ever.
     api.configuration.retries = 1
     chosen = next((c for c in contexts if c["name"] == context), active)
@@ -140,7 +143,8 @@ def _not_installed(kind: str) -> _On404:
 
 def _not_found(kind: str, namespace: str, name: str) -> _On404:
     return _On404(
-        f"there is no {kind} {name} in namespace {namespace}; `kubectl get {kind_info(kind).short} -A` lists them"
+        f"there is no {kind} {name} in namespace {namespace}; "
+        f"`kubectl get {kind_info(kind).short} -A` lists them"
     )
 
 
