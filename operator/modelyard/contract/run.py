@@ -8,7 +8,6 @@ from pydantic import Field, TypeAdapter
 
 from modelyard.api.base import ApiModel
 from modelyard.api.dataset import DatasetSource, QualityRules
-from modelyard.api.deployment import Pipeline
 from modelyard.api.modelversion import Artifact, Evaluation, Export, WeightsSource
 
 
@@ -100,8 +99,6 @@ class AgentRun(ApiModel):
     store: StoreLocation
     cpu_limit: float | None = None
     """CPUs of the Triton container."""
-    pipeline: Pipeline = Field(default_factory=Pipeline)
-    """Settings until the ModelServer says otherwise."""
     report_seconds: int = 30
     """How often traffic is reported when nothing else changes."""
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from modelyard.api.deployment import Pipeline
 from modelyard.workloads.agent.settings import SettingsError, read_settings
 from modelyard.workloads.agent.watch import Assigned, read_assignment, read_stable
 
@@ -43,11 +42,11 @@ def test_assignment_that_cannot_be_read_says_why():
 
 
 def test_stable_version_is_served_with_the_settings_of_the_run_spec():
-    wanted = read_stable({"status": {"stable": VERSION}}, Pipeline(confidence=0.7))
+    wanted = read_stable({"spec": {"pipeline": {"confidence": 0.7}}, "status": {"stable": VERSION}})
     assert wanted.assignment.pipeline.confidence == 0.7
     assert wanted.generation is None
-    assert read_stable({}, Pipeline()) is None
-    assert read_stable({"status": {"stable": {"version": 1}}}, Pipeline()).assignment is None
+    assert read_stable({}) is None
+    assert read_stable({"status": {"stable": {"version": 1}}}).assignment is None
 
 
 def test_late_news_do_not_undo_newer_ones():

@@ -85,7 +85,6 @@ class Agent:
             self._assigned,
             server_name=settings.pod_name,
             deployment=run.deployment,
-            pipeline=run.pipeline,
             remembered=self._memory.served.assignment if self._memory.served else None,
             on_error=self._metrics.api_error,
         )

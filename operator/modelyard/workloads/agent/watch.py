@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from modelyard.api.deployment import Pipeline
 from modelyard.api.modelserver import Assignment, ModelServerStatus
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer, Object
 
@@ -90,13 +89,15 @@ def read_assignment(server: Object) -> Wanted:
     return Wanted(found, "ModelServer", generation)
 
 
-def read_stable(deployment: Object, pipeline: Pipeline) -> Wanted | None:
-    """The version that a Deployment's servers were last brought to; None if there is none."""
+def read_stable(deployment: Object) -> Wanted | None:
+    """The version that a Deployment's servers were last brought to, with the pipeline as its spec
+    wants it; None if there is none."""
     stable: Any = (deployment.get("status") or {}).get("stable")
     if not stable:
         return None
     try:
-        fields = {**stable, "pipeline": pipeline.model_dump(by_alias=True)}
+        pipeline = (deployment.get("spec") or {}).get("pipeline") or {}
+        fields = {**stable, "pipeline": pipeline}
         return Wanted(Assignment.model_validate(fields, extra="ignore"), "Deployment")
     except (TypeError, ValidationError) as error:
         return Wanted(None, "Deployment", problem=_problem(error))
@@ -112,17 +113,14 @@ class Watch:
         *,
         server_name: str,
         deployment: str,
-        pipeline: Pipeline,
         remembered: Assignment | None,
         on_error: Callable[[], None] = lambda: None,
     ) -> None:
-        """`pipeline` are the settings until a ModelServer has some, `remembered` is what is
-        served while the API server cannot be reached at the start."""
+        """`remembered` is what is served while the API server cannot be reached at the start."""
         self._api = api
         self._assigned = assigned
         self._name = server_name
         self._deployment = deployment
-        self._pipeline = pipeline
         self._remembered = remembered
         self._on_error = on_error
         self.connected = False
@@ -166,7 +164,7 @@ class Watch:
         if wanted is not None and wanted.source == "ModelServer":
             return
         deployment = await self._api.get("deployments", self._deployment)
-        stable = read_stable(deployment, self._pipeline) if deployment else None
+        stable = read_stable(deployment) if deployment else None
         if stable is not None:
             self._assigned.want(stable)
 
