@@ -46,6 +46,7 @@ def test_the_next_pod_finds_the_last_and_the_best_epoch(
     checkpoints.started_from("sha256:abc")
     write(files, "epoch 3", "epoch 2")
     checkpoints.saved(3, *files, complete=False)
+    checkpoints.upload_if_due()
 
     found = Checkpoints(store, "run").load()
     assert found is not None
@@ -64,6 +65,7 @@ def test_short_epochs_are_not_all_uploaded_but_the_last_one_is(
         clock.now += 5
         write(files, f"epoch {epoch}", "epoch 1")
         checkpoints.saved(epoch, *files, complete=epoch == 20)
+        checkpoints.upload_if_due()
         seen.append((store.get_pointer(checkpoint_key("run")) or {})["epoch"])
     assert sorted(set(seen)) == [1, 7, 13, 19, 20]
 
@@ -75,6 +77,7 @@ def test_only_the_newest_checkpoint_stays_in_the_store(
     for epoch in (1, 2, 3):
         write(files, f"last {epoch}", "best 1" if epoch < 3 else "last 3")
         checkpoints.saved(epoch, *files, complete=False)
+        checkpoints.upload_if_due()
     assert blobs(tmp_path) == {"last 3"}
     checkpoints.discard()
     assert blobs(tmp_path) == set()
@@ -88,6 +91,7 @@ def test_at_sigterm_the_epoch_that_was_held_back_is_uploaded(
     for epoch in (1, 2):
         write(files, f"epoch {epoch}", "epoch 1")
         checkpoints.saved(epoch, *files, complete=False)
+        checkpoints.upload_if_due()
     checkpoints.flush()
     assert (store.get_pointer(checkpoint_key("run")) or {})["epoch"] == 2
 
@@ -97,6 +101,7 @@ def test_a_half_written_file_is_never_uploaded(store: Store, files: tuple[Path, 
     for epoch in (1, 2):
         write(files, f"epoch {epoch}", "epoch 1")
         checkpoints.saved(epoch, *files, complete=False)
+        checkpoints.upload_if_due()
     files[0].write_text("epo")
     checkpoints.flush()
     assert (store.get_pointer(checkpoint_key("run")) or {})["epoch"] == 1
@@ -113,7 +118,9 @@ def test_a_store_that_fails_does_not_stop_the_training(
     with monkeypatch.context() as patch:
         patch.setattr(store, "put_file", fail)
         checkpoints.saved(1, *files, complete=False)
+        checkpoints.upload_if_due()
     checkpoints.saved(2, *files, complete=False)
+    checkpoints.upload_if_due()
     assert (store.get_pointer(checkpoint_key("run")) or {})["epoch"] == 2
 
 

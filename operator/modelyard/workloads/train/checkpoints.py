@@ -99,10 +99,14 @@ class Checkpoints:
         self._initial_weights = digest
 
     def saved(self, epoch: int, last: Path, best: Path, *, complete: bool) -> None:
-        """A checkpoint lies on disk: upload it, unless the last upload was just now."""
-        stamps = (_stamp(last), _stamp(best))
-        self._pending = _Saved(epoch, last, best, complete, stamps)
-        if complete or self._clock() - self._uploaded_at >= self._pause:
+        """A checkpoint lies on disk; what comes next, even SIGTERM, can have it uploaded."""
+        self._pending = _Saved(epoch, last, best, complete, (_stamp(last), _stamp(best)))
+
+    def upload_if_due(self) -> None:
+        """Upload the latest checkpoint, unless the last upload was just now and epochs are left."""
+        saved = self._pending
+        due = self._clock() - self._uploaded_at >= self._pause
+        if saved is not None and (saved.complete or due):
             self.flush()
 
     def flush(self) -> None:

@@ -136,6 +136,7 @@ class _Follower:
     def model_save(self, trainer: Any) -> None:
         """The end of an epoch: validation is over and last.pt written."""
         finished = trainer.epoch + 1
+        self._checkpoints.saved(finished, trainer.last, trainer.best, complete=bool(trainer.stop))
         # Without validation Ultralytics keeps zeros until the last epoch.
         known = trainer.args.val or trainer.stop
         metrics = metrics_of(trainer.metrics) if known else {}
@@ -144,7 +145,7 @@ class _Follower:
         figures = ", ".join(f"{name} {value:g}" for name, value in {**losses, **metrics}.items())
         log.info("epoch %d/%d: %s", finished, trainer.epochs, figures)
         self._report()
-        self._checkpoints.saved(finished, trainer.last, trainer.best, complete=bool(trainer.stop))
+        self._checkpoints.upload_if_due()
 
     def _report(self) -> None:
         self._reported_at = time.monotonic()
