@@ -111,6 +111,17 @@ def test_wrong_or_missing_credentials(run_data: Run, s3: Any) -> None:
     assert "wrong" not in wrong.outcome.message
 
 
+def test_any_name_that_an_object_may_have(run_data: Run, s3: Any, dataset: Path) -> None:
+    for i, name in enumerate(("a b", "ü", "100%", "a%20b", "a#b?c", "~'$(!)*;:@,+&=")):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            path = dataset / kind / "train" / f"{i}.{suffix}"
+            path.rename(path.with_name(f"{name}.{suffix}"))
+    put(s3, dataset, "digits")
+    ended = run_data(s3_source(s3, "digits/"))
+    assert ended.data.valid, ended.outcome
+    assert ended.data.digest == run_data(PVC).data.digest
+
+
 def test_console_folders_in_a_bucket_are_no_files(run_data: Run, s3: Any, dataset: Path) -> None:
     put(s3, dataset, "digits")
     (s3.folder / s3.bucket / "digits/labels/test").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 from modelyard.api.dataset import DatasetSource, PvcSource
@@ -33,7 +34,9 @@ def fetch(
     for a source that cannot be reached.
     """
     folder = scratch / "source"
-    folder.mkdir(parents=True, exist_ok=True)
+    # A container that is started again finds what the last one left.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     limits = limits.within(scratch)
     if source.pvc:
         return _from_claim(source.pvc, mount, folder, limits)
