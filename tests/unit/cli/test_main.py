@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_help_names_the_commands(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("cluster", "status", "predict", "weights", "version"):
+    for command in ("cluster", "demo", "status", "predict", "weights", "version"):
         assert command in out
 
 
@@ -70,6 +70,13 @@ def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
     code, _, errors = run("status", "--nmespace", "x")
     assert code == 2
     assert "--namespace" in errors
+
+
+def test_commands_that_are_imported_late_work_like_the_others(run: Run, tmp_path: Path) -> None:
+    assert "Usage: modelyard cluster up" in run("cluster", "up", "--help")[1]
+    code, _, errors = run("demo", "--checkout", str(tmp_path), "--folder", str(tmp_path / "demo"))
+    assert code == 1
+    assert errors.startswith("Error: examples/digits")
 
 
 def test_no_kubeconfig(run: Run) -> None:
