@@ -90,9 +90,7 @@ class TestControlPlane:
         with ControlPlane(tmp_path / "a") as one, ControlPlane(tmp_path / "b") as two:
             kubectl(one.kubeconfig, "create", "namespace", "mine")
             assert "mine" not in kubectl(two.kubeconfig, "get", "namespaces")
-        started = time.monotonic()
         with ControlPlane(tmp_path / "a") as again:
-            assert time.monotonic() - started < 20
             assert "mine" in kubectl(again.kubeconfig, "get", "namespaces")
 
     def test_heals_after_a_kill(self, tmp_path: Path) -> None:

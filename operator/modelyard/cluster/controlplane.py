@@ -24,7 +24,9 @@ from modelyard.cluster.probes import Check, HttpProbe
 from modelyard.cluster.processes import Component, Processes
 from modelyard.cluster.progress import Progress, silent
 
-_READY_TIMEOUT = 90.0
+# Bounds for machines that are busy with other things; an idle one needs 5 s.
+_READY_TIMEOUT = 180.0
+_PORT_PATIENCE = 3.0
 
 
 class ControlPlane:
@@ -193,7 +195,9 @@ class ControlPlane:
         for name, port in plan.ports.items():
             owner = name.partition("/")[0]
             address = plan.address if name in ("kube-apiserver", "coredns/dns") else LOOPBACK
-            if self.processes.running(owner) is None and not ports.is_free(port, address):
+            if self.processes.running(owner) is None and not ports.becomes_free(
+                port, address, _PORT_PATIENCE
+            ):
                 progress(f"{name}: port {port} is taken by another program, using another")
                 taken.append(name)
         ports.forget(self.layout.ports, taken)

@@ -17,12 +17,12 @@ from modelyard.cluster.files import locked, write_atomic
 from modelyard.cluster.images import PAUSE_IMAGE, ImageStore, write_pause_archive
 from modelyard.cluster.network import Network
 from modelyard.cluster.node import NodePlan
+from modelyard.cluster.nodehealth import node_checks
 from modelyard.cluster.paths import FULL_CLUSTER, Layout
-from modelyard.cluster.probes import Check, HttpProbe
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
 from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
 
-_READY_TIMEOUT = 120.0
+_READY_TIMEOUT = 180.0
 # Kubernetes' own grace period is 30 s; a stopped developer cluster need not wait that long.
 _POD_GRACE = 5.0
 
@@ -119,7 +119,9 @@ class LocalCluster:
         rows: list[ComponentStatus] = []
         if self.layout.ports.exists():
             plan = self._node_plan(self.control_plane.plan({}))
-            checks = self.control_plane.checks(plan.control_plane) | self._checks(plan)
+            checks = self.control_plane.checks(plan.control_plane) | node_checks(
+                plan, self._api(plan)
+            )
             rows = component_statuses(checks, self.processes)
         return ClusterStatus(self.name, self.mode, self.kubeconfig, self.layout.logs, rows)
 
@@ -183,7 +185,7 @@ class LocalCluster:
         shutil.rmtree(self.layout.node / "run", ignore_errors=True)
 
     def _start_node(self, plan: NodePlan, progress: Progress) -> None:
-        checks = self._checks(plan)
+        checks = node_checks(plan, self._api(plan))
 
         def bring(*group: components.Component) -> None:
             bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
@@ -205,37 +207,3 @@ class LocalCluster:
     def _api(self, plan: NodePlan) -> Api:
         signed = components.credentials(plan.control_plane)
         return Api(plan.control_plane.server, signed.authority.pair.certificate, signed.admin)
-
-    def _node_reason(self, plan: NodePlan) -> str:
-        try:
-            found = self._api(plan).get(f"/api/v1/nodes/{plan.name}")
-        except ClusterError as error:
-            return str(error)
-        if found is None:
-            return f"node {plan.name} has not registered yet"
-        for condition in found.get("status", {}).get("conditions", []):
-            if condition["type"] == "Ready":
-                return "" if condition["status"] == "True" else condition["message"]
-        return f"node {plan.name} has not reported yet"
-
-    def _checks(self, plan: NodePlan) -> dict[str, Check]:
-        loopback = f"http://{components.LOOPBACK}"
-        ports = plan.control_plane.ports
-
-        def containerd() -> str:
-            if not node.socket(self.layout).exists():
-                return "its socket is not there yet"
-            try:
-                ImageStore(node.socket(self.layout)).digests()
-            except ClusterError as error:
-                return str(error)
-            return ""
-
-        kubelet = HttpProbe(f"{loopback}:{ports['kubelet']}/healthz").check
-        return {
-            "containerd": containerd,
-            "kubelet": lambda: kubelet() or self._node_reason(plan),
-            "kube-proxy": HttpProbe(f"{loopback}:{ports['kube-proxy']}/healthz").check,
-            "coredns": HttpProbe(f"{loopback}:{ports['coredns/ready']}/ready").check,
-            "volumes": lambda: "",
-        }

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,16 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
                 return False
             raise
         return True
+
+
+def becomes_free(port: int, address: str, patience: float) -> bool:
+    """`is_free`, but a holder that is just ending gets `patience` seconds for it."""
+    deadline = time.monotonic() + patience
+    while not is_free(port, address):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def pick(names: Iterable[str], address: str = "127.0.0.1") -> dict[str, int]:

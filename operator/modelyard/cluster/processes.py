@@ -94,8 +94,8 @@ class Processes:
             record = json.loads(self._pid_file(name).read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return self._orphan(name)
-        alive = record["boot"] == boot_id() and start_ticks(record["pid"]) == record["start_ticks"]
-        if not alive:
+        ticks = start_ticks(record["pid"])
+        if ticks is None or (boot_id(), ticks) != (record["boot"], record["start_ticks"]):
             return self._orphan(name)
         return Running(record["pid"], record["start_ticks"], record["since"], record["fingerprint"])
 
