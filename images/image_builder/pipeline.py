@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -51,12 +51,8 @@ def build(
     builder = _Builder(folder, progress, engine)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         jobs = {image.name: pool.submit(builder.make, image) for image in images}
-        done, waiting = wait(jobs.values(), return_when=FIRST_EXCEPTION)
-        if waiting:
-            for job in waiting:
-                job.cancel()
-        for job in done:
-            job.result()
+    if builder.failure is not None:
+        raise builder.failure
     return {name: job.result() for name, job in jobs.items()}
 
 
@@ -75,6 +71,8 @@ class _Builder:
         self._wanted = engine or os.environ.get("MODELYARD_IMAGE_BUILDER") or None
         self._engine: engines.Engine | None = None
         self._lock = threading.Lock()
+        self.failure: Exception | None = None
+        """The first failure; nothing more is begun after it."""
 
     @property
     def engine(self) -> engines.Engine:
@@ -85,6 +83,8 @@ class _Builder:
 
     def make(self, image: Image) -> ImageRef:
         """The image, built and archived where it is not yet."""
+        if self.failure is not None:
+            raise ImageError(f"The image '{image.name}' was not begun: another one failed")
         started = time.monotonic()
 
         def tell(state: State, text: str = "", step: int = 0, steps: int = 0) -> None:
@@ -94,8 +94,9 @@ class _Builder:
         try:
             snapshot = context.snapshot(image)
             ref = self._reuse(snapshot) or self._build(snapshot, tell)
-        except ImageError as error:
-            tell("failed", str(error).splitlines()[0])
+        except Exception as error:
+            self.failure = self.failure or error
+            tell("failed", (str(error).splitlines() or [type(error).__name__])[0])
             raise
         ref = replace(ref, seconds=time.monotonic() - started)
         tell("ready", f"{ref.tag}{' (unchanged)' if ref.reused else ''}")
@@ -108,7 +109,10 @@ class _Builder:
             archive = archives.path(self._folder, name, tag)
             if not archive.is_file():
                 return None
-            found = archives.read(archive)
+            try:
+                found = archives.read(archive)
+            except ImageError:
+                return None  # Damaged: it is written anew.
             return ImageRef(name, tag, found.digest, found.size, archive, reused=True)
         stored = self.engine.stored(tag)
         return ImageRef(name, tag, stored.digest, stored.size, reused=True) if stored else None

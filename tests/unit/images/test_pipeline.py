@@ -95,6 +95,25 @@ def test_an_archive_is_enough_where_the_builder_has_forgotten_the_image(
     assert build(["operator"], tmp_path, engine="recorder")["operator"].reused
 
 
+def test_a_damaged_archive_is_written_anew(recorder: Recorder, tmp_path: Path) -> None:
+    archive = build(["operator"], tmp_path, engine="recorder")["operator"].archive
+    assert archive is not None
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:600])
+    assert not build(["operator"], tmp_path, engine="recorder")["operator"].reused
+    assert archive.read_bytes() == whole
+
+
+def test_nothing_more_is_begun_after_a_failure(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("image_builder.pipeline._SIDE_BY_SIDE", 1)
+    recorder.user = ""
+    with pytest.raises(ImageError, match=r"'trainer' runs as 'root'"):
+        build(engine="recorder")
+    assert [tag.split("/")[2].split(":")[0] for tag in recorder.built] == ["trainer"]
+
+
 def test_all_images_are_built_side_by_side_and_reported(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
