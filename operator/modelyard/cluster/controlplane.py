@@ -172,6 +172,7 @@ class ControlPlane:
         )
 
     def _bring_up(self, plan: ControlPlanePlan, progress: Progress) -> ControlPlanePlan:
+        self.processes.stop([each for each in self._known() if each not in self.component_names])
         self._free_ports(plan, progress)
         plan = self.plan(dict(plan.binaries))
         signed = components.credentials(plan)

@@ -34,7 +34,12 @@ def build(
     progress(f"{label}: fetching modules")
     packages = list(dict.fromkeys(outputs.values()))
     total = _run(
-        [go, "list", "-deps", *packages], module, label, progress, count_as="modules fetched"
+        [go, "list", "-deps", *packages],
+        module,
+        label,
+        progress,
+        count_as="modules fetched",
+        idle="reading modules",
     )
     progress(f"{label}: compiling up to {total:,} packages, once for this version")
     folder = next(iter(outputs)).parent
@@ -45,6 +50,7 @@ def build(
         label,
         progress,
         count_as=f"of up to {total:,} packages compiled",
+        idle="linking",
         count_stderr=True,
     )
     for output, package in outputs.items():
@@ -86,6 +92,7 @@ def _run(
     progress: Progress,
     *,
     count_as: str,
+    idle: str,
     count_stderr: bool = False,
 ) -> int:
     """Runs `command` in `module`, reports every few seconds, returns a line count."""
@@ -128,7 +135,9 @@ def _run(
                 break
             except subprocess.TimeoutExpired:
                 if ticker.due():
-                    progress(f"{label}: {lines:,} {count_as}, {duration(ticker.elapsed)}")
+                    # Nothing printed means that all is in Go's cache already.
+                    what = f"{lines:,} {count_as}" if lines else idle
+                    progress(f"{label}: {what}, {duration(ticker.elapsed)}")
     except BaseException:
         process.terminate()
         raise
