@@ -67,7 +67,7 @@ class Pipeline(ApiModel):
 
     confidence: Fraction = 0.25
     """Lowest confidence of a returned box."""
-    iou: Fraction = 0.45
+    iou: Fraction = 0.7
     """IoU above which the weaker of two boxes of a class is dropped."""
     max_detections: int = Field(default=300, ge=1, le=10_000)
     """Most boxes returned for an image."""

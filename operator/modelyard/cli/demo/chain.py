@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from modelyard.cli import draw
 from modelyard.cli.demo import reach
 from modelyard.cli.demo.agreement import Scene, matched, validation_scenes
 from modelyard.cli.demo.errors import DemoError
 from modelyard.cli.demo.load import Answer, RequestLoop, TritonConnection, figures
 from modelyard.cli.demo.objects import Object, Objects, message, phase
 from modelyard.cli.demo.screen import Screen, bar
-from modelyard.cli.draw import draw
-from modelyard.cli.predict import predict
+from modelyard.cli.inference import Prediction, predict
+from modelyard.cli.kube import connect
 
 LINE = "digits"
 DEPLOYMENT = "digits"
@@ -151,16 +154,17 @@ class Chain:
     def _predict(self) -> None:
         found = labels = 0
         picture = self.folder / "prediction.png"
+        version = ""
+        cluster = connect(self.objects.kubeconfig)
+        target = self.objects.get("Deployment", DEPLOYMENT) or {}
         with self.screen.phase("predict", f"Ask for boxes in {CHECKED_SCENES} pictures") as live:
-            with reach.servers(self.objects, DEPLOYMENT) as addresses:
-                for number, scene in enumerate(self._scenes()):
-                    live(scene.name)
-                    answer = predict(addresses["http"], LINE, scene.data)
-                    hits, of = matched(scene, answer.boxes, answer.classes)
-                    found, labels = found + hits, labels + of
-                    if number == 0:
-                        draw(scene.data, answer, picture)
-                        version = answer.version
+            for number, scene in enumerate(self._scenes()):
+                live(scene.name)
+                answer = predict(cluster, target, scene.data, timeout=60)
+                hits, of = matched(scene, *_boxes(answer))
+                found, labels, version = found + hits, labels + of, answer.version
+                if number == 0:
+                    draw.save(draw.draw(scene.data, answer.detections), picture)
         self.prediction = {
             "pictures": CHECKED_SCENES,
             "labels": labels,
@@ -226,6 +230,13 @@ class Chain:
         )
         for error in self.swap["errors"]:
             self.screen.say(f"   [red]{error['count']} x {error['error']}[/red]")
+
+
+def _boxes(answer: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4) xyxy in pixels and class ids (N,) of an answer."""
+    rows = [(d.x1, d.y1, d.x2, d.y2) for d in answer.detections]
+    classes = np.array([d.class_id for d in answer.detections], dtype=int)
+    return np.array(rows, dtype=float).reshape(-1, 4), classes
 
 
 def make_scenes(script: Path, archive: Path) -> None:
