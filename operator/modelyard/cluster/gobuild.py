@@ -45,7 +45,17 @@ def build(
     folder = next(iter(outputs)).parent
     # A single build command for all of them: they share most of their packages.
     _run(
-        [go, "build", "-v", "-ldflags", linker_flags, "-o", f"{folder}/", *packages],
+        [
+            go,
+            "build",
+            "-v",
+            "-buildvcs=false",
+            "-ldflags",
+            linker_flags,
+            "-o",
+            f"{folder}/",
+            *packages,
+        ],
         module,
         label,
         progress,
