@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import Sequence
 
 import kopf
@@ -30,22 +31,21 @@ KOPF_STOP_SECONDS = 2.0
 async def run(controllers: Sequence[Controller], settings: EngineSettings) -> None:
     """Run the operator until SIGTERM or SIGINT.
 
-    Raises NoConnection, OSError (the port is taken), and whatever ends kopf.
+    Raises NoConnection, OSError (the port is taken), and whatever ends kopf or the engine.
     """
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
     connection = await Connection.open()
     metrics = Metrics()
     api = HttpApi(connection, limit=settings.workers * 2, on_request=metrics.requested)
     engine = Engine(controllers, settings, api, metrics)
     watched = [kinds.by_name(name) for name in engine.kinds]
     runner = await serve(engine, settings)
-    kopf_stop, engine_stop = asyncio.Event(), asyncio.Event()
-    watch = asyncio.create_task(_watch(watched, engine, connection, api, kopf_stop), name="kopf")
-    lead = asyncio.create_task(engine.run(engine_stop), name="engine")
+    watch = asyncio.create_task(_watch(watched, engine, connection, api, stop), name="kopf")
+    lead = asyncio.create_task(engine.run(stop), name="engine")
     try:
-        # kopf handles the signals: when it ends, for whatever reason, so do we.
         await asyncio.wait((watch, lead), return_when=asyncio.FIRST_COMPLETED)
-        engine_stop.set()
-        kopf_stop.set()
+        stop.set()
         await lead
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KOPF_STOP_SECONDS):
@@ -55,6 +55,12 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
         await api.close()
 
 
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
 async def _watch(
     watched: Sequence[KubeKind],
     engine: Engine,
@@ -62,9 +68,17 @@ async def _watch(
     api: HttpApi,
     stop: asyncio.Event,
 ) -> None:
-    await _wait_served(watched, api)
+    if not await _wait_served(watched, api, stop):
+        return
+    registry = watching.registry(watched, engine, connection)
+
+    async def keep_signals(**_: object) -> None:
+        # kopf has taken the signals over by now, and would stop watching before the engine stops.
+        _stop_on_signals(stop)
+
+    kopf.on.startup(registry=registry)(keep_signals)
     await kopf.operator(
-        registry=watching.registry(watched, engine, connection),
+        registry=registry,
         settings=watching.settings(watched),
         standalone=True,
         clusterwide=True,
@@ -72,18 +86,22 @@ async def _watch(
     )
 
 
-async def _wait_served(watched: Sequence[KubeKind], api: HttpApi) -> None:
-    """Return when the API server knows all kinds: kopf looks only once."""
-    for kind in watched:
-        told = ""
-        while True:
-            try:
-                if await api.served(kind):
-                    break
-                trouble = f"waiting for {kind.plural}.{kind.group}: install the CRDs"
-            except ApiError as error:
-                trouble = f"waiting for the API server: {error}"
-            if trouble != told:
-                log.warning(trouble)
-                told = trouble
-            await asyncio.sleep(WAIT_SECONDS)
+async def _wait_served(watched: Sequence[KubeKind], api: HttpApi, stop: asyncio.Event) -> bool:
+    """Wait until the API server knows all kinds: kopf looks only once. False if stopped."""
+    told = ""
+    while not stop.is_set():
+        try:
+            missing = [kind for kind in watched if not await api.served(kind)]
+            trouble = ", ".join(f"{kind.plural}.{kind.group}" for kind in missing)
+            trouble = trouble and f"waiting for {trouble}: install the CRDs"
+        except ApiError as error:
+            trouble = f"waiting for the API server: {error}"
+        if not trouble:
+            return True
+        if trouble != told:
+            log.warning(trouble)
+            told = trouble
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                await stop.wait()
+    return False

@@ -42,7 +42,8 @@ class Change(NamedTuple):
     new: Manifest | None
     """The state now; None for an object that is gone."""
     respecified: bool
-    """Whether the object is new or its generation changed."""
+    """Whether people's part of it changed: it is new, or gone, or its generation, labels,
+    annotations or deletion did."""
 
 
 @dataclass(slots=True)
@@ -51,7 +52,8 @@ class _Entry:
     namespace: str
     name: str
     version: int
-    generation: int
+    asked: int
+    """Hash of what people ask for, see Change.respecified."""
     data: bytes
     owner: str | None
     values: tuple[tuple[str, str], ...]
@@ -146,13 +148,13 @@ class Cache:
         if annotations:
             for bulk in _BULK:
                 annotations.pop(bulk, None)
-        generation = metadata.get("generation", 0)
+        asked = _asked(metadata)
         fresh = _Entry(
             kind=kind,
             namespace=place[0],
             name=place[1],
             version=version,
-            generation=generation,
+            asked=asked,
             data=orjson.dumps(obj),
             owner=(metadata.get("labels") or {}).get(OWNER_UID),
             values=self._values(kind, obj),
@@ -160,7 +162,7 @@ class Cache:
         self._entries[uid] = fresh
         self._link(uid, fresh)
         self._remember(uid, obj)
-        respecified = entry is None or entry.generation != generation
+        respecified = entry is None or entry.asked != asked
         return Change(kind, old, obj, respecified)
 
     def drop(self, uid: str) -> Change | None:
@@ -228,6 +230,13 @@ class Cache:
         self._decoded.move_to_end(uid)
         if len(self._decoded) > DECODED:
             self._decoded.popitem(last=False)
+
+
+def _asked(metadata: Object) -> int:
+    parts = [metadata.get("generation"), metadata.get("deletionTimestamp")]
+    for field in ("labels", "annotations"):
+        parts.append(frozenset((metadata.get(field) or {}).items()))
+    return hash(tuple(parts))
 
 
 def _discard(index: dict[_K, dict[str, None]], key: _K, uid: str) -> None:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
 from modelyard.core.plan import Controller, Manifest, Plan, Ref
@@ -199,7 +198,10 @@ class Executor:
                 written.what.append(f"event {event.reason}")
 
     async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> Manifest | None:
-        """Read an object from the API server into the cache; None if there is none."""
+        """Read an object from the API server; None if there is none.
+
+        It goes into the cache unless the watch would never tell of its end.
+        """
         try:
             fresh = await self._api.get(kind, namespace, name)
         except NotFound:
@@ -207,7 +209,8 @@ class Executor:
             if known is not None:
                 self._vanish(known["metadata"]["uid"])
             return None
-        self._absorb(kind.name, fresh)
+        if _is_watched(kind, fresh):
+            self._absorb(kind.name, fresh)
         return fresh
 
     def _must_lead(self) -> None:
@@ -231,13 +234,18 @@ def _place(manifest: Manifest) -> tuple[str, str]:
 
 def _child_kind(manifest: Manifest) -> KubeKind:
     kind = kinds.of(manifest)
-    labels: dict[str, Any] = manifest["metadata"].get("labels") or {}
-    if kind.selector and labels.get(MANAGED_BY) != MANAGER:
+    if not _is_watched(kind, manifest):
         raise ValueError(
             f"{kind.kind} {manifest['metadata']['name']} lacks the label {MANAGED_BY}={MANAGER}: "
             "the operator would never see it"
         )
     return kind
+
+
+def _is_watched(kind: KubeKind, obj: Manifest) -> bool:
+    """Whether the watch of a kind shows an object."""
+    labels = obj["metadata"].get("labels") or {}
+    return kind.selector is None or labels.get(MANAGED_BY) == MANAGER
 
 
 def _check_owner(manifest: Manifest, live: Manifest, kind: KubeKind) -> None:

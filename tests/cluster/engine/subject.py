@@ -69,15 +69,19 @@ def decide(observed: Observed, now: datetime) -> Plan:
         raise RuntimeError("poisoned by the test")
     if mode == "refused":
         return Plan(apply=({**child(obj, "kept", {}), "data": {"not a key!": "x"}},))
-    if mode == "drop" and observed.made:
-        made = observed.made["metadata"]
-        ref = Ref("v1", "ConfigMap", made["namespace"], made["name"], made["uid"])
-        return Plan(delete=(ref,), status={"phase": "Dropped", "conditions": []})
+    if mode == "drop":
+        found = observed.made and observed.made["metadata"]
+        refs = (
+            (Ref("v1", "ConfigMap", found["namespace"], found["name"], found["uid"]),)
+            if found
+            else ()
+        )
+        return Plan(delete=refs, status={"phase": "Dropped", "conditions": []})
     url = obj["spec"]["source"]["http"]["url"]
     ready = observed.made is not None and observed.kept is not None
     was = obj.get("status") or {}
     return Plan(
-        create=() if observed.made or mode == "drop" else (child(obj, "made", {"born": url}),),
+        create=() if observed.made else (child(obj, "made", {"born": url}),),
         apply=(child(obj, "kept", {"url": url}),),
         status={
             "observedGeneration": metadata.get("generation", 0),
