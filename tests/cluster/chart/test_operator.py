@@ -1,0 +1,176 @@
+"""The operator itself, with nothing but the rights and settings that the chart gives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelyard.cluster import ControlPlane
+
+pytestmark = pytest.mark.cluster
+CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")
+SYSTEM, NS = "modelyard-system", "vision"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+API = "modelyard.dev/v1alpha1"
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An API server with the chart on it."""
+    with ControlPlane(tmp_path_factory.mktemp("operator")) as plane:
+        mine = type(cluster)(plane.kubeconfig)
+        for namespace in (SYSTEM, NS, "unprepared"):
+            mine.kubectl("create", "namespace", namespace)
+        mine.kubectl("-n", NS, "create", "serviceaccount", "default")
+        values = ("--set", f"workloads.namespaces={{{NS}}}")
+        mine.helm("install", "modelyard", CHART, "--namespace", SYSTEM, *values)
+        yield mine
+
+
+@pytest.fixture(scope="module")
+def log(installed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The log of a running operator."""
+    folder = tmp_path_factory.mktemp("process")
+    deployment = installed.get("deployment", SYSTEM, "modelyard-operator")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {one["name"]: one.get("value", "") for one in container["env"]}
+    environment |= {"POD_NAME": "operator-0", "MODELYARD_LISTEN_PORT": "0"}
+    environment |= {"PATH": os.environ["PATH"], "KUBECONFIG": str(_kubeconfig(installed, folder))}
+    path = folder / "operator.log"
+    with path.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "modelyard.handlers"],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        yield path
+        process.terminate()
+        process.wait(20)
+
+
+def _kubeconfig(installed: Any, folder: Path) -> Path:
+    """The administrator's, with the operator's token in place of the certificate."""
+    account = "modelyard-operator"
+    token = installed.kubectl("-n", SYSTEM, "create", "token", account).strip()
+    config = yaml.safe_load(installed.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def _eventually(look: Callable[[], Any], what: str, log: Path, seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.3)
+    pytest.fail(f"{what} did not happen; the operator's log ends:\n{log.read_text()[-3000:]}")
+
+
+def _listed(installed: Any, kind: str, namespace: str = NS) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(
+        installed.kubectl("-n", namespace, "get", kind, "-o", "json")
+    )["items"]
+    return items
+
+
+def _object(kind: str, name: str, spec: dict[str, Any], namespace: str = NS) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _dataset(namespace: str = NS) -> dict[str, Any]:
+    return _object(
+        "Dataset", "digits", {"source": {"s3": {"bucket": "data", "key": "x/"}}}, namespace
+    )
+
+
+def test_it_takes_its_lease(installed: Any, log: Path) -> None:
+    def held() -> bool:
+        return any(
+            one["metadata"]["name"] == "modelyard-operator" and one["spec"].get("holderIdentity")
+            for one in _listed(installed, "lease", SYSTEM)
+        )
+
+    _eventually(held, "taking the Lease", log)
+
+
+def test_a_dataset_gets_its_job(installed: Any, log: Path) -> None:
+    installed.create(_dataset())
+    (job,) = _eventually(lambda: _listed(installed, "job"), "the Job of the Dataset", log)
+    assert job["metadata"]["ownerReferences"][0]["name"] == "digits"
+    _eventually(lambda: _status(installed, "dset", "digits").get("phase"), "a phase", log)
+
+
+def test_a_served_version_gets_servers_and_assignments(installed: Any, log: Path) -> None:
+    version = {
+        "modelLine": "shelf",
+        "version": 1,
+        "weights": {"digest": DIGEST},
+        "dataset": {"name": "digits", "digest": DIGEST},
+    }
+    artifact = {
+        "name": "onnx",
+        "format": "onnx",
+        "digest": DIGEST,
+        "manifestDigest": DIGEST,
+        "sizeBytes": 1000,
+    }
+    installed.create(_object("ModelVersion", "shelf-1", version))
+    # A verdict that was reached before: the administrator is trusted to restore it.
+    verdict = {"phase": "Ready", "artifacts": [artifact], "mAP50": 0.9, "mAP50to95": 0.7}
+    ready = {"type": "Ready", "status": "True", "reason": "GatesMet", "message": ""}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    installed.set_status("mv", NS, "shelf-1", verdict | {"conditions": [ready]})
+    installed.create(_object("Deployment", "shelf", {"modelLine": "shelf"}))
+    (workload,) = _eventually(
+        lambda: _listed(installed, "deployments.apps"), "the Deployment of the servers", log
+    )
+    _eventually(lambda: _listed(installed, "service"), "the Service", log)
+    _eventually(lambda: _listed(installed, "events.events.k8s.io"), "an Event", log)
+
+    # What kube-controller-manager would make of it.
+    template = workload["spec"]["template"]
+    metadata = template["metadata"] | {"name": "shelf-server-0", "namespace": NS}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    installed.create(pod)
+    (server,) = _eventually(lambda: _listed(installed, "ms"), "the ModelServer", log)
+    assert server["spec"]["podName"] == "shelf-server-0"
+    assert server["spec"]["assigned"]["modelVersion"] == "shelf-1"
+    used = _eventually(
+        lambda: _status(installed, "mv", "shelf-1").get("usedBy"), "status.usedBy", log
+    )
+    said = installed.refused("-n", NS, "delete", "mv", "shelf-1")
+    assert f"ModelVersion shelf-1 is in use by {', '.join(used)}" in said
+
+
+def test_an_unprepared_namespace_is_told_and_gets_no_job(installed: Any, log: Path) -> None:
+    installed.create(_dataset("unprepared"))
+    status = _eventually(
+        lambda: _status(installed, "dset", "digits", "unprepared"), "a status", log
+    )
+    assert "unprepared" in status["message"]
+    assert _listed(installed, "job", "unprepared") == []
+
+
+def test_nothing_was_forbidden(log: Path) -> None:
+    text = log.read_text()
+    assert "orbidden" not in text
+    assert "Traceback" not in text
+
+
+def _status(installed: Any, kind: str, name: str, namespace: str = NS) -> dict[str, Any]:
+    status: dict[str, Any] = installed.get(kind, namespace, name).get("status") or {}
+    return status
