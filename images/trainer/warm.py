@@ -21,6 +21,7 @@ with tempfile.TemporaryDirectory() as scratch:
     import polars  # noqa: F401
     import pydantic  # noqa: F401
     import torch
+    import torchvision  # noqa: F401
     import yaml  # noqa: F401
     from ultralytics import YOLO
     from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: F401
