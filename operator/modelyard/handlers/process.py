@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 import kopf
 
@@ -70,20 +71,25 @@ async def _watch(
 ) -> None:
     if not await _wait_served(watched, api, stop):
         return
-    registry = watching.registry(watched, engine, connection)
-
-    async def keep_signals(**_: object) -> None:
-        # kopf has taken the signals over by now, and would stop watching before the engine stops.
-        _stop_on_signals(stop)
-
-    kopf.on.startup(registry=registry)(keep_signals)
-    await kopf.operator(
-        registry=registry,
+    tasks = await kopf.spawn_tasks(
+        registry=watching.registry(watched, engine, connection),
         settings=watching.settings(watched),
         standalone=True,
         clusterwide=True,
         stop_flag=stop,
     )
+    # kopf has taken the signals over: it would end watching, at its leisure, before the engine
+    # hears of them.
+    _stop_on_signals(stop)
+    await kopf.run_tasks(tasks, ignored=_Everything())
+
+
+class _Everything(frozenset[Any]):
+    """In the end, kopf waits for and then cancels every task of the event loop but the ignored
+    ones, the engine's too."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 async def _wait_served(watched: Sequence[KubeKind], api: HttpApi, stop: asyncio.Event) -> bool:

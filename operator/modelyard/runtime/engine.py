@@ -27,7 +27,7 @@ from modelyard.runtime.watches import Watches
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 3.0
-"""Time that reconciles in flight get to finish when the process stops."""
+"""Time that writes in flight get to finish when the process stops."""
 RETRY_SECONDS = 1.0
 RELIST_DELAY = 0.5
 
@@ -81,6 +81,7 @@ class Engine:
         self._term: asyncio.Task[None] | None = None
         """The task that leads; None while this replica stands by."""
         self._synced = False
+        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
@@ -128,12 +129,12 @@ class Engine:
         return self._synced
 
     def _may_write(self) -> bool:
-        return self._term is not None and self.lease.held
+        return self._term is not None and self.lease.held and not self._stopping
 
     async def run(self, stop: asyncio.Event) -> None:
         """Campaign for the Lease and lead while it is held, until `stop` is set.
 
-        Then lets reconciles in flight finish, and gives the Lease up.
+        Then lets writes in flight finish, and gives the Lease up.
         """
         await self._until(stop, self.watches.wait())
         while not stop.is_set():
@@ -241,6 +242,7 @@ class Engine:
         self.queue.clear()
 
     async def _stop(self) -> None:
+        self._stopping = True  # A write in flight is finished, the rest is left to the next run.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.queue.idle()
