@@ -215,6 +215,7 @@ def end_processes(pids: Mapping[int, int], grace: float) -> None:
                 break
             time.sleep(0.05)
         if not left:
+            _reap()
             return
     raise ClusterError(
         f"Processes {', '.join(map(str, left))} did not end on SIGKILL; they hang in the kernel "
