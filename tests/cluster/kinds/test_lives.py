@@ -1,0 +1,217 @@
+"""The life of each kind, with the real operator process, API server and Job controller."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modelyard.api.dataset import SplitStatus
+from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.contract import exitcodes
+from modelyard.contract.result import (
+    DataResult,
+    EvaluateResult,
+    ExportResult,
+    Outcome,
+    TrainResult,
+)
+
+from .conftest import DIGEST_A, DIGEST_B, Site, until
+
+pytestmark = pytest.mark.cluster
+HTTP = {"source": {"http": {"url": "https://data.example/shelf.zip"}}}
+
+
+def valid() -> Outcome:
+    split = SplitStatus(name="train", images=3, boxes=5)
+    result = DataResult(valid=True, digest=DIGEST_A, images=3, splits=[split], class_count=2)
+    return Outcome(data=result)
+
+
+def ready_dataset(site: Site, name: str) -> None:
+    site.create("Dataset", name, HTTP)
+    site.play(site.pod(f"Dataset/{name}"), "Succeeded", outcome=valid())
+    site.reaches("Dataset", name, "Ready")
+
+
+def artifact(number: int) -> Artifact:
+    return Artifact(
+        name="onnx",
+        format="onnx",
+        digest=f"sha256:{number:064x}",
+        manifest_digest=f"sha256:{number + 100:064x}",
+        size_bytes=10,
+    )
+
+
+def judged_version(site: Site, line: str, number: int, mean: float = 0.8) -> dict[str, Any]:
+    """A ModelVersion through export and evaluation with this mAP."""
+    name = f"{line}-{number}"
+    if not site.get("ModelVersion", name):
+        spec = {
+            "modelLine": line,
+            "version": number,
+            "weights": {"digest": DIGEST_B},
+            "dataset": {"name": "any", "digest": DIGEST_A},
+            "gates": {"mAP50": 0.5},
+        }
+        site.create("ModelVersion", name, spec)
+    owner = f"ModelVersion/{name}"
+    made = Outcome(export=ExportResult(artifact=artifact(number)))
+    site.play(site.pod(owner, "export-onnx"), "Succeeded", outcome=made)
+    rows = [
+        ArtifactEvaluation(artifact=a, metrics={"mAP50": mean, "mAP50to95": mean})
+        for a in ("source", "onnx")
+    ]
+    figures = Outcome(evaluate=EvaluateResult(evaluations=rows))
+    site.play(site.pod(owner, "evaluate-cpu"), "Succeeded", outcome=figures)
+    return site.reaches("ModelVersion", name, "Ready" if mean >= 0.5 else "Rejected")
+
+
+def test_a_dataset_is_resolved_and_a_broken_one_names_its_files(site: Site) -> None:
+    ready_dataset(site, "shelf")
+    shelf = site.get("Dataset", "shelf")
+    assert shelf["status"]["digest"] == DIGEST_A
+    assert "shelf" in site.kubectl("get", "dset", "-n", "shop")
+    site.create("Dataset", "broken", HTTP)
+    result = DataResult(valid=False, problems=["train/a.jpg: corrupt image"], problem_count=1)
+    site.play(site.pod("Dataset/broken"), "Succeeded", outcome=Outcome(data=result))
+    broken = site.reaches("Dataset", "broken", "Invalid")
+    assert "train/a.jpg: corrupt image" in broken["status"]["message"]
+
+
+def test_a_training_waits_starts_fails_resumes_and_becomes_a_version(site: Site) -> None:
+    spec = {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "later"},
+        "hyperparameters": {"epochs": 2},
+        "output": {"modelLine": "till"},
+    }
+    site.create("TrainingJob", "till", spec)
+    until(lambda: "later" in str(site.get("TrainingJob", "till").get("status")))
+    ready_dataset(site, "later")
+    first = site.pod("TrainingJob/till")
+    site.play(first, "Running")
+    running = site.reaches("TrainingJob", "till", "Running")
+    assert running["status"]["podName"] == first.metadata.name
+    assert running["status"]["datasetDigest"] == DIGEST_A
+    lost = Outcome(reason="NodeLost", message="the node went away")
+    site.play(first, "Failed", outcome=lost, exit_code=exitcodes.RETRYABLE)
+    second = site.pod("TrainingJob/till", count=2)
+    done = TrainResult(weights_digest=DIGEST_B, metrics={"mAP50": 0.9}, epochs=2, imgsz=64)
+    site.play(second, "Succeeded", outcome=Outcome(train=done))
+    ended = site.reaches("TrainingJob", "till", "Succeeded")
+    assert ended["status"]["modelVersion"] == "till-1"
+    version = until(lambda: site.get("ModelVersion", "till-1"))
+    assert version["spec"]["lineage"]["trainingJob"]["uid"] == ended["metadata"]["uid"]
+    assert site.get("Dataset", "later")["status"].get("usedBy") in (None, ["TrainingJob till"])
+
+
+def test_a_users_mistake_fails_the_training_at_once(site: Site) -> None:
+    ready_dataset(site, "mistaken")
+    spec = {
+        "model": "yolo11n.pt",
+        "dataset": {"name": "mistaken"},
+        "output": {"modelLine": "mistaken"},
+    }
+    site.create("TrainingJob", "mistaken", spec)
+    message = "yolo11n.pt cannot be fetched; put it into the store: modelyard weights add FILE"
+    told = Outcome(reason="WeightsUnavailable", message=message)
+    pod = site.pod("TrainingJob/mistaken")
+    site.play(pod, "Failed", outcome=told, exit_code=exitcodes.USER_ERROR)
+    failed = site.reaches("TrainingJob", "mistaken", "Failed")
+    assert failed["status"]["message"] == message
+    assert len(site.pods("TrainingJob/mistaken")) == 1
+
+
+def test_an_image_that_cannot_be_pulled_is_told_by_the_training(site: Site) -> None:
+    ready_dataset(site, "pull")
+    spec = {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "pull"},
+        "image": "registry.invalid/nobody/has:this",
+        "output": {"modelLine": "pull"},
+    }
+    site.create("TrainingJob", "pull", spec)
+    waiting = {"reason": "ImagePullBackOff", "message": "no such host"}
+    site.play(site.pod("TrainingJob/pull"), "Pending", waiting=waiting)
+    until(lambda: "no such host" in str(site.get("TrainingJob", "pull")["status"]))
+
+
+def test_a_misspelt_hyperparameter_is_told_and_recovers(site: Site) -> None:
+    spec = {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "nowhere"},
+        "hyperparameters": {"epoch": 2},
+        "output": {"modelLine": "spelt"},
+    }
+    site.create("TrainingJob", "spelt", spec)
+    until(lambda: 'did you mean "epochs"?' in str(site.get("TrainingJob", "spelt").get("status")))
+    fixed = {"hyperparameters": {"epoch": None, "epochs": 2}}
+    site.patch("TrainingJob", "spelt", spec=fixed)
+    until(lambda: "nowhere" in str(site.get("TrainingJob", "spelt")["status"]["message"]))
+
+
+def test_a_version_passes_its_gates_or_is_rejected_with_figures(site: Site) -> None:
+    assert (
+        judged_version(site, "gated", 1)["status"]["artifacts"][0]["digest"] == artifact(1).digest
+    )
+    rejected = judged_version(site, "gated", 2, mean=0.3)
+    assert "mAP50 0.300, needs 0.500" in rejected["status"]["message"]
+
+
+def test_a_deployment_serves_and_swaps_and_survives_a_killed_operator(site: Site) -> None:
+    judged_version(site, "lane", 1)
+    site.create("Deployment", "lane", {"modelLine": "lane"})
+    pod = until(lambda: (found := site.pods("Deployment/lane")) and found[0])
+    server = until(lambda: site.get("ModelServer", pod.metadata.name))
+    assert server["spec"]["assigned"]["digest"] == artifact(1).digest
+    site.play(pod, "Running", ready=True)
+    load(site, pod.metadata.name)
+    site.reaches("Deployment", "lane", "Healthy")
+    site.kill_operator()
+    site.start_operator()
+    judged_version(site, "lane", 2)
+    until(lambda: site.get("ModelServer", pod.metadata.name)["spec"]["assigned"]["version"] == 2)
+    assert site.get("Deployment", "lane")["status"]["stable"]["version"] == 1
+    load(site, pod.metadata.name)
+    until(lambda: site.get("Deployment", "lane")["status"]["stable"]["version"] == 2)
+    assert len(site.pods("Deployment/lane")) == 1
+    until(lambda: site.get("ModelVersion", "lane-2")["status"].get("usedBy") == ["Deployment lane"])
+    until(lambda: not site.get("ModelVersion", "lane-1")["status"].get("usedBy"))
+
+
+def load(site: Site, name: str) -> None:
+    """What the agent reports once its server holds what it is assigned."""
+    server = site.get("ModelServer", name)
+    assigned = server["spec"]["assigned"]
+    held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+    status = {
+        "phase": "Ready",
+        "observedGeneration": server["metadata"]["generation"],
+        "loaded": {**held, "since": "2026-01-01T00:00:00Z"},
+    }
+    site.patch_status("ModelServer", name, json.loads(json.dumps(status)))
+
+
+def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> None:
+    judged_version(site, "quiet", 1)
+    watched = ("ModelVersion", "Dataset", "TrainingJob", "Deployment")
+    before = {
+        o["metadata"]["uid"]: o["metadata"]["resourceVersion"]
+        for kind in watched
+        for o in site.list(kind)
+        if o["status"].get("phase") in ("Ready", "Rejected", "Succeeded", "Healthy", "Invalid")
+    }
+    site.kill_operator()
+    site.start_operator()
+    site.create("Dataset", "signal", HTTP)
+    site.pod("Dataset/signal")
+    after = {
+        o["metadata"]["uid"]: o["metadata"]["resourceVersion"]
+        for kind in watched
+        for o in site.list(kind)
+    }
+    assert {uid: after[uid] for uid in before} == before
