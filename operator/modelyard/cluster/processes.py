@@ -73,7 +73,17 @@ def start_ticks(pid: int) -> int | None:
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    if fields[0] == "X" or (fields[0] == "Z" and not _has_threads(pid)):
+        return None
+    return int(fields[19])
+
+
+def _has_threads(pid: int) -> bool:
+    """Whether other threads of a dead main thread still hold memory, files and ports."""
+    try:
+        return len(os.listdir(_PROC / str(pid) / "task")) > 1
+    except FileNotFoundError:
+        return False
 
 
 class Processes:
