@@ -105,3 +105,28 @@ def test_stops_gracefully_with_work_in_flight(
     wait(again.synced, what="the next need not wait for the Lease")
     print(f"synced {time.monotonic() - begun:.1f} s after its start")
     wait(lambda: server.ready(space) == 40, what="all Ready")
+
+
+def test_a_lost_watch_misses_nothing(server: Any, space: str, start: Any, wait: Any) -> None:
+    operator = start(LEASE_SECONDS="300")  # It leads throughout: only the watch is lost.
+    for name in ("a", "b"):
+        server.dataset(space, name)
+    wait(lambda: server.ready(space) == 2, what="Ready")
+    wait(operator.idle, what="idle")
+    restarts = operator.metric("modelyard_watch_restarts_total")
+    operator.kill(signal.SIGSTOP)
+    server.plane.processes.stop([API_SERVER])
+    server.plane.start()
+    first = server.config_map(space, "a-made")["metadata"]["uid"]
+    server.call("DELETE", f"/api/v1/namespaces/{space}/configmaps/a-made")
+    server.call("DELETE", f"/apis/modelyard.dev/v1alpha1/namespaces/{space}/datasets/b")
+    server.dataset(space, "c")
+    operator.kill(signal.SIGCONT)
+    wait(lambda: server.phase(space, "c") == "Ready", 60, what="what came meanwhile is seen")
+    made = wait(lambda: server.config_map(space, "a-made"), what="what went meanwhile is seen")
+    assert made["metadata"]["uid"] != first
+    wait(operator.idle, what="idle")
+    assert operator.metric("modelyard_watch_restarts_total") > restarts
+    cached = operator.ask("/metrics").text
+    datasets = server.get("/apis/modelyard.dev/v1alpha1/datasets")["items"]
+    assert f'modelyard_cache_objects{{kind="Dataset"}} {len(datasets)}.0' in cached
