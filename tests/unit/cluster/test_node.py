@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -165,6 +167,25 @@ def test_other_distributions_are_told_what_to_install(monkeypatch: pytest.Monkey
 def test_finds_no_mounts_where_there_are_none(tmp_path: Path) -> None:
     assert teardown.mounts(tmp_path) == []
     assert Path("/proc") in teardown.mounts(Path("/proc"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a mount")
+def test_a_sandbox_that_only_sees_the_clusters_mounts_is_not_one_of_its_pods(
+    tmp_path: Path,
+) -> None:
+    mounted = tmp_path / "node/containerd"
+    mounted.mkdir(parents=True)
+    script = f"mount -t tmpfs tmpfs {mounted} && echo ready && exec sleep 60"
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+    ) as build:
+        try:
+            assert build.stdout is not None
+            assert build.stdout.readline() == "ready\n"
+            assert str(mounted) in Path(f"/proc/{build.pid}/mountinfo").read_text()
+            assert teardown.remaining_processes(tmp_path) == []
+        finally:
+            build.kill()
 
 
 def test_a_lock_is_exclusive_and_survives_the_removal_of_its_file(tmp_path: Path) -> None:

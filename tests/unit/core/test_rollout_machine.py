@@ -107,6 +107,6 @@ class Rollouts(RuleBasedStateMachine):
 
 
 Rollouts.TestCase.settings = hypothesis_settings(
-    max_examples=60, stateful_step_count=25, deadline=None
+    max_examples=40, stateful_step_count=25, deadline=None
 )
 TestRollouts = Rollouts.TestCase

@@ -184,3 +184,18 @@ def test_gpus_come_with_the_gpu_image_and_resource() -> None:
     (container,) = world.of("Job")[0]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert container["image"] == world.settings.images.tensorrt
+
+
+def test_an_edit_after_the_end_changes_nothing_and_is_told() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    world.finish(world.of("Job")[0], trained())
+    first = world.settle("TrainingJob", "first")
+    first["spec"]["hyperparameters"] = {"epochs": 9}
+    first["metadata"]["generation"] = 2
+    (event,) = world.reconcile("TrainingJob", "first").events
+    assert event.reason == "EditIgnored"
+    assert (first["status"]["observedGeneration"], first["status"]["phase"]) == (2, "Succeeded")
+    before = len(world.writes)
+    assert world.reconcile("TrainingJob", "first").events == ()
+    assert len(world.writes) == before

@@ -169,7 +169,7 @@ def handle(run, context):
         if MODE == "hang":
             time.sleep(60)
 
-runner.UNWIND_SECONDS = 0.3
+runner.UNWIND_SECONDS = 3.0
 runner.main(handle, DataRun)
 """
 

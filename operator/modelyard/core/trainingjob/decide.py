@@ -31,7 +31,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return Plan()
     ended = status.get("phase") in ("Succeeded", "Failed") and status.get("runHash")
     if ended and (status["phase"] == "Succeeded" or status.get("jobName") == observed.job_name):
-        return Plan()
+        return _keep(observed)
     if not observed.job.exists:
         return _start(observed, now)
     if observed.job.succeeded:
@@ -43,6 +43,20 @@ def decide(observed: Observed, now: datetime) -> Plan:
             events=(Event("Warning", reason, message),),
         )
     return _follow(observed, now)
+
+
+def _keep(observed: Observed) -> Plan:
+    """Ended: nothing changes any more, but an edit that has no effect is not silent."""
+    status = dict(meta.status(observed.obj))
+    status.pop("progress", None)
+    generation = meta.generation(observed.obj)
+    if status.get("observedGeneration") == generation:
+        return Plan(status=status)
+    status["observedGeneration"] = generation
+    if status["runHash"] == observed.spec_hash:
+        return Plan(status=status)
+    text = "the run has ended and is not repeated for an edited spec: create a new TrainingJob"
+    return Plan(status=status, events=(Event("Warning", reasons.EDIT_IGNORED, text),))
 
 
 def _start(observed: Observed, now: datetime) -> Plan:
