@@ -131,7 +131,10 @@ def _pod_processes(root: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if os.readlink(_PROC / str(pid) / "ns/mnt") == own:
                 continue
-            if node in (_PROC / str(pid) / "mountinfo").read_text():
+            # Any other sandbox on the machine (an image build, a service with a private /tmp) has
+            # copies of the cluster's mounts: only what "/" is made of tells a pod.
+            lines = (_PROC / str(pid) / "mountinfo").read_text().splitlines()
+            if any(node in line for line in lines if line.split()[4] == "/"):
                 yield pid
 
 
