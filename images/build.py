@@ -8,6 +8,7 @@ python images/build.py --list                   what would be built, and what is
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="one JSON object a line, the last one the result",
     )
     options = parser.parse_args(arguments)
+    # Ended by another program (the demo, CI): as tidy as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.list:
             _list(options.names, options.archive_dir)

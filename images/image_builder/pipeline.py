@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from . import archives, bases, context, engines, pip_settings
+from . import archives, bases, context, engines, pip_settings, process
 from .catalog import ROOT, Image, select, version
 from .errors import ImageError
 from .progress import Callback, Progress, State, parse_step
@@ -49,8 +49,13 @@ def build(
     images = select(list(names))
     folder = Path(archive_dir).resolve() if archive_dir is not None else None
     builder = _Builder(folder, progress, engine)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        jobs = {image.name: pool.submit(builder.make, image) for image in images}
+    try:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            jobs = {image.name: pool.submit(builder.make, image) for image in images}
+    except KeyboardInterrupt as interrupt:
+        builder.failure = builder.failure or interrupt
+        process.end_all()
+        raise
     if builder.failure is not None:
         raise builder.failure
     return {name: job.result() for name, job in jobs.items()}
@@ -71,7 +76,7 @@ class _Builder:
         self._wanted = engine or os.environ.get("MODELYARD_IMAGE_BUILDER") or None
         self._engine: engines.Engine | None = None
         self._lock = threading.Lock()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         """The first failure; nothing more is begun after it."""
 
     @property

@@ -9,6 +9,7 @@ from .errors import ImageError
 
 _TAIL = 25
 """Lines of a failed command's output that the error quotes."""
+_running: set[subprocess.Popen[str]] = set()
 
 
 def succeeds(command: Sequence[str], timeout: float = 20.0) -> bool:
@@ -61,6 +62,7 @@ def stream(
             env={**os.environ, **(env or {})},
         ) as process,
     ):
+        _running.add(process)
         file.write(f"$ {' '.join(command)}\n")
         assert process.stdout is not None
         try:
@@ -69,12 +71,19 @@ def stream(
                 tail = [*tail, text.rstrip()][-_TAIL:]
                 line(text.rstrip())
         except BaseException:
-            # Ctrl-C and failing callbacks must not leave a builder running.
-            process.terminate()
+            process.terminate()  # A failing callback must not leave a builder running.
             raise
+        finally:
+            _running.discard(process)
     if process.returncode:
         quoted = "\n".join(f"    {text}" for text in tail)
         raise ImageError(
             f"{what} failed (exit {process.returncode}); its output ended with\n{quoted}\n"
             f"The whole output is in {log}"
         )
+
+
+def end_all() -> None:
+    """Ends the commands that other threads are running in `stream`; those then raise."""
+    for process in tuple(_running):
+        process.terminate()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -169,3 +170,37 @@ def test_the_command_line_explains_a_wrong_name() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: There is no image 'nosuch'")
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminated_build_ends_its_builder_and_keeps_no_secrets(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin/docker"
+    docker.write_text(
+        "#!/bin/sh\n"
+        "case $1 in info) exit 0;; image) case $3 in */library/*) echo "
+        '\'[{"Id": "c0", "Size": 5, "Config": {}}]\'; exit 0;; esac; exit 1;;\n'
+        f"build) echo $$ > {started}; exec sleep 60;; esac\n"
+    )
+    docker.chmod(0o755)
+    environment = {
+        "PATH": f"{docker.parent}:/usr/bin:/bin",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PIP_INDEX_URL": "https://me:secret@host/simple",
+    }
+    command = [sys.executable, str(ROOT / "images/build.py"), "operator"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not (started.is_file() and started.read_text().strip()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("error: interrupted")
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+    assert list(tmp_path.glob("modelyard-*")) == []
