@@ -173,5 +173,5 @@ class Resources(ApiModel):
     """CPU, for example `2` or `500m`. Worker threads follow it."""
     memory: Quantity | None = None
     """Memory, for example `4Gi`."""
-    gpus: int | None = Field(default=None, ge=0, le=64)
-    """Number of GPUs (`nvidia.com/gpu`)."""
+    gpus: int | None = Field(default=None, ge=0, le=1)
+    """GPUs (`nvidia.com/gpu`): none or one."""
