@@ -88,7 +88,8 @@ def make_job(owner: Manifest, spec: JobSpec, settings: Settings) -> dict[str, An
         "containers": [container],
         "volumes": [*(volume for volume, _ in pairs), *store_volumes],
         "terminationGracePeriodSeconds": 60,
-    } | pods.scheduling_fields(spec.scheduling)
+    }
+    pod_spec |= pods.pull_secrets(settings) | pods.scheduling_fields(spec.scheduling)
     if spec.service_account:
         pod_spec["serviceAccountName"] = spec.service_account
     job_spec: dict[str, Any] = {

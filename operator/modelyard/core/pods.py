@@ -68,6 +68,13 @@ def scheduling_fields(scheduling: Scheduling | None) -> dict[str, Any]:
     return scheduling.model_dump(by_alias=True, exclude_none=True)
 
 
+def pull_secrets(settings: Settings) -> dict[str, Any]:
+    """Pod spec fields with the registry credentials."""
+    if not settings.image_pull_secrets:
+        return {}
+    return {"imagePullSecrets": [{"name": n} for n in settings.image_pull_secrets]}
+
+
 def store_env(secret: str | None) -> list[dict[str, Any]]:
     """Credentials of the store as environment variables, from a Secret's keys."""
     if not secret:

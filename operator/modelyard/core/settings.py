@@ -38,6 +38,8 @@ class Settings:
     agent_service_account: str = "modelyard-agent"
     namespaces: tuple[str, ...] = ()
     """Namespaces prepared for workloads by the chart; empty means all are."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets, in each workload namespace, with registry credentials."""
     data_resources: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi"})
     training_resources: Mapping[str, str] = field(
         default_factory=lambda: {"cpu": "2", "memory": "8Gi"}

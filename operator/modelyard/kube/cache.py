@@ -22,7 +22,7 @@ from modelyard.contract.labels import OWNER_UID
 from modelyard.core.plan import IndexFunction, Manifest
 from modelyard.kube.api import Object
 
-DECODED = 1024
+DECODED = 256
 """Objects kept decoded: what was looked at last is looked at next."""
 TOMBSTONES = 100_000
 """UIDs of deleted objects that are remembered, so that no late answer revives one."""

@@ -39,7 +39,7 @@ def _comma_separated(value: object) -> object:
 
 
 Optional = Annotated[str | None, BeforeValidator(_empty_is_none)]
-Namespaces = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class ImageSettings(BaseModel):
@@ -82,8 +82,10 @@ class EngineSettings(BaseSettings):
     """PersistentVolumeClaim of a directory store."""
     trainer_service_account: str = _DEFAULTS.trainer_service_account
     agent_service_account: str = _DEFAULTS.agent_service_account
-    namespaces: Namespaces = ()
+    namespaces: Names = ()
     """Comma-separated namespaces that are prepared for workloads; empty means all are."""
+    image_pull_secrets: Names = ()
+    """Comma-separated Secrets with registry credentials, for all pods that the operator makes."""
     data_resources: dict[str, str] = {}
     training_resources: dict[str, str] = {}
     export_resources: dict[str, str] = {}
@@ -131,6 +133,7 @@ class EngineSettings(BaseSettings):
             trainer_service_account=self.trainer_service_account,
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,
+            image_pull_secrets=self.image_pull_secrets,
             data_resources={**_DEFAULTS.data_resources, **self.data_resources},
             training_resources={**_DEFAULTS.training_resources, **self.training_resources},
             export_resources={**_DEFAULTS.export_resources, **self.export_resources},

@@ -9,6 +9,7 @@ import pytest
 
 from modelyard.contract import paths
 from modelyard.contract.result import Outcome, TrainResult
+from modelyard.core.settings import Settings
 
 from .world import DIGEST_B, DIGEST_C, World, condition, dataset, ready_dataset, training, version
 
@@ -199,3 +200,11 @@ def test_an_edit_after_the_end_changes_nothing_and_is_told() -> None:
     before = len(world.writes)
     assert world.reconcile("TrainingJob", "first").events == ()
     assert len(world.writes) == before
+
+
+def test_pods_bring_registry_credentials() -> None:
+    settings = Settings(image_pull_secrets=("registry",))
+    world = World(training(), ready_dataset(), settings=settings)
+    world.settle("TrainingJob", "first")
+    pod = world.of("Job")[0]["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]

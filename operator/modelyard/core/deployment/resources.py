@@ -192,7 +192,7 @@ def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _pod(observed: Observed) -> dict[str, Any]:
-    settings = observed.settings
+    settings, server = observed.settings, observed.spec.server
     models, models_mount = pods.empty_dir("models", str(paths.MODELS))
     cache, cache_mount = pods.empty_dir("cache", str(paths.AGENT_CACHE))
     tmp, tmp_mount = pods.empty_dir("tmp", "/tmp")  # noqa: S108
@@ -202,7 +202,7 @@ def _pod(observed: Observed) -> dict[str, Any]:
     token, token_mount = pods.token_volume()
     store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
     agent_mounts = [models_mount, cache_mount, tmp_mount, run_mount, token_mount, *store_mounts]
-    return {
+    own: dict[str, Any] = {
         "serviceAccountName": settings.agent_service_account,
         # Triton runs the user's models: only the agent gets a token, by its own volume.
         "automountServiceAccountToken": False,
@@ -214,7 +214,8 @@ def _pod(observed: Observed) -> dict[str, Any]:
             _agent(observed, agent_mounts),
         ],
         "volumes": [models, cache, tmp, shm, run, token, *store_volumes],
-    } | pods.scheduling_fields(observed.spec.server.scheduling)
+    }
+    return own | pods.pull_secrets(settings) | pods.scheduling_fields(server.scheduling)
 
 
 def _probe(path: str, port: int, **options: int) -> dict[str, Any]:
