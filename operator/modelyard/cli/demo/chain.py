@@ -90,7 +90,9 @@ class Chain:
 
     def _train(self, manifest: str, name: str, key: str, title: str) -> None:
         with self.screen.phase(key, title) as live:
-            self._apply(manifest)
+            # A started training is immutable, and the example may have changed since.
+            if self.objects.get("TrainingJob", name) is None:
+                self._apply(manifest)
             found = self.objects.wait(
                 "TrainingJob",
                 name,
