@@ -14,7 +14,7 @@ from modelyard.kube.connection import CONNECT_SECONDS, Connection
 from modelyard.kube.errors import ApiError, NotFound, Unreachable, from_response
 from modelyard.kube.kinds import EVENT, KubeKind
 
-PAGE_SIZE = 100
+PAGE_SIZE = 250
 REQUEST_SECONDS = 30.0
 
 JSON = "application/json"

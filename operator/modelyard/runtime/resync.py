@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
@@ -43,7 +44,12 @@ class Resync:
 
         Raises StaleList if a list is older than resourceVersion `at_least`, and ApiError.
         """
-        return sum([await self.one(name, at_least=at_least) for name in names])
+        try:
+            async with asyncio.TaskGroup() as group:
+                lists = [group.create_task(self.one(name, at_least=at_least)) for name in names]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return sum(one.result() for one in lists)
 
     async def one(self, name: str, *, at_least: int = 0) -> int:
         """List one kind; see `all`."""
