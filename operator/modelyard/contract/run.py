@@ -99,6 +99,8 @@ class AgentRun(ApiModel):
     store: StoreLocation
     cpu_limit: float | None = None
     """CPUs of the Triton container."""
+    gpus: int = 0
+    """GPUs of the Triton container; with one, networks run on it."""
     report_seconds: int = 30
     """How often traffic is reported when nothing else changes."""
 

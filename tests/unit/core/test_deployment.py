@@ -243,3 +243,13 @@ def test_an_engine_is_chosen_on_nodes_of_its_gpu_type() -> None:
     other = World(deployment(), made)
     plain = other.settle("Deployment", "cameras")
     assert condition(plain, "Ready")["reason"] == "NoFittingArtifact"
+
+
+def test_a_gpu_reaches_triton_and_the_agent_knows_of_it() -> None:
+    world = World(deployment(server={"resources": {"gpus": 1}}), version(1))
+    world.settle("Deployment", "cameras")
+    template = world.of("apps/Deployment")[0]["spec"]["template"]
+    triton, agent = template["spec"]["containers"]
+    assert triton["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in agent["resources"]["limits"]
+    assert '"gpus":1' in template["metadata"]["annotations"]["modelyard.dev/run"]

@@ -106,6 +106,7 @@ def _agent_run(observed: Observed) -> str:
             model_line=observed.spec.model_line,
             store=observed.settings.store,
             cpu_limit=_cpus(observed),
+            gpus=observed.spec.server.resources.gpus or 0,
         )
     )
 

@@ -69,6 +69,7 @@ class Agent:
             assigned=self._assigned,
             metrics=self._metrics,
             cpus=run.cpu_limit,
+            gpus=run.gpus,
             on_report=lambda: self._reporter.changed(),  # noqa: PLW0108 - it is made below
         )
         self._reporter = Reporter(

@@ -54,9 +54,10 @@ class Loader:
         assigned: Assigned,
         metrics: Metrics,
         cpus: float | None,
+        gpus: int,
         on_report: Callable[[], None],
     ) -> None:
-        """`cpus` is the CPU limit of Triton's container; `on_report` is called when `report` is
+        """`cpus` and `gpus` are what Triton's container has; `on_report` is called when `report` is
         another one."""
         self._triton = triton
         self._switcher = switcher
@@ -65,6 +66,7 @@ class Loader:
         self._assigned = assigned
         self._metrics = metrics
         self._cpus = cpus
+        self._gpus = gpus
         self._on_report = on_report
         self._tried: Assignment | None = None
         self._retries = Retries()
@@ -193,7 +195,7 @@ class Loader:
         settings = ServingSettings(
             pipeline=assignment.pipeline,
             cpus=self._cpus,
-            gpu=assignment.format == "tensorrt",
+            gpu=self._gpus > 0 or assignment.format == "tensorrt",
         )
         self.switching.set()
         try:
