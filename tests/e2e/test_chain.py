@@ -25,6 +25,7 @@ FOUND_SHARE = 0.8
 
 def test_the_boxes_that_come_back_match_the_labels(demo: Demo) -> None:
     prediction = demo.summary["prediction"]
+    assert prediction["version"] == "2"
     assert prediction["labels"] >= 20
     assert prediction["share"] >= FOUND_SHARE
     with Image.open(demo.folder / "prediction.png") as picture:

@@ -54,13 +54,13 @@ class Chain:
         self._train("training-1.yaml", "digits-from-scratch", "train-1", "Train version 1")
         self._version("digits-1", "version-1", "Export, evaluate and gate digits-1")
         self._serve()
-        self._predict()
         first_run = self._serving_number() == 1
         self._train("training-2.yaml", "digits-fine-tuned", "train-2", "Fine-tune version 2")
         if first_run:
             self._swap_to_second()
         else:
             self._swap_again()
+        self._predict()
 
     def _apply(self, name: str) -> None:
         self.objects.kubectl("apply", "-f", str(self.examples / name))
