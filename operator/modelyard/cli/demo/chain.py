@@ -26,6 +26,7 @@ from modelyard.cli.kube import connect
 
 LINE = "digits"
 DEPLOYMENT = "digits"
+LATEST = {"policy": "Latest", "number": None}
 UPLOAD_KEY = "uploads/digits.zip"
 CHECKED_SCENES = 20
 LINGER_SECONDS = 5.0
@@ -51,6 +52,8 @@ class Chain:
         """All of it; what is already there is not made again. Raises DemoError."""
         self._dataset()
         self._apply("deployment.yaml")
+        # An interrupted run may have left it pinned.
+        self.objects.patch_spec("Deployment", DEPLOYMENT, {"version": LATEST})
         self._train("training-1.yaml", "digits-from-scratch", "train-1", "Train version 1")
         self._version("digits-1", "version-1", "Export, evaluate and gate digits-1")
         self._serve()
@@ -194,7 +197,7 @@ class Chain:
     def _swap_again(self) -> None:
         """A later run: back to version 1 and forward to 2, by spec, under load."""
         self._version("digits-2", "version-2", "Export, evaluate and gate digits-2")
-        policies = {1: {"policy": "Pinned", "number": 1}, 2: {"policy": "Latest", "number": None}}
+        policies = {1: {"policy": "Pinned", "number": 1}, 2: LATEST}
         with (
             self.screen.phase("swap", "Back to version 1 and forward to 2 under load") as live,
             self._load() as loop,
