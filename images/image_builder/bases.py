@@ -17,6 +17,8 @@ from .errors import ImageError
 _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
 
+# Merges /usr first, as Debian's own images do; without it bookworm brings all of perl for it.
+_MERGE_HOOK = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 # What Debian's own slim images leave out too.
 _LEFT_OUT = ("doc", "man", "locale", "info", "lintian", "groff", "linda")
 _PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
@@ -60,6 +62,7 @@ def bootstrap_command(suite: str, tarball: Path) -> list[str]:
         "mmdebstrap",
         "--quiet",
         "--variant=apt",
+        *([f"--hook-dir={_MERGE_HOOK}"] if _MERGE_HOOK.is_dir() else []),
         "--include=ca-certificates",
         '--aptopt=Acquire::Languages "none"',
         *excluded,
