@@ -22,7 +22,9 @@ def main() -> int:
         print(f"modelyard operator: wrong settings: {error}", file=sys.stderr)
         return 2
     logs.configure(settings.log_level, settings.log_format)
+    # A sixth less CPU per object: what is loaded stays, and most objects die by their count.
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     try:
         uvloop.run(run(CONTROLLERS, settings))
     except NoConnection as error:

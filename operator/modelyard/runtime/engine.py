@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -15,6 +14,7 @@ from modelyard.kube.api import Api, Object
 from modelyard.kube.cache import Cache, Change
 from modelyard.kube.errors import ApiError
 from modelyard.runtime.executor import Executor
+from modelyard.runtime.leadership import Leadership, until
 from modelyard.runtime.lease import Lease
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.queue import KeyedQueue
@@ -50,13 +50,14 @@ class Engine:
         self.cache = Cache(self.kinds, indexes, keep_old=Router.mapped(controllers))
         self.queue = KeyedQueue()
         identity = settings.replica()
-        self.lease = Lease(
+        self._lease = Lease(
             api,
             namespace=settings.own_namespace(),
             name=settings.lease_name,
             identity=identity,
             seconds=settings.lease_seconds,
         )
+        self.leadership = Leadership(self._lease, term=self._lead, ended=self._stand_by)
         self._settings = settings
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
@@ -64,7 +65,7 @@ class Engine:
         executor = Executor(
             api,
             self.cache,
-            leading=self._may_write,
+            leading=self.leadership.may_write,
             absorb=self._absorb,
             vanish=self._vanish,
             instance=identity,
@@ -78,15 +79,10 @@ class Engine:
             metrics=metrics,
             now=lambda: datetime.now(UTC),
         )
-        self._term: asyncio.Task[None] | None = None
-        """The task that leads; None while this replica stands by."""
         self._synced = False
-        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
-        self.last_answer = 0.0
-        """When the API server last answered about the Lease."""
         self._register()
 
     # Events.
@@ -121,53 +117,38 @@ class Engine:
     @property
     def leading(self) -> bool:
         """Whether this replica reconciles."""
-        return self._term is not None
+        return self.leadership.leading
 
     @property
     def synced(self) -> bool:
         """Whether this replica leads and has listed everything."""
         return self._synced
 
-    def _may_write(self) -> bool:
-        return self._term is not None and self.lease.held and not self._stopping
-
     async def run(self, stop: asyncio.Event) -> None:
         """Campaign for the Lease and lead while it is held, until `stop` is set.
 
         Then lets writes in flight finish, and gives the Lease up.
         """
-        await self._until(stop, self.watches.wait())
-        while not stop.is_set():
-            await self._campaign()
-            if self.lease.held and self._term is None:
-                log.info("leading", extra={"identity": self.lease.identity})
-                self._term = asyncio.create_task(self._lead(stop), name="leader")
-            elif not self.lease.held and self._term is not None:
-                log.warning("no longer leading: the Lease was not renewed in time")
-                await self._step_down()
-            if self._term is not None and self._term.done():
-                await self._term  # Only a bug ends it: let the process end with it.
-            pause = self._settings.lease_seconds / 4 * random.uniform(0.8, 1.0)  # noqa: S311
-            await self._until(stop, asyncio.sleep(pause))
-        await self._stop()
+        await until(stop, self.watches.wait())
+        await self.leadership.run(stop)
+        self.queue.close()
+        await self.leadership.resign(self.queue.idle(), DRAIN_SECONDS)
+        log.info("stopped")
 
-    async def _campaign(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.lease_seconds / 2):
-                await self.lease.attempt()
-        except (ApiError, TimeoutError) as error:
-            log.warning("cannot renew the Lease: %s", error or "the API server is too slow")
-        else:
-            self.last_answer = time.monotonic()
-
-    async def _lead(self, stop: asyncio.Event) -> None:
+    async def _lead(self) -> None:
         """Sync, then reconcile, with a resync now and then."""
         await self._sync()
         self._synced = True
         async with asyncio.TaskGroup() as group:
             for number in range(self._settings.workers):
-                group.create_task(self._work(stop), name=f"worker {number}")
+                group.create_task(self._work(), name=f"worker {number}")
             group.create_task(self._resync_forever(), name="resync")
+
+    def _stand_by(self) -> None:
+        self._synced = False
+        for task in self._tasks:
+            task.cancel()
+        self.queue.clear()
 
     async def _sync(self) -> None:
         """List everything as of after the Lease was taken, so that nothing that a holder before
@@ -175,7 +156,7 @@ class Engine:
         started = time.monotonic()
         while True:
             try:
-                await self._resync.all(self.kinds, at_least=self.lease.version)
+                await self._resync.all(self.kinds, at_least=self._lease.version)
                 break
             except ApiError as error:
                 log.warning("cannot list: %s", error)
@@ -187,12 +168,11 @@ class Engine:
         seconds = round(self.last_resync - started, 3)
         log.info("synced", extra={"objects": len(keys), "seconds": seconds})
 
-    async def _work(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+    async def _work(self) -> None:
+        while True:
             key = await self.queue.get()
             try:
-                if not stop.is_set():
-                    await self._reconciler.reconcile(key)
+                await self._reconciler.reconcile(key)
             finally:
                 self.queue.done(key)
 
@@ -232,39 +212,6 @@ class Engine:
         return [
             Key(c.kind, *place) for c in self._controllers for place in self.cache.names(c.kind)
         ]
-
-    async def _step_down(self) -> None:
-        term, self._term, self._synced = self._term, None, False
-        if term is not None:
-            term.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await term
-        self.queue.clear()
-
-    async def _stop(self) -> None:
-        self._stopping = True  # A write in flight is finished, the rest is left to the next run.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self.queue.idle()
-        await self._step_down()
-        for task in list(self._tasks):
-            task.cancel()
-        try:
-            async with asyncio.timeout(1):
-                await self.lease.release()
-        except (ApiError, TimeoutError) as error:
-            log.warning("cannot give the Lease up: %s", error or "the API server is too slow")
-        log.info("stopped")
-
-    @staticmethod
-    async def _until(stop: asyncio.Event, work: object) -> None:
-        """Wait for the work or for `stop`, whichever comes first."""
-        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]  # type: ignore[call-overload]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
 
     # Figures.
 

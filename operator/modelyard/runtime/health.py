@@ -18,7 +18,7 @@ def problems(engine: Engine, *, stalled_seconds: float, resync_seconds: float) -
     A blocked event loop cannot answer at all, which fails the probe too.
     """
     now = time.monotonic()
-    if now - engine.last_answer > ANSWER_SECONDS:
+    if now - engine.leadership.last_answer > ANSWER_SECONDS:
         return []
     found = [
         f"the watch of {kind} has not been renewed for {WATCH_SECONDS:.0f} s"

@@ -27,6 +27,7 @@ class KeyedQueue:
         self._held: dict[Key, float] = {}
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
+        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._order = itertools.count()
@@ -38,6 +39,8 @@ class KeyedQueue:
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Queue a key, due in `delay` seconds."""
+        if self._closed:
+            return
         due = max(self._clock() + delay, self._held.get(key, 0.0))
         if key in self._working:
             self._again[key] = min(due, self._again.get(key, due))
@@ -107,6 +110,11 @@ class KeyedQueue:
         self._due.clear()
         self._held.clear()
         self._again.clear()
+
+    def close(self) -> None:
+        """Hand out no more keys."""
+        self.clear()
+        self._closed = True
 
     def oldest(self) -> float:
         """Seconds that the longest waiting due key has waited; 0 if none is due."""

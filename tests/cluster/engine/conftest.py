@@ -209,8 +209,10 @@ def start(server: Server, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
     """Starts operators; whatever still runs at the end is killed."""
     started: list[Operator] = []
 
-    def make(name: str = "operator", *command: str, **env: str) -> Operator:
-        one = Operator(server.plane.kubeconfig, tmp_path, name, *command, **env)
+    def make(
+        name: str = "operator", *command: str, kubeconfig: Path | None = None, **env: str
+    ) -> Operator:
+        one = Operator(kubeconfig or server.plane.kubeconfig, tmp_path, name, *command, **env)
         started.append(one)
         return one
 

@@ -83,6 +83,18 @@ async def test_a_released_key_comes_at_once() -> None:
     assert queue.pop() is None
 
 
+async def test_a_closed_queue_hands_out_nothing() -> None:
+    queue, _ = await fake()
+    queue.add(key("a"))
+    queue.add(key("b"))
+    assert queue.pop() == key("a")
+    queue.close()
+    queue.add(key("a"))
+    queue.done(key("a"))
+    assert queue.pop() is None
+    await queue.idle()
+
+
 async def test_oldest_is_the_age_of_due_work_only() -> None:
     queue, clock = await fake()
     queue.add(key("a"), 10)

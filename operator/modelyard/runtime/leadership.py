@@ -1,0 +1,104 @@
+"""Campaigns for the Lease and runs a term while it is held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from modelyard.kube.errors import ApiError
+from modelyard.runtime.lease import Lease
+
+log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 1.0
+
+
+async def until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the work or for `stop`, whichever comes first; the work is cancelled then."""
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class Leadership:
+    """One replica's part in the election."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        term: Callable[[], Coroutine[Any, Any, None]],
+        ended: Callable[[], None],
+    ) -> None:
+        self._lease = lease
+        self._begin = term
+        """What the leader does; cancelled when the Lease is lost."""
+        self._ended = ended
+        """Called after a term."""
+        self._term: asyncio.Task[None] | None = None
+        self._resigning = False
+        self.last_answer = 0.0
+        """When the API server last answered about the Lease."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether a term is on."""
+        return self._term is not None
+
+    def may_write(self) -> bool:
+        """Whether a write may be sent now: asked before each one, since the Lease may have run
+        out while the process was paused."""
+        return self.leading and self._lease.held and not self._resigning
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Campaign until `stop` is set. Raises what a term raises: only a bug ends one."""
+        while not stop.is_set():
+            await self._campaign()
+            if self._lease.held and self._term is None:
+                log.info("leading", extra={"identity": self._lease.identity})
+                self._term = asyncio.create_task(self._begin(), name="term")
+            elif not self._lease.held and self._term is not None:
+                log.warning("no longer leading: the Lease was not renewed in time")
+                await self._end()
+            if self._term is not None and self._term.done():
+                await self._term
+            pause = self._lease.seconds / 4 * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+            await until(stop, asyncio.sleep(pause))
+
+    async def resign(self, drained: Coroutine[Any, Any, None], seconds: float) -> None:
+        """Let writes in flight finish (`drained` tells when) but begin none, then end the term
+        and give the Lease up."""
+        self._resigning = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drained, seconds)
+        await self._end()
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._lease.release()
+        except (ApiError, TimeoutError) as error:
+            log.warning("cannot give the Lease up: %s", error or "the API server is too slow")
+
+    async def _campaign(self) -> None:
+        try:
+            async with asyncio.timeout(self._lease.seconds / 2):
+                await self._lease.attempt()
+        except (ApiError, TimeoutError) as error:
+            log.warning("cannot renew the Lease: %s", error or "the API server is too slow")
+        else:
+            self.last_answer = time.monotonic()
+
+    async def _end(self) -> None:
+        term, self._term = self._term, None
+        if term is not None:
+            term.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await term
+        self._ended()
