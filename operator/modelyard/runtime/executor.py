@@ -148,6 +148,13 @@ class Executor:
         remaining = tuple(differences(wanted, answer))
         uid = answer["metadata"]["uid"]
         if remaining:
+            log.warning(
+                "%s %s/%s: the API server writes %s in another form, so a restart applies it again",
+                kind.kind,
+                namespace,
+                name,
+                ", ".join(remaining[:5]),
+            )
             self._settled[uid] = (wanted["metadata"]["annotations"][HASH], remaining)
         else:
             self._settled.pop(uid, None)

@@ -24,6 +24,11 @@ from modelyard.cluster import ControlPlane
 ROOT = Path(__file__).parents[3]
 SUBJECT = Path(__file__).with_name("subject.py")
 GROUP = "/apis/modelyard.dev/v1alpha1"
+TOUCHED = {
+    "datasets", "trainingjobs", "modelversions", "modelservers", "deployments",
+    "configmaps", "jobs", "pods", "services", "events",
+}  # fmt: skip
+WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -109,14 +114,12 @@ class Server:
         return sum((o.get("status") or {}).get("phase") == "Ready" for o in items)
 
     def writes(self) -> int:
-        """Writes that the API server has served for what the test controller touches."""
+        """Writes that the API server has served for what controllers touch."""
         total = 0
         for line in self.http.get("/metrics").text.splitlines():
             if line.startswith("apiserver_request_total{"):
                 labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
-                if labels["resource"] in ("datasets", "configmaps", "events") and labels[
-                    "verb"
-                ] in ("POST", "PUT", "PATCH", "APPLY", "DELETE"):
+                if labels["resource"] in TOUCHED and labels["verb"] in WRITES:
                     total += int(float(line.rsplit(" ", 1)[1]))
         return total
 

@@ -33,6 +33,88 @@ def test_the_real_controllers_start(server: Any, start: Any, wait: Any) -> None:
     assert "Traceback" not in operator.log.read_text()
 
 
+DIGEST = "sha256:" + "a" * 64
+
+CHAIN: dict[str, Any] = {
+    "datasets": {"source": {"http": {"url": "http://example.com/d.zip"}}},
+    "trainingjobs": {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "shelf-1"},
+        "output": {"modelLine": "other"},
+    },
+    "modelversions": {
+        "modelLine": "shelf",
+        "version": 1,
+        "weights": {"uri": "s3://modelyard/x.onnx", "digest": DIGEST, "format": "onnx"},
+        "exports": [{"name": "onnx", "format": "onnx"}],
+        "dataset": {"name": "shelf-1", "digest": DIGEST},
+    },
+    "deployments": {"modelLine": "shelf", "target": {"cluster": {"replicas": 2}}},
+}
+KINDS = {
+    "datasets": "Dataset",
+    "trainingjobs": "TrainingJob",
+    "modelversions": "ModelVersion",
+    "deployments": "Deployment",
+}
+READY: dict[str, Any] = {
+    "phase": "Ready",
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "GatesPassed",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+    "artifacts": [
+        {
+            "name": "onnx",
+            "format": "onnx",
+            "digest": DIGEST,
+            "manifestDigest": DIGEST,
+            "sizeBytes": 10,
+        }
+    ],
+}
+
+
+def test_the_real_controllers_write_nothing_twice(
+    server: Any, space: str, start: Any, wait: Any
+) -> None:
+    group = f"/apis/modelyard.dev/v1alpha1/namespaces/{space}"
+    for plural, spec in CHAIN.items():
+        body = {
+            "apiVersion": "modelyard.dev/v1alpha1",
+            "kind": KINDS[plural],
+            "metadata": {"name": "shelf-1"},
+            "spec": spec,
+        }
+        server.call("POST", f"{group}/{plural}", body)
+    merge = {"Content-Type": "application/merge-patch+json"}
+    server.call("PATCH", f"{group}/modelversions/shelf-1/status", {"status": READY}, **merge)
+    first = start("first", *ENTRY)
+    serving = f"/apis/apps/v1/namespaces/{space}/deployments"
+    wait(lambda: server.get(serving)["items"], 60, what="a server for the ready version")
+    wait(lambda: server.get(f"/apis/batch/v1/namespaces/{space}/jobs")["items"], what="a Job")
+    wait(first.idle, what="idle")
+    first.kill(15)
+    assert first.gone() == 0
+    before = server.writes()
+    second = start("second", *ENTRY, RESYNC_SECONDS="5")
+    wait(second.idle, 60, what="idle again")
+    reconciled = second.metric("modelyard_reconciles_total")
+    wait(
+        lambda: second.metric("modelyard_reconciles_total") >= 2 * reconciled and second.idle(),
+        what="a resync",
+    )
+    assert server.writes() == before, second.log.read_text()
+    assert "another form" not in first.log.read_text()
+    for plural in CHAIN:
+        server.call("DELETE", f"{group}/{plural}/shelf-1")
+
+
 def test_a_wrong_setting_is_named() -> None:
     done = run(MODELYARD_WORKERS="many")
     assert done.returncode == 2
