@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -49,13 +49,15 @@ def build(
     images = select(list(names))
     folder = Path(archive_dir).resolve() if archive_dir is not None else None
     builder = _Builder(folder, progress, engine)
-    try:
-        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            jobs = {image.name: pool.submit(builder.make, image) for image in images}
-    except KeyboardInterrupt as interrupt:
-        builder.failure = builder.failure or interrupt
-        process.end_all()
-        raise
+    process.accept()
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        jobs = {image.name: pool.submit(builder.make, image) for image in images}
+        try:
+            wait(jobs.values())
+        except KeyboardInterrupt as interrupt:
+            builder.failure = builder.failure or interrupt
+            process.end_all()  # The threads then clean up, and leaving the pool waits for them.
+            raise
     if builder.failure is not None:
         raise builder.failure
     return {name: job.result() for name, job in jobs.items()}

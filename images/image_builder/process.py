@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from .errors import ImageError
 _TAIL = 25
 """Lines of a failed command's output that the error quotes."""
 _running: set[subprocess.Popen[str]] = set()
+_refusing = threading.Event()
 
 
 def succeeds(command: Sequence[str], timeout: float = 20.0) -> bool:
@@ -63,6 +65,8 @@ def stream(
         ) as process,
     ):
         _running.add(process)
+        if _refusing.is_set():
+            process.terminate()
         file.write(f"$ {' '.join(command)}\n")
         assert process.stdout is not None
         try:
@@ -83,7 +87,13 @@ def stream(
         )
 
 
+def accept() -> None:
+    """Lets `stream` run commands again after `end_all`."""
+    _refusing.clear()
+
+
 def end_all() -> None:
-    """Ends the commands that other threads are running in `stream`; those then raise."""
+    """Ends the commands that other threads are running in `stream`; those raise, as do new ones."""
+    _refusing.set()
     for process in tuple(_running):
         process.terminate()
