@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"resources": {"memory": "4 gigabytes"}},
         "spec.resources.memory",
     ),
-    "too many GPUs": ("TrainingJob", {"resources": {"gpus": 65}}, "less than or equal to 64"),
+    "too many GPUs": ("TrainingJob", {"resources": {"gpus": 2}}, "less than or equal to 1"),
     "a tensorrt export without GPU": (
         "ModelVersion",
         {"exports": [{"format": "tensorrt"}]},
@@ -227,7 +227,7 @@ def test_defaults_of_a_deployment(api: Any, valid: Any) -> None:
         "version": {"policy": "Latest"},
         "target": {"cluster": {"replicas": 1}},
         "server": {"resources": {}},
-        "pipeline": {"confidence": 0.25, "iou": 0.45, "maxDetections": 300},
+        "pipeline": {"confidence": 0.25, "iou": 0.7, "maxDetections": 300},
         "rollout": {"maxUnavailable": 1, "progressDeadlineSeconds": 600},
     }
 

@@ -130,6 +130,10 @@ def test_objects_survive_an_uninstall(installed: Any) -> None:
 def test_an_unkept_uninstall_leaves_nothing(installed: Any) -> None:
     installed.helm("upgrade", *RELEASE, "--set", "crds.keep=false")
     installed.helm("uninstall", "modelyard", "--namespace", NS)
+    # CRDs go once the API server has removed their objects.
+    crds = ["crd", "-l", "app.kubernetes.io/part-of=modelyard"]
+    if installed.kubectl("get", *crds, "-o", "name"):
+        installed.kubectl("wait", "--for=delete", "--timeout=60s", *crds)
     kinds = "crd,clusterrole,clusterrolebinding,validatingadmissionpolicybinding"
     mine = ["-A", "-l", "app.kubernetes.io/part-of=modelyard", "-o", "name"]
     assert installed.kubectl("get", kinds, *mine) == ""

@@ -156,19 +156,29 @@ def test_predict_without_a_ready_server(chain: Any, modelyard: Command, tmp_path
     assert done.stderr.count("\n") == 1
 
 
-def test_a_cluster_without_an_operator(chain: Any, modelyard: Command, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Runs `modelyard` on a cluster that has nothing of Modelyard's."""
+    with ControlPlane(tmp_path_factory.mktemp("bare")) as plane:
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "modelyard.cli.main", *arguments]
+            command += ["--kubeconfig", str(plane.kubeconfig)]
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+        yield run
+
+
+def test_a_cluster_without_an_operator(bare: Command, tmp_path: Path) -> None:
     file = tmp_path / "yolo11n.pt"
     file.write_bytes(b"PK\x03\x04")
-    done = modelyard("weights", "add", str(file))
+    done = bare("weights", "add", str(file))
     assert done.returncode == 1
     assert "there is no Modelyard operator in this cluster: install the chart" in done.stderr
 
 
-def test_a_cluster_without_modelyard(tmp_path: Path) -> None:
-    with ControlPlane(tmp_path / "bare") as plane:
-        command = [sys.executable, "-m", "modelyard.cli.main", "status"]
-        command += ["--kubeconfig", str(plane.kubeconfig)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def test_a_cluster_without_modelyard(bare: Command) -> None:
+    done = bare("status")
     assert done.returncode == 1
     assert "this cluster does not know the kind Dataset of modelyard.dev" in done.stderr
     assert "helm install" in done.stderr

@@ -174,6 +174,18 @@ class Operator:
         lines = [line for line in answer.text.splitlines() if re.match(rf"{name}(\{{| )", line)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
+    def wrote(self) -> float:
+        """Writes about what controllers touch that this process has sent, whatever came of them."""
+        answer = self.ask("/metrics")
+        assert answer is not None
+        total = 0.0
+        for line in answer.text.splitlines():
+            if line.startswith("modelyard_api_requests_total{"):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+                if labels["verb"] not in ("get", "list") and labels["kind"] != "Lease":
+                    total += float(line.rsplit(" ", 1)[1])
+        return total
+
     def synced(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-4000:]
         return self.metric("modelyard_synced") == 1
