@@ -213,8 +213,12 @@ class Site:
                 *GROUP, self.namespace, "modelservers", POD, {"spec": spec}
             )
 
-    def stable(self, assignment: dict[str, Any]) -> None:
-        """Sets the Deployment's stable version."""
+    def stable(self, assignment: dict[str, Any], **pipeline: Any) -> None:
+        """Sets the Deployment's stable version, and its pipeline as a user does."""
+        settings = Pipeline(**pipeline).model_dump(by_alias=True)
+        self.objects.patch_namespaced_custom_object(
+            *GROUP, self.namespace, "deployments", LINE, {"spec": {"pipeline": settings}}
+        )
         self.objects.patch_namespaced_custom_object_status(
             *GROUP, self.namespace, "deployments", LINE, {"status": {"stable": assignment}}
         )

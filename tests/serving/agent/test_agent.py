@@ -139,8 +139,7 @@ async def test_artifact_that_the_store_lacks_or_damaged_is_named(site, models):
 
 async def test_without_a_modelserver_the_stable_version_is_served(site, models):
     one = site.publish(models.constant("one", box(1)), 1)
-    site.configure(pipeline={"confidence": 0.5})
-    site.stable(one)
+    site.stable(one, confidence=0.5)
     site.agent.start()
     await until_answers(site, "1")
     assert site.agent.probe("/readyz")[0] == 200
