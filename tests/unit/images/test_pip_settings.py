@@ -17,7 +17,7 @@ def test_a_machine_without_settings_passes_none(tmp_path: Path) -> None:
 
 
 def test_what_only_matters_outside_stays_outside() -> None:
-    assert settings({"PIP_FIND_LINKS": "/opt/wheels", "PIP_TARGET": "/x"}, []) == {}
+    assert settings({"PIP_FIND_LINKS": "/srv/wheels", "PIP_TARGET": "/x"}, []) == {}
 
 
 def test_the_certificates_are_named_by_their_path_inside(tmp_path: Path) -> None:
