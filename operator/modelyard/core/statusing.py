@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from modelyard.core import meta
-from modelyard.core.conditions import RECONCILING, STALLED, Cond, conditions, cut
+from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond, conditions, cut
 from modelyard.core.plan import Manifest
 from modelyard.core.policy import Verdict
 
@@ -34,6 +34,30 @@ def compose(
         ),
         **{key: value for key, value in fields.items() if value is not None},
     }
+
+
+def unfinished(
+    obj: Manifest,
+    verdict: Verdict,
+    *,
+    own: Mapping[str, bool | None],
+    now: datetime,
+    **fields: Any,
+) -> dict[str, Any]:
+    """The status of an object that is not Ready for one reason; `own` are its further conditions
+    by type, which have that reason too."""
+    types: dict[str, bool | None] = {READY: False, **own}
+    return compose(
+        obj,
+        phase=verdict.phase,
+        message=verdict.message,
+        conds=[
+            *(Cond(kind, value, verdict.reason, verdict.message) for kind, value in types.items()),
+            *progress_conditions(verdict),
+        ],
+        now=now,
+        **fields,
+    )
 
 
 def progress_conditions(verdict: Verdict) -> list[Cond]:

@@ -16,7 +16,7 @@ from modelyard.core.jobs import lost_result
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
 from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict
-from modelyard.core.statusing import carried, compose, progress_conditions
+from modelyard.core.statusing import carried, compose, unfinished
 
 RESULT_FIELDS = ("digest", "images", "sizeBytes", "splits", "classes", "classCount", "problems")
 FINAL = ("Ready", "Invalid")
@@ -62,15 +62,10 @@ def decide(observed: Observed, now: datetime) -> Plan:
 
 def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:
     """Not resolved yet: an earlier version's figures go, so that nobody takes them for this."""
-    return compose(
+    return unfinished(
         observed.obj,
-        phase=verdict.phase,
-        message=verdict.message,
-        conds=[
-            Cond(READY, False, verdict.reason, verdict.message),
-            Cond(reasons.VALID, None, verdict.reason, verdict.message),
-            *progress_conditions(verdict),
-        ],
+        verdict,
+        own={reasons.VALID: None},
         now=now,
         attempt=observed.attempt,
         runHash=observed.run_hash,

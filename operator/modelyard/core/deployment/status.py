@@ -11,7 +11,7 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.rollout import Round
 from modelyard.core.policy import Verdict
-from modelyard.core.statusing import compose, progress_conditions
+from modelyard.core.statusing import unfinished
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,7 @@ class Assessment:
 
 def waiting_status(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:
     """Nothing was ever served."""
-    conds = [
-        Cond(READY, False, verdict.reason, verdict.message),
-        Cond(reasons.AVAILABLE, False, verdict.reason, verdict.message),
-        *progress_conditions(verdict),
-    ]
-    return compose(
-        observed.obj, phase="Pending", message=verdict.message, conds=conds, now=now, replicas=0
-    )
+    return unfinished(observed.obj, verdict, own={reasons.AVAILABLE: False}, now=now, replicas=0)
 
 
 def assess(

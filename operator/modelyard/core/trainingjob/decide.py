@@ -12,7 +12,7 @@ from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import lost_result, with_suspend
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
 from modelyard.core.policy import Verdict, first_verdict
-from modelyard.core.statusing import carried, compose, progress_conditions
+from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.trainingjob import reasons
 from modelyard.core.trainingjob.observed import Observed, observe
 from modelyard.core.trainingjob.policies import START
@@ -63,15 +63,10 @@ def _start(observed: Observed, now: datetime) -> Plan:
     verdict = first_verdict(START, observed)
     if verdict is not None:
         return Plan(
-            status=compose(
+            status=unfinished(
                 observed.obj,
-                phase=verdict.phase,
-                message=verdict.message,
-                conds=[
-                    Cond(READY, False, verdict.reason, verdict.message),
-                    Cond(reasons.TRAINED, False, verdict.reason, verdict.message),
-                    *progress_conditions(verdict),
-                ],
+                verdict,
+                own={reasons.TRAINED: False},
                 now=now,
                 **carried(observed.obj, "attempt"),
             ),
@@ -91,15 +86,10 @@ def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -
     start = fields.pop("startTime", None)
     if start is not None:
         kept.setdefault("startTime", timestamp(start))
-    return compose(
+    return unfinished(
         observed.obj,
-        phase=verdict.phase,
-        message=verdict.message,
-        conds=[
-            Cond(READY, False, verdict.reason, verdict.message),
-            Cond(reasons.TRAINED, False, verdict.reason, verdict.message),
-            *progress_conditions(verdict),
-        ],
+        verdict,
+        own={reasons.TRAINED: False},
         now=now,
         **{
             "attempt": observed.attempt,
