@@ -32,7 +32,7 @@ class Observed:
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = DatasetSpec.model_validate(obj["spec"])
+    spec = DatasetSpec.model_validate(obj["spec"], extra="ignore")
     run_hash = names.run_hash(obj, spec)
     status = meta.status(obj)
     attempt = int(status.get("attempt", 0)) if status.get("runHash") == run_hash else 0

@@ -87,7 +87,7 @@ class Observed:
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = DeploymentSpec.model_validate(obj["spec"])
+    spec = DeploymentSpec.model_validate(obj["spec"], extra="ignore")
     space, own = meta.namespace(obj), meta.uid(obj)
     versions = {
         int(v["spec"]["version"]): v

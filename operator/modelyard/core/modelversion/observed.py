@@ -56,7 +56,7 @@ class Observed:
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = ModelVersionSpec.model_validate(obj["spec"])
+    spec = ModelVersionSpec.model_validate(obj["spec"], extra="ignore")
     status = ModelVersionStatus.model_validate(meta.status(obj))
     attempt = status.attempt or 0
     groups = evaluation_groups(spec)

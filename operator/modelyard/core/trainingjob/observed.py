@@ -49,7 +49,7 @@ class Observed:
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = TrainingJobSpec.model_validate(obj["spec"])
+    spec = TrainingJobSpec.model_validate(obj["spec"], extra="ignore")
     space, own = meta.namespace(obj), meta.uid(obj)
     attempt = int(meta.status(obj).get("attempt", 0))
     job_name = names.job_name(obj, attempt)

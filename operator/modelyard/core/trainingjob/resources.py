@@ -33,7 +33,9 @@ def training_job(observed: Observed) -> dict[str, Any]:
         run_key=names.run_key(obj),
         model=spec.model,
         model_digest=spec.model_digest,
-        base_weights=WeightsSource.model_validate(base["spec"]["weights"]) if base else None,
+        base_weights=(
+            WeightsSource.model_validate(base["spec"]["weights"], extra="ignore") if base else None
+        ),
         dataset_digest=meta.status(observed.dataset)["digest"],
         hyperparameters=spec.hyperparameters or {},
         gpus=spec.resources.gpus or 0,
