@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import orjson
 from modelyard.core.plan import Manifest
 from modelyard.kube.api import FIELD_MANAGER, STATUS_MANAGER, Object, Page
 from modelyard.kube.connection import CONNECT_SECONDS, Connection
-from modelyard.kube.errors import ApiError, NotFound, Unreachable, from_response
+from modelyard.kube.errors import NotFound, Unreachable, from_response
 from modelyard.kube.kinds import EVENT, KubeKind
 
 PAGE_SIZE = 250
@@ -21,8 +22,11 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-OnRequest = Callable[[str, str, str], None]
-"""Called after each request with verb, kind and outcome (`ok` or the error's type)."""
+NO_ANSWER = "none"
+"""Stands in place of the HTTP status of a request that got no answer."""
+
+OnRequest = Callable[[str, str, str, float], None]
+"""Called after each request with verb, kind, HTTP status (or NO_ANSWER) and seconds."""
 
 
 class HttpApi:
@@ -34,7 +38,7 @@ class HttpApi:
         self._server = connection.server
         self._session = connection.session(limit=limit)
         self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        self._on_request = on_request or (lambda verb, kind, outcome: None)
+        self._on_request = on_request or (lambda verb, kind, code, seconds: None)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -133,7 +137,8 @@ class HttpApi:
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,
     ) -> Any:
-        outcome = "ok"
+        code = NO_ANSWER
+        started = time.perf_counter()
         try:
             async with self._session.request(
                 method,
@@ -144,18 +149,15 @@ class HttpApi:
                 timeout=self._timeout,
             ) as response:
                 raw = await response.read()
+                code = str(response.status)
                 if response.status >= 400:
                     raise from_response(response.status, _decoded(raw), response.headers)
                 return orjson.loads(raw)
-        except ApiError as error:
-            outcome = type(error).__name__
-            raise
         except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
-            outcome = Unreachable.__name__
             what = str(error) or type(error).__name__
             raise Unreachable(f"no answer from {self._server}: {what}") from error
         finally:
-            self._on_request(verb, kind.name, outcome)
+            self._on_request(verb, kind.name, code, time.perf_counter() - started)
 
 
 def _decoded(raw: bytes) -> Any:

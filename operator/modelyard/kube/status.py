@@ -71,6 +71,12 @@ def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Obj
     return status
 
 
+def is_stalled(obj: Manifest) -> bool:
+    """Whether an object's status says Stalled=True, for whatever reason."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == STALLED and c.get("status") == "True" for c in conditions)
+
+
 def without_stalled(obj: Manifest, reasons: Collection[str]) -> Object | None:
     """The object's present status less a Stalled condition with one of these reasons, or None if
     it has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from modelyard.core.plan import Key
 
@@ -20,6 +21,9 @@ class Backoff:
     def __len__(self) -> int:
         return len(self._failures)
 
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._failures)
+
     def failed(self, key: Key, at_least: float = 0.0) -> float:
         """Note a failure; returns the seconds to wait: doubled each time, plus up to a half."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
@@ -33,3 +37,7 @@ class Backoff:
     def succeeded(self, key: Key) -> None:
         """Forget a key's failures."""
         self._failures.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all failures."""
+        self._failures.clear()

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from modelyard.core.plan import Controller, Key
 from modelyard.kube.api import Api, Object
 from modelyard.kube.cache import Cache, Change
+from modelyard.kube.client import NO_ANSWER
 from modelyard.kube.errors import ApiError
+from modelyard.runtime import gauges
 from modelyard.runtime.executor import Executor
 from modelyard.runtime.leadership import Leadership, until
 from modelyard.runtime.lease import Lease
@@ -46,6 +48,7 @@ class Engine:
         self.metrics = metrics
         self.watches = Watches(self.kinds)
         self.watches.on_relist = self._relisted
+        self.watches.on_failure = self._unwatched
         indexes = {name: index for c in controllers for name, index in c.indexes.items()}
         self.cache = Cache(self.kinds, indexes, keep_old=Router.mapped(controllers))
         self.queue = KeyedQueue()
@@ -57,7 +60,9 @@ class Engine:
             identity=identity,
             seconds=settings.lease_seconds,
         )
-        self.leadership = Leadership(self._lease, term=self._lead, ended=self._stand_by)
+        self.leadership = Leadership(
+            self._lease, term=self._lead, ended=self._stand_by, failed=metrics.lease_failed
+        )
         self._settings = settings
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
@@ -83,11 +88,11 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
-        self._register()
+        gauges.register(self, metrics, self._reconciler, settings.resync_seconds)
 
     # Events.
 
-    def on_event(self, kind: str, event: str | None, obj: Object) -> None:
+    def on_event(self, kind: str, event: str, obj: Object) -> None:
         """Take in a watch event (ADDED, MODIFIED, DELETED) of a watched kind."""
         if event == "DELETED":
             self._vanish(obj["metadata"]["uid"])
@@ -120,6 +125,11 @@ class Engine:
         return self.leadership.leading
 
     @property
+    def reconciled(self) -> list[str]:
+        """Kinds that this engine's controllers reconcile."""
+        return [controller.kind for controller in self._controllers]
+
+    @property
     def synced(self) -> bool:
         """Whether this replica leads and has listed everything."""
         return self._synced
@@ -149,6 +159,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         self.queue.clear()
+        self._reconciler.clear()
 
     async def _sync(self) -> None:
         """List everything as of after the Lease was taken, so that nothing that a holder before
@@ -198,6 +209,9 @@ class Engine:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _unwatched(self, kind: str, status: int) -> None:
+        self.metrics.watch_failed(kind, str(status or NO_ANSWER))
+
     async def _refill(self, kind: str) -> None:
         """After a lost watch: objects may have come, changed or gone unseen."""
         while self._synced:
@@ -212,29 +226,3 @@ class Engine:
         return [
             Key(c.kind, *place) for c in self._controllers for place in self.cache.names(c.kind)
         ]
-
-    # Figures.
-
-    def _register(self) -> None:
-        gauge = self.metrics.gauge
-        gauge("modelyard_queue_depth", "Keys in the queue.", lambda: float(len(self.queue)))
-        gauge(
-            "modelyard_queue_due", "Keys that wait for a worker.", lambda: float(self.queue.due())
-        )
-        gauge(
-            "modelyard_queue_oldest_seconds",
-            "Time that the longest waiting due key has waited.",
-            self.queue.oldest,
-        )
-        gauge("modelyard_leading", "1 while this replica reconciles.", lambda: float(self.leading))
-        gauge("modelyard_synced", "1 while the cache is complete.", lambda: float(self.synced))
-        gauge(
-            "modelyard_resync_age_seconds",
-            "Time since everything was last listed.",
-            lambda: time.monotonic() - self.last_resync,
-        )
-        self.metrics.gauge_by_kind(
-            "modelyard_cache_objects",
-            "Objects in the cache.",
-            lambda: [(kind, float(self.cache.count(kind))) for kind in self.kinds],
-        )

@@ -37,12 +37,15 @@ class Leadership:
         *,
         term: Callable[[], Coroutine[Any, Any, None]],
         ended: Callable[[], None],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._lease = lease
         self._begin = term
         """What the leader does; cancelled when the Lease is lost."""
         self._ended = ended
         """Called after a term."""
+        self._failed = failed
+        """Called after a try to take or renew the Lease that failed."""
         self._term: asyncio.Task[None] | None = None
         self._resigning = False
         self.last_answer = 0.0
@@ -92,6 +95,7 @@ class Leadership:
                 await self._lease.attempt()
         except (ApiError, TimeoutError) as error:
             log.warning("cannot renew the Lease: %s", error or "the API server is too slow")
+            self._failed()
         else:
             self.last_answer = time.monotonic()
 

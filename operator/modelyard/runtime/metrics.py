@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -40,8 +41,15 @@ class Metrics:
         )
         self._requests = Counter(
             "modelyard_api_requests",
-            "Requests to the API server, watches not counted.",
-            ("verb", "kind", "outcome"),
+            "Requests to the API server but watches, by HTTP status (none: no answer).",
+            ("verb", "kind", "code"),
+            registry=self._registry,
+        )
+        self._request_seconds = Histogram(
+            "modelyard_api_request_seconds",
+            "Duration of requests to the API server but watches.",
+            ("verb",),
+            buckets=_DURATIONS,
             registry=self._registry,
         )
         self._repairs = Counter(
@@ -56,15 +64,33 @@ class Metrics:
             ("kind",),
             registry=self._registry,
         )
+        self._watch_failures = Counter(
+            "modelyard_watch_failures",
+            "Requests of a watch that failed, by HTTP status (none: no answer).",
+            ("kind", "code"),
+            registry=self._registry,
+        )
+        self._lease_failures = Counter(
+            "modelyard_lease_failures",
+            "Tries to take or renew the Lease that got no answer in time or an error.",
+            registry=self._registry,
+        )
+        Gauge(
+            "modelyard_build_info",
+            "1, with the operator's version.",
+            ("version",),
+            registry=self._registry,
+        ).labels(version("modelyard")).set(1)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
         """One reconcile ended."""
         self._reconciles.labels(kind, result).inc()
         self._seconds.labels(kind).observe(seconds)
 
-    def requested(self, verb: str, kind: str, outcome: str) -> None:
+    def requested(self, verb: str, kind: str, code: str, seconds: float) -> None:
         """One request to the API server was answered or failed."""
-        self._requests.labels(verb, kind, outcome).inc()
+        self._requests.labels(verb, kind, code).inc()
+        self._request_seconds.labels(verb).observe(seconds)
 
     def repaired(self, kind: str, count: int) -> None:
         """A resync corrected the cache."""
@@ -73,6 +99,14 @@ class Metrics:
     def relisted(self, kind: str) -> None:
         """A watch started from a new list."""
         self._relists.labels(kind).inc()
+
+    def watch_failed(self, kind: str, code: str) -> None:
+        """A watch could not be started."""
+        self._watch_failures.labels(kind, code).inc()
+
+    def lease_failed(self) -> None:
+        """A try to take or renew the Lease failed."""
+        self._lease_failures.inc()
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Register a gauge that is read when it is asked for."""

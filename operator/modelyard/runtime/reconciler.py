@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from modelyard.core.plan import Controller, Key, Manifest
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
-from modelyard.kube.status import with_stalled, without_stalled
+from modelyard.kube.status import is_stalled, with_stalled, without_stalled
 from modelyard.runtime.backoff import Backoff
 from modelyard.runtime.executor import Executor, Written
 from modelyard.runtime.failures import REASONS, Failure, NotLeading, classify
@@ -49,6 +50,7 @@ class Reconciler:
         self._backoff = backoff or Backoff()
         self._logged: dict[Key, str] = {}
         """The failure that was logged last, so that each is told once."""
+        self._stalled: set[Key] = set()
 
     async def reconcile(self, key: Key) -> None:
         """Reconcile an object; never raises but for cancellation."""
@@ -56,6 +58,7 @@ class Reconciler:
         obj = self._cache.get(key.kind, key.namespace, key.name)
         if obj is None:
             self._forget(key)
+            self._stalled.discard(key)
             return
         controller = self._controllers[key.kind]
         written = Written()
@@ -76,6 +79,7 @@ class Reconciler:
                 self._queue.add(key, plan.requeue_after)
         seconds = time.perf_counter() - started
         self._metrics.reconciled(key.kind, result, seconds)
+        self._note_stalled(key)
         if written.what:
             log.info(
                 "reconciled",
@@ -136,6 +140,27 @@ class Reconciler:
             log.warning("reconcile failed: %s", text, extra=extra)
         else:
             log.info("reconcile failed: %s", text, extra=extra)
+
+    def retrying(self) -> Counter[str]:
+        """Number of objects by kind whose last reconcile failed."""
+        return Counter(key.kind for key in self._backoff)
+
+    def stalled(self) -> Counter[str]:
+        """Number of objects by kind that nothing will happen to until somebody acts."""
+        return Counter(key.kind for key in self._stalled)
+
+    def clear(self) -> None:
+        """Forget all failures: somebody else reconciles now."""
+        self._backoff.clear()
+        self._stalled.clear()
+        self._logged.clear()
+
+    def _note_stalled(self, key: Key) -> None:
+        obj = self._cache.get(key.kind, key.namespace, key.name)
+        if obj is not None and is_stalled(obj):
+            self._stalled.add(key)
+        else:
+            self._stalled.discard(key)
 
     def _forget(self, key: Key) -> None:
         self._backoff.succeeded(key)

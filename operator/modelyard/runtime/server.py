@@ -26,9 +26,12 @@ async def serve(engine: Engine, settings: EngineSettings) -> web.AppRunner:
         return web.Response(text="\n".join(found) or "ok", status=503 if found else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        if engine.watches.complete:
-            return web.Response(text="leading" if engine.leading else "standing by")
-        return web.Response(text="watches have not started yet", status=503)
+        troubles = engine.watches.troubles()
+        if not engine.watches.complete:
+            troubles.append("watches have not started yet")
+        if troubles:
+            return web.Response(text="\n".join(troubles), status=503)
+        return web.Response(text="leading" if engine.leading else "standing by")
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)

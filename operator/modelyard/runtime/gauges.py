@@ -1,0 +1,93 @@
+"""What the metrics say about the state of the engine: read when Prometheus asks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from modelyard.runtime.metrics import Metrics
+from modelyard.runtime.reconciler import Reconciler
+
+if TYPE_CHECKING:
+    from modelyard.runtime.engine import Engine
+
+
+def register(
+    engine: Engine, metrics: Metrics, reconciler: Reconciler, resync_seconds: float
+) -> None:
+    """Add the gauges of an engine to its metrics."""
+    _leadership(engine, metrics)
+    _queue(engine, metrics)
+    _views(engine, metrics, resync_seconds)
+
+    def by_kind(counts: Callable[[], Counter[str]]) -> Callable[[], list[tuple[str, float]]]:
+        def values() -> list[tuple[str, float]]:
+            found = counts()
+            return [(kind, float(found[kind])) for kind in engine.reconciled]
+
+        return values
+
+    metrics.gauge_by_kind(
+        "modelyard_retrying_objects",
+        "Objects whose last reconcile failed; they are tried again.",
+        by_kind(reconciler.retrying),
+    )
+    metrics.gauge_by_kind(
+        "modelyard_stalled_objects",
+        "Objects with the condition Stalled=True: somebody has to act.",
+        by_kind(reconciler.stalled),
+    )
+
+
+def _leadership(engine: Engine, metrics: Metrics) -> None:
+    started = time.monotonic()
+    metrics.gauge(
+        "modelyard_leading", "1 while this replica reconciles.", lambda: float(engine.leading)
+    )
+    metrics.gauge(
+        "modelyard_synced",
+        "1 while this replica leads and has listed everything.",
+        lambda: float(engine.synced),
+    )
+    metrics.gauge(
+        "modelyard_lease_answer_age_seconds",
+        "Time since the API server last answered about the Lease, or since the start.",
+        lambda: time.monotonic() - max(started, engine.leadership.last_answer),
+    )
+
+
+def _queue(engine: Engine, metrics: Metrics) -> None:
+    queue = engine.queue
+    metrics.gauge("modelyard_queue_depth", "Keys in the queue.", lambda: float(len(queue)))
+    metrics.gauge("modelyard_queue_due", "Keys that wait for a worker.", lambda: float(queue.due()))
+    metrics.gauge(
+        "modelyard_queue_oldest_seconds",
+        "Time that the longest waiting due key has waited.",
+        queue.oldest,
+    )
+
+
+def _views(engine: Engine, metrics: Metrics, resync_seconds: float) -> None:
+    metrics.gauge(
+        "modelyard_resync_age_seconds",
+        "Time since this replica, as the leader, last listed everything, or since its start.",
+        lambda: time.monotonic() - engine.last_resync,
+    )
+    metrics.gauge(
+        "modelyard_resync_period_seconds",
+        "Time between two resyncs, as set.",
+        lambda: resync_seconds,
+    )
+    metrics.gauge_by_kind(
+        "modelyard_cache_objects",
+        "Objects in the cache.",
+        lambda: [(kind, float(engine.cache.count(kind))) for kind in engine.kinds],
+    )
+    metrics.gauge_by_kind("modelyard_watch_up", "1 while the kind is watched.", engine.watches.up)
+    metrics.gauge_by_kind(
+        "modelyard_watch_age_seconds",
+        "Time since the kind's watch was started or brought an event or a bookmark.",
+        engine.watches.ages,
+    )
