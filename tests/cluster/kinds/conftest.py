@@ -9,8 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,11 @@ from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 
+from ..played import pod_status
+from ..waiting import until
+
 ROOT = Path(__file__).parents[3]
 SPACE = "shop"
-DIGEST_A = "sha256:" + "a" * 64
-DIGEST_B = "sha256:" + "b" * 64
-
-
-def until(check: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
-    """The first true answer of `check`; fails the test after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = check()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what or check}"
-        time.sleep(0.1)
 
 
 class Site:
@@ -141,7 +130,7 @@ class Site:
             last.update(self.get(kind, name))
             return (last.get("status") or {}).get("phase") == phase
 
-        until(there, seconds, f"{kind} {name} {phase}; last {last.get('status')}")
+        until(there, seconds, f"{kind} {name} {phase}")
         return last
 
     def pods(self, owner: str, role: str | None = None) -> list[Any]:
@@ -173,26 +162,15 @@ class Site:
     ) -> None:
         """What a kubelet would write into the pod's status."""
         container = pod.spec.containers[0]
-        state: dict[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-        if waiting:
-            state = {"waiting": waiting}
-        elif phase in ("Succeeded", "Failed"):
-            text = outcome.termination_message() if outcome else ""
-            state = {"terminated": {"exitCode": exit_code, "message": text}}
-        status = {
-            "phase": phase,
-            "conditions": [{"type": "Ready", "status": str(ready)}],
-            "containerStatuses": [
-                {
-                    "name": container.name,
-                    "image": container.image,
-                    "imageID": "",
-                    "ready": ready,
-                    "restartCount": 0,
-                    "state": state,
-                }
-            ],
-        }
+        status = pod_status(
+            container.name,
+            container.image,
+            phase,
+            outcome=outcome,
+            exit_code=exit_code,
+            waiting=waiting,
+            ready=ready,
+        )
         self.core.patch_namespaced_pod_status(pod.metadata.name, SPACE, {"status": status})
 
 

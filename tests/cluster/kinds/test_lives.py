@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from modelyard.api.dataset import SplitStatus
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
 from modelyard.contract import exitcodes
-from modelyard.contract.result import (
-    DataResult,
-    EvaluateResult,
-    ExportResult,
-    Outcome,
-    TrainResult,
-)
+from modelyard.contract.result import Outcome
 
-from .conftest import DIGEST_A, DIGEST_B, Site, until
+from ..played import (
+    DIGEST_A,
+    DIGEST_B,
+    artifact,
+    broken_data_outcome,
+    data_outcome,
+    evaluate_outcome,
+    export_outcome,
+    loaded,
+    train_outcome,
+)
+from ..waiting import until
+from .conftest import Site
 
 pytestmark = pytest.mark.cluster
 HTTP = {"source": {"http": {"url": "https://data.example/shelf.zip"}}}
 
 
-def valid() -> Outcome:
-    split = SplitStatus(name="train", images=3, boxes=5)
-    result = DataResult(valid=True, digest=DIGEST_A, images=3, splits=[split], class_count=2)
-    return Outcome(data=result)
-
-
 def ready_dataset(site: Site, name: str) -> None:
     site.create("Dataset", name, HTTP)
-    site.play(site.pod(f"Dataset/{name}"), "Succeeded", outcome=valid())
+    site.play(site.pod(f"Dataset/{name}"), "Succeeded", outcome=data_outcome())
     site.reaches("Dataset", name, "Ready")
-
-
-def artifact(number: int) -> Artifact:
-    return Artifact(
-        name="onnx",
-        format="onnx",
-        digest=f"sha256:{number:064x}",
-        manifest_digest=f"sha256:{number + 100:064x}",
-        size_bytes=10,
-    )
 
 
 def judged_version(site: Site, line: str, number: int, mean: float = 0.8) -> dict[str, Any]:
@@ -59,14 +46,8 @@ def judged_version(site: Site, line: str, number: int, mean: float = 0.8) -> dic
         }
         site.create("ModelVersion", name, spec)
     owner = f"ModelVersion/{name}"
-    made = Outcome(export=ExportResult(artifact=artifact(number)))
-    site.play(site.pod(owner, "export-onnx"), "Succeeded", outcome=made)
-    rows = [
-        ArtifactEvaluation(artifact=a, metrics={"mAP50": mean, "mAP50to95": mean})
-        for a in ("source", "onnx")
-    ]
-    figures = Outcome(evaluate=EvaluateResult(evaluations=rows))
-    site.play(site.pod(owner, "evaluate-cpu"), "Succeeded", outcome=figures)
+    site.play(site.pod(owner, "export-onnx"), "Succeeded", outcome=export_outcome(number))
+    site.play(site.pod(owner, "evaluate-cpu"), "Succeeded", outcome=evaluate_outcome(mean))
     return site.reaches("ModelVersion", name, "Ready" if mean >= 0.5 else "Rejected")
 
 
@@ -76,8 +57,7 @@ def test_a_dataset_is_resolved_and_a_broken_one_names_its_files(site: Site) -> N
     assert shelf["status"]["digest"] == DIGEST_A
     assert "shelf" in site.kubectl("get", "dset", "-n", "shop")
     site.create("Dataset", "broken", HTTP)
-    result = DataResult(valid=False, problems=["train/a.jpg: corrupt image"], problem_count=1)
-    site.play(site.pod("Dataset/broken"), "Succeeded", outcome=Outcome(data=result))
+    site.play(site.pod("Dataset/broken"), "Succeeded", outcome=broken_data_outcome())
     broken = site.reaches("Dataset", "broken", "Invalid")
     assert "train/a.jpg: corrupt image" in broken["status"]["message"]
 
@@ -100,8 +80,7 @@ def test_a_training_waits_starts_fails_resumes_and_becomes_a_version(site: Site)
     lost = Outcome(reason="NodeLost", message="the node went away")
     site.play(first, "Failed", outcome=lost, exit_code=exitcodes.RETRYABLE)
     second = site.pod("TrainingJob/till", count=2)
-    done = TrainResult(weights_digest=DIGEST_B, metrics={"mAP50": 0.9}, epochs=2, imgsz=64)
-    site.play(second, "Succeeded", outcome=Outcome(train=done))
+    site.play(second, "Succeeded", outcome=train_outcome())
     ended = site.reaches("TrainingJob", "till", "Succeeded")
     assert ended["status"]["modelVersion"] == "till-1"
     version = until(lambda: site.get("ModelVersion", "till-1"))
@@ -185,15 +164,7 @@ def test_a_deployment_serves_and_swaps_and_survives_a_killed_operator(site: Site
 
 def load(site: Site, name: str) -> None:
     """What the agent reports once its server holds what it is assigned."""
-    server = site.get("ModelServer", name)
-    assigned = server["spec"]["assigned"]
-    held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
-    status = {
-        "phase": "Ready",
-        "observedGeneration": server["metadata"]["generation"],
-        "loaded": {**held, "since": "2026-01-01T00:00:00Z"},
-    }
-    site.patch_status("ModelServer", name, json.loads(json.dumps(status)))
+    site.patch_status("ModelServer", name, loaded(site.get("ModelServer", name)))
 
 
 def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> None:

@@ -1,0 +1,108 @@
+"""What kubelets, workloads and agents would report, for tests that play them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelyard.api.dataset import SplitStatus
+from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.contract.result import (
+    DataResult,
+    EvaluateResult,
+    ExportResult,
+    Outcome,
+    TrainResult,
+)
+
+DIGEST_A = "sha256:" + "a" * 64
+DIGEST_B = "sha256:" + "b" * 64
+MOMENT = "2026-01-01T00:00:00Z"
+
+
+def pod_status(
+    container: str,
+    image: str,
+    phase: str,
+    *,
+    outcome: Outcome | None = None,
+    exit_code: int = 0,
+    waiting: Mapping[str, str] | None = None,
+    ready: bool = False,
+) -> dict[str, Any]:
+    """The status that a kubelet would write for a pod of one container."""
+    state: dict[str, Any] = {"running": {"startedAt": MOMENT}}
+    if waiting:
+        state = {"waiting": dict(waiting)}
+    elif phase in ("Succeeded", "Failed"):
+        text = outcome.termination_message() if outcome else ""
+        state = {"terminated": {"exitCode": exit_code, "message": text}}
+    return {
+        "phase": phase,
+        "conditions": [{"type": "Ready", "status": str(ready)}],
+        "containerStatuses": [
+            {
+                "name": container,
+                "image": image,
+                "imageID": "",
+                "ready": ready,
+                "restartCount": 0,
+                "state": state,
+            }
+        ],
+    }
+
+
+def loaded(server: Mapping[str, Any]) -> dict[str, Any]:
+    """A ModelServer's status once its server holds what it is assigned."""
+    assigned = server["spec"]["assigned"]
+    held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+    return {
+        "phase": "Ready",
+        "observedGeneration": server["metadata"]["generation"],
+        "loaded": {**held, "since": MOMENT},
+    }
+
+
+def data_outcome(digest: str = DIGEST_A) -> Outcome:
+    """A dataset without problems."""
+    split = SplitStatus(name="train", images=3, boxes=5)
+    result = DataResult(valid=True, digest=digest, images=3, splits=[split], class_count=2)
+    return Outcome(data=result)
+
+
+def broken_data_outcome() -> Outcome:
+    """A dataset with a corrupt image."""
+    problems = ["train/a.jpg: corrupt image"]
+    return Outcome(data=DataResult(valid=False, problems=problems, problem_count=1))
+
+
+def train_outcome() -> Outcome:
+    """A finished training."""
+    result = TrainResult(weights_digest=DIGEST_B, metrics={"mAP50": 0.9}, epochs=2, imgsz=64)
+    return Outcome(train=result)
+
+
+def artifact(number: int) -> Artifact:
+    """An exported ONNX file; each number has digests of its own."""
+    return Artifact(
+        name="onnx",
+        format="onnx",
+        digest=f"sha256:{number:064x}",
+        manifest_digest=f"sha256:{number + 100:064x}",
+        size_bytes=10,
+    )
+
+
+def export_outcome(number: int) -> Outcome:
+    """A published artifact."""
+    return Outcome(export=ExportResult(artifact=artifact(number)))
+
+
+def evaluate_outcome(mean: float) -> Outcome:
+    """Figures of the weights and the ONNX artifact."""
+    rows = [
+        ArtifactEvaluation(artifact=a, metrics={"mAP50": mean, "mAP50to95": mean})
+        for a in ("source", "onnx")
+    ]
+    return Outcome(evaluate=EvaluateResult(evaluations=rows))
