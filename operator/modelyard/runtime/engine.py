@@ -165,12 +165,15 @@ class Engine:
         """List everything as of after the Lease was taken, so that nothing that a holder before
         us wrote is missing; then queue every object."""
         started = time.monotonic()
+        told = ""
         while True:
             try:
                 await self._resync.all(self.kinds, at_least=self._lease.version)
                 break
             except ApiError as error:
-                log.warning("cannot list: %s", error)
+                if str(error) != told:
+                    log.warning("cannot list, tries again: %s", error)
+                    told = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
         self.last_resync = time.monotonic()
         keys = self._all_keys()
@@ -214,12 +217,15 @@ class Engine:
 
     async def _refill(self, kind: str) -> None:
         """After a lost watch: objects may have come, changed or gone unseen."""
+        told = ""
         while self._synced:
             try:
                 await self._resync.one(kind)
                 return
             except ApiError as error:
-                log.warning("cannot list %s: %s", kind, error)
+                if str(error) != told:
+                    log.warning("cannot list %s, tries again: %s", kind, error)
+                    told = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _all_keys(self) -> list[Key]:

@@ -48,6 +48,8 @@ class Leadership:
         """Called after a try to take or renew the Lease that failed."""
         self._term: asyncio.Task[None] | None = None
         self._resigning = False
+        self._trouble = ""
+        """Why the Lease could not be renewed when that was last tried, told once."""
         self.last_answer = 0.0
         """When the API server last answered about the Lease."""
 
@@ -94,10 +96,16 @@ class Leadership:
             async with asyncio.timeout(self._lease.seconds / 2):
                 await self._lease.attempt()
         except (ApiError, TimeoutError) as error:
-            log.warning("cannot renew the Lease: %s", error or "the API server is too slow")
+            trouble = str(error) or "the API server is too slow"
+            if trouble != self._trouble:
+                log.warning("cannot renew the Lease, tries again: %s", trouble)
+            self._trouble = trouble
             self._failed()
         else:
             self.last_answer = time.monotonic()
+            if self._trouble:
+                log.info("the API server answers about the Lease again")
+            self._trouble = ""
 
     async def _end(self) -> None:
         term, self._term = self._term, None

@@ -11,6 +11,9 @@ import orjson
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+KOPF_REQUESTS = "kopf._cogs.clients.watching"
+"""Tells every try of every failed request; runtime/watches.py tells the first and the last."""
+
 
 class JsonFormatter(logging.Formatter):
     """Fields given as `extra` become fields of the JSON object."""
@@ -37,6 +40,7 @@ def configure(level: str, style: Literal["json", "logfmt"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("modelyard").setLevel(level.upper())
+    logging.getLogger(KOPF_REQUESTS).setLevel(logging.CRITICAL)
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 REFUSED = {
     403: "the operator's role does not allow to list and watch it",
-    404: "its CRD is not installed",
+    404: "its CRD is not installed; install the CRDs",
 }
 """What an HTTP status of a watch means, where a person has to act."""
 
@@ -41,7 +41,7 @@ class Watches:
     def started(self, kind: str) -> None:
         """The API server has accepted a kind's watch."""
         self._started[kind] = self._heard[kind] = self._clock()
-        if self._failed.pop(kind, 0) in REFUSED:
+        if self._failed.pop(kind, None) is not None:
             log.info("%s is watched again", kind)
         self._missing.discard(kind)
         if not self._missing:
@@ -56,8 +56,9 @@ class Watches:
 
     def failed(self, kind: str, status: int) -> None:
         """A kind could not be listed or watched: HTTP status, or 0 if there was no answer."""
-        if status in REFUSED and self._failed.get(kind) != status:
-            log.error("cannot watch %s: %s (HTTP status %d)", kind, REFUSED[status], status)
+        if self._failed.get(kind) != status:
+            why = REFUSED.get(status) or "the API server does not serve it now"
+            log.warning("cannot watch %s: %s", kind, why, extra={"status": status})
         self._failed[kind] = status
         self.on_failure(kind, status)
 
