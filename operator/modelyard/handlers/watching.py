@@ -1,4 +1,4 @@
-"""kopf's part: `on.event` handlers that hand every event to the engine, and nothing else."""
+"""kopf's part: it watches our kinds, and hands every event to the engine."""
 
 from __future__ import annotations
 
@@ -82,21 +82,19 @@ def settings(kinds: Sequence[KubeKind]) -> kopf.OperatorSettings:
 def registry(
     kinds: Sequence[KubeKind], engine: Engine, connection: Connection
 ) -> kopf.OperatorRegistry:
-    """Handlers of all kinds, and the login."""
+    """What kopf watches, and the login, whose session hands the events to the engine."""
     made = kopf.OperatorRegistry()
 
     async def login(**_: Any) -> kopf.AiohttpSession:
-        session: Any = WatchSession(connection, kinds, engine.watches)
+        session: Any = WatchSession(connection, kinds, engine.watches, engine.on_event)
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
     kopf.on.login(registry=made)(login)
     for kind in kinds:
-        _watch(made, kind, engine)
+        # kopf watches what has a handler. The events themselves never reach it: see tap.py.
+        kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=made)(_none)
     return made
 
 
-def _watch(made: kopf.OperatorRegistry, kind: KubeKind, engine: Engine) -> None:
-    async def pass_on(event: Any, **_: Any) -> None:
-        engine.on_event(kind.name, event["type"], event["object"])
-
-    kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=made)(pass_on)
+async def _none(**_: Any) -> None:
+    """Never called."""
