@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from .chain import CHAIN, KINDS, READY
+
 pytestmark = pytest.mark.cluster
 
 ENTRY = ("-m", "modelyard.handlers")
@@ -31,53 +33,6 @@ def test_the_real_controllers_start(server: Any, start: Any, wait: Any) -> None:
     assert operator.ask("/readyz").text == "leading"
     assert operator.ask("/healthz").text == "ok"
     assert "Traceback" not in operator.log.read_text()
-
-
-DIGEST = "sha256:" + "a" * 64
-
-CHAIN: dict[str, Any] = {
-    "datasets": {"source": {"http": {"url": "http://example.com/d.zip"}}},
-    "trainingjobs": {
-        "model": "yolo11n.yaml",
-        "dataset": {"name": "shelf-1"},
-        "output": {"modelLine": "other"},
-    },
-    "modelversions": {
-        "modelLine": "shelf",
-        "version": 1,
-        "weights": {"uri": "s3://modelyard/x.onnx", "digest": DIGEST, "format": "onnx"},
-        "exports": [{"name": "onnx", "format": "onnx"}],
-        "dataset": {"name": "shelf-1", "digest": DIGEST},
-    },
-    "deployments": {"modelLine": "shelf", "target": {"cluster": {"replicas": 2}}},
-}
-KINDS = {
-    "datasets": "Dataset",
-    "trainingjobs": "TrainingJob",
-    "modelversions": "ModelVersion",
-    "deployments": "Deployment",
-}
-READY: dict[str, Any] = {
-    "phase": "Ready",
-    "conditions": [
-        {
-            "type": "Ready",
-            "status": "True",
-            "reason": "GatesPassed",
-            "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-    ],
-    "artifacts": [
-        {
-            "name": "onnx",
-            "format": "onnx",
-            "digest": DIGEST,
-            "manifestDigest": DIGEST,
-            "sizeBytes": 10,
-        }
-    ],
-}
 
 
 def test_the_real_controllers_write_nothing_twice(
