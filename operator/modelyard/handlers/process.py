@@ -13,15 +13,17 @@ import kopf
 
 from modelyard.core.plan import Controller
 from modelyard.handlers import watching
+from modelyard.handlers.session import NOT_SERVED
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.connection import Connection
-from modelyard.kube.errors import ApiError
+from modelyard.kube.errors import ApiError, Forbidden
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.engine import Engine
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.server import serve
 from modelyard.runtime.settings import EngineSettings
+from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ async def _watch(
     api: HttpApi,
     stop: asyncio.Event,
 ) -> None:
-    if not await _wait_served(watched, api, stop):
+    if not await _wait_served(watched, engine.watches, api, stop):
         return
     tasks = await kopf.spawn_tasks(
         registry=watching.registry(watched, engine, connection),
@@ -92,21 +94,35 @@ class _Everything(frozenset[Any]):
         return True
 
 
-async def _wait_served(watched: Sequence[KubeKind], api: HttpApi, stop: asyncio.Event) -> bool:
-    """Wait until the API server knows all kinds: kopf looks only once. False if stopped."""
+async def _refusal(kind: KubeKind, api: HttpApi) -> int:
+    """HTTP status with which a kind is refused to be listed; 0 if it is not."""
+    try:
+        return 0 if await api.served(kind) else NOT_SERVED
+    except Forbidden as error:
+        return error.status
+
+
+async def _wait_served(
+    watched: Sequence[KubeKind], watches: Watches, api: HttpApi, stop: asyncio.Event
+) -> bool:
+    """Wait until the API server serves all kinds: kopf looks only once. False if stopped."""
     told = ""
     while not stop.is_set():
+        unserved = 0
         try:
-            missing = [kind for kind in watched if not await api.served(kind)]
-            trouble = ", ".join(f"{kind.plural}.{kind.group}" for kind in missing)
-            trouble = trouble and f"waiting for {trouble}: install the CRDs"
+            for kind in watched:
+                status = await _refusal(kind, api)
+                if status:
+                    watches.failed(kind.name, status)
+                    unserved += 1
         except ApiError as error:
             trouble = f"waiting for the API server: {error}"
-        if not trouble:
-            return True
-        if trouble != told:
-            log.warning(trouble)
-            told = trouble
+            if trouble != told:
+                log.warning(trouble)
+                told = trouble
+        else:
+            if not unserved:
+                return True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_SECONDS):
                 await stop.wait()
