@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -75,12 +75,16 @@ class View(Protocol):
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[Manifest]:
         """Objects by an index of Controller.indexes."""
 
+    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+        """What an index notes of each object found by a value: cheap however many there are."""
+
 
 Mapper = Callable[[Manifest, View], Iterable[Key]]
 """From a changed object of another kind to the objects of ours that must be looked at."""
 
-IndexFunction = Callable[[Manifest], Iterable[str]]
-"""From an object to the values it is found by."""
+IndexFunction = Callable[[Manifest], Iterable[str] | Mapping[str, Any]]
+"""From an object to the values it is found by, or to these with a fact each; without one, the fact
+is the object's name."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,6 @@ class Controller:
     triggers: Mapping[str, Mapper] = field(default_factory=dict)
     """Other kinds whose changes matter, with the mapping to our keys."""
     indexes: Mapping[tuple[str, str], IndexFunction] = field(default_factory=dict)
-    """(kind, index name) → index function, for View.select."""
+    """(kind, index name) → index function, for View.select and View.facts."""
     reported: tuple[str, ...] = ()
     """Status fields that pods write; the operator never touches them."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -30,6 +30,7 @@ TOMBSTONES = 100_000
 log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
+_V = TypeVar("_V")
 _BULK = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
@@ -56,8 +57,8 @@ class _Entry:
     """Hash of what people ask for, see Change.respecified."""
     data: bytes
     owner: str | None
-    values: tuple[tuple[str, str], ...]
-    """(index, value) pairs under which the object is found."""
+    values: tuple[tuple[str, str, Any], ...]
+    """(index, value, fact) under which the object is found."""
 
 
 class Cache:
@@ -74,7 +75,7 @@ class Cache:
         self._entries: dict[str, _Entry] = {}
         self._names: dict[str, dict[tuple[str, str], str]] = {kind: {} for kind in kinds}
         self._owned: dict[tuple[str, str], dict[str, None]] = {}
-        self._indexed: dict[tuple[str, str, str, str], dict[str, None]] = {}
+        self._indexed: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         for (kind, index), function in (indexes or {}).items():
             self._index_functions.setdefault(kind, []).append((index, function))
@@ -96,9 +97,15 @@ class Cache:
         return [self._decode(uid) for uid in self._owned.get((kind, owner_uid), ())]
 
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[Manifest]:
+        return [self._decode(uid) for uid in self._found(kind, namespace, index, value)]
+
+    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+        return self._found(kind, namespace, index, value).values()
+
+    def _found(self, kind: str, namespace: str, index: str, value: str) -> dict[str, Any]:
         if all(index != known for known, _ in self._index_functions.get(kind, ())):
             raise KeyError(f"no index {index!r} of {kind}: name it in Controller.indexes")
-        return [self._decode(u) for u in self._indexed.get((kind, namespace, index, value), ())]
+        return self._indexed.get((kind, namespace, index, value), {})
 
     # Reading: the engine.
 
@@ -184,11 +191,14 @@ class Cache:
         except KeyError:
             raise KeyError(f"kind {kind!r} is not watched: name it in a Controller") from None
 
-    def _values(self, kind: str, obj: Object) -> tuple[tuple[str, str], ...]:
-        found: list[tuple[str, str]] = []
+    def _values(self, kind: str, obj: Object) -> tuple[tuple[str, str, Any], ...]:
+        found: list[tuple[str, str, Any]] = []
+        name = obj["metadata"]["name"]
         for index, function in self._index_functions.get(kind, ()):
             try:
-                found += [(index, value) for value in function(obj)]
+                values = function(obj)
+                facts = values if isinstance(values, Mapping) else dict.fromkeys(values, name)
+                found += [(index, value, fact) for value, fact in facts.items()]
             except Exception:
                 # A bug in one index, or an object that its schema should have refused, must not
                 # keep the object out of the cache.
@@ -199,9 +209,9 @@ class Cache:
         self._names[entry.kind][entry.namespace, entry.name] = uid
         if entry.owner:
             self._owned.setdefault((entry.kind, entry.owner), {})[uid] = None
-        for index, value in entry.values:
+        for index, value, fact in entry.values:
             where = (entry.kind, entry.namespace, index, value)
-            self._indexed.setdefault(where, {})[uid] = None
+            self._indexed.setdefault(where, {})[uid] = fact
 
     def _unlink(self, uid: str, entry: _Entry) -> None:
         names = self._names[entry.kind]
@@ -209,7 +219,7 @@ class Cache:
             del names[entry.namespace, entry.name]
         if entry.owner:
             _discard(self._owned, (entry.kind, entry.owner), uid)
-        for index, value in entry.values:
+        for index, value, _ in entry.values:
             _discard(self._indexed, (entry.kind, entry.namespace, index, value), uid)
 
     def _bury(self, uid: str) -> None:
@@ -240,7 +250,7 @@ def _asked(metadata: Object) -> int:
     return hash(tuple(parts))
 
 
-def _discard(index: dict[_K, dict[str, None]], key: _K, uid: str) -> None:
+def _discard(index: dict[_K, dict[str, _V]], key: _K, uid: str) -> None:
     bucket = index.get(key)
     if bucket is not None:
         bucket.pop(uid, None)

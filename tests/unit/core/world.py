@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -121,6 +121,13 @@ class World:
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[dict[str, Any]]:
         function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
         return [o for o in self.of(kind) if value in function(o)]
+
+    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+        function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
+        return [
+            values[value] if isinstance(values := function(o), Mapping) else o["metadata"]["name"]
+            for o in self.select(kind, namespace, index, value)
+        ]
 
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
         own = controller(kind)

@@ -17,6 +17,7 @@ from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, Vie
 from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict
 from modelyard.core.statusing import carried, compose, unfinished
+from modelyard.core.usage import needs_inputs
 
 RESULT_FIELDS = ("digest", "images", "sizeBytes", "splits", "classes", "classCount", "problems")
 FINAL = ("Ready", "Invalid")
@@ -152,11 +153,15 @@ def _of_training(obj: Manifest, view: View) -> Iterable[Key]:
     yield Key("Dataset", meta.namespace(obj), obj["spec"]["dataset"]["name"])
 
 
+def _used_dataset(training: Manifest) -> tuple[str, ...]:
+    return (training["spec"]["dataset"]["name"],) if needs_inputs(training) else ()
+
+
 CONTROLLER = Controller(
     kind="Dataset",
     observe=observe,
     decide=decide,
     children=("Job", "Pod"),
     triggers={"TrainingJob": _of_training},
-    indexes={("TrainingJob", "dataset"): lambda obj: (obj["spec"]["dataset"]["name"],)},
+    indexes={("TrainingJob", "dataset-user"): _used_dataset},
 )

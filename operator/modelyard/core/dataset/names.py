@@ -16,6 +16,8 @@ def run_hash(obj: Manifest, spec: DatasetSpec) -> str:
     return short_hash(wanted, meta.annotation(obj, meta.RETRY))
 
 
-def job_name(obj: Manifest, run: str, attempt: int) -> str:
-    """The Job of one attempt to resolve one spec."""
-    return child_name(meta.name(obj), "data", short_hash(meta.uid(obj), run, attempt))
+def job_name(obj: Manifest, spec: DatasetSpec, run: str, attempt: int) -> str:
+    """The Job of one attempt to resolve one spec. Other resources or another place make another
+    Job, since a Job's pods cannot change: so a pod that did not fit is corrected by an edit."""
+    pod = spec.model_dump(mode="json", exclude_none=True, include={"resources", "scheduling"})
+    return child_name(meta.name(obj), "data", short_hash(meta.uid(obj), run, attempt, pod))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from modelyard.api.dataset import DatasetSpec
 from modelyard.core import meta
@@ -10,6 +11,7 @@ from modelyard.core.dataset import names
 from modelyard.core.jobs import JobState, job_state
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
+from modelyard.core.specs import OfSpec
 from modelyard.core.usage import users
 
 
@@ -29,21 +31,22 @@ class Observed:
     used_by: list[str] | None
 
 
+@OfSpec
+def _spec(spec: Any) -> DatasetSpec:
+    return DatasetSpec.model_validate(spec, extra="ignore")
+
+
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = DatasetSpec.model_validate(obj["spec"], extra="ignore")
+    spec = _spec(obj)
     run_hash = names.run_hash(obj, spec)
     status = meta.status(obj)
     attempt = int(status.get("attempt", 0)) if status.get("runHash") == run_hash else 0
-    job_name = names.job_name(obj, run_hash, attempt)
+    job_name = names.job_name(obj, spec, run_hash, attempt)
     jobs = list(view.children(meta.uid(obj), "Job"))
     job = next((j for j in jobs if meta.name(j) == job_name), None)
-    trainings = [
-        t
-        for t in view.select("TrainingJob", meta.namespace(obj), "dataset", meta.name(obj))
-        if meta.status(t).get("phase") not in ("Succeeded", "Failed")
-    ]
+    trainings = view.facts("TrainingJob", meta.namespace(obj), "dataset-user", meta.name(obj))
     return Observed(
         obj=obj,
         spec=spec,

@@ -139,8 +139,8 @@ def _events(
 
 def _serving_line(obj: Manifest, view: View) -> Iterable[Key]:
     line = obj["spec"]["modelLine"]
-    for deployment in view.select("Deployment", meta.namespace(obj), "model-line", line):
-        yield meta.key(deployment, "Deployment")
+    for name in view.facts("Deployment", meta.namespace(obj), "model-line", line):
+        yield Key("Deployment", meta.namespace(obj), name)
 
 
 CONTROLLER = Controller(

@@ -13,6 +13,7 @@ from modelyard.core.deployment import names
 from modelyard.core.jobs import pod_trouble
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
+from modelyard.core.specs import OfSpec
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,15 @@ class Observed:
         return self.spec.target.cluster.replicas
 
 
+@OfSpec
+def _spec(spec: Any) -> DeploymentSpec:
+    return DeploymentSpec.model_validate(spec, extra="ignore")
+
+
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = DeploymentSpec.model_validate(obj["spec"], extra="ignore")
+    spec = _spec(obj)
     space, own = meta.namespace(obj), meta.uid(obj)
     versions = {
         int(v["spec"]["version"]): v

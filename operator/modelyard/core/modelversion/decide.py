@@ -18,6 +18,7 @@ from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
 from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict
 from modelyard.core.statusing import compose, progress_conditions
+from modelyard.core.usage import needs_inputs
 
 FINAL = ("Ready", "Rejected", "Failed")
 
@@ -193,8 +194,8 @@ def _used_by_deployment(obj: Manifest, view: View) -> Iterable[Key]:
     space = meta.namespace(obj)
     for name in versions_of(obj):
         yield Key("ModelVersion", space, name)
-    for version in view.select("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
-        yield meta.key(version, "ModelVersion")
+    for name in view.facts("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
+        yield Key("ModelVersion", space, name)
 
 
 def _used_by_training(obj: Manifest, view: View) -> Iterable[Key]:
@@ -213,6 +214,11 @@ def versions_of(deployment: Manifest) -> tuple[str, ...]:
     return tuple(sorted(name for name in held if name))
 
 
+def _used_base(training: Manifest) -> tuple[str, ...]:
+    base = training["spec"].get("baseVersion")
+    return (base["name"],) if base and needs_inputs(training) else ()
+
+
 CONTROLLER = Controller(
     kind="ModelVersion",
     observe=observe,
@@ -221,6 +227,7 @@ CONTROLLER = Controller(
     triggers={"Deployment": _used_by_deployment, "TrainingJob": _used_by_training},
     indexes={
         ("ModelVersion", "user"): lambda obj: tuple(meta.status(obj).get("usedBy") or ()),
-        ("Deployment", "version"): versions_of,
+        ("Deployment", "version"): lambda obj: () if meta.deleting(obj) else versions_of(obj),
+        ("TrainingJob", "base-user"): _used_base,
     },
 )

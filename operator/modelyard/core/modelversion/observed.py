@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from modelyard.api.modelversion import (
     Artifact,
@@ -16,6 +17,7 @@ from modelyard.core.jobs import JobState, job_state
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
+from modelyard.core.specs import OfSpec
 from modelyard.core.usage import users
 
 CPU_GROUP = "cpu"
@@ -53,10 +55,15 @@ class Observed:
     used_by: list[str] | None
 
 
+@OfSpec
+def _spec(spec: Any) -> ModelVersionSpec:
+    return ModelVersionSpec.model_validate(spec, extra="ignore")
+
+
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = ModelVersionSpec.model_validate(obj["spec"], extra="ignore")
+    spec = _spec(obj)
     status = ModelVersionStatus.model_validate(meta.status(obj))
     attempt = status.attempt or 0
     groups = evaluation_groups(spec)
@@ -75,11 +82,6 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         for one in outcome.evaluate.evaluations if outcome and outcome.evaluate else ():
             evaluations.setdefault(one.artifact, one)
     space, name = meta.namespace(obj), meta.name(obj)
-    trainings = [
-        t
-        for t in view.select("TrainingJob", space, "base", name)
-        if meta.status(t).get("phase") not in ("Succeeded", "Failed")
-    ]
     return Observed(
         obj=obj,
         spec=spec,
@@ -91,8 +93,8 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         evaluations=evaluations,
         used_by=users(
             [
-                ("Deployment", view.select("Deployment", space, "version", name)),
-                ("TrainingJob", trainings),
+                ("Deployment", view.facts("Deployment", space, "version", name)),
+                ("TrainingJob", view.facts("TrainingJob", space, "base-user", name)),
             ]
         ),
     )

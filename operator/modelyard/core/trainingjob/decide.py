@@ -211,23 +211,52 @@ def _ended(
     return compose(observed.obj, phase=phase, message=message, conds=conds, now=now, **fields)
 
 
-def _using_dataset(obj: Manifest, view: View) -> Iterable[Key]:
-    for training in view.select("TrainingJob", meta.namespace(obj), "dataset", meta.name(obj)):
-        yield meta.key(training, "TrainingJob")
+def _awaiting_dataset(obj: Manifest, view: View) -> Iterable[Key]:
+    space = meta.namespace(obj)
+    for name in view.facts("TrainingJob", space, "dataset-waiter", meta.name(obj)):
+        yield Key("TrainingJob", space, name)
 
 
 def _of_version(obj: Manifest, view: View) -> Iterable[Key]:
-    """The TrainingJob that a version came out of, and those that fine-tune it."""
+    """The TrainingJob that a version came out of, and those that wait for it."""
+    space = meta.namespace(obj)
     own = (obj["spec"].get("lineage") or {}).get("trainingJob") or {}
     if own.get("name"):
-        yield Key("TrainingJob", meta.namespace(obj), own["name"])
-    for training in view.select("TrainingJob", meta.namespace(obj), "base", meta.name(obj)):
-        yield meta.key(training, "TrainingJob")
+        yield Key("TrainingJob", space, own["name"])
+    for name in view.facts("TrainingJob", space, "base-waiter", meta.name(obj)):
+        yield Key("TrainingJob", space, name)
 
 
-def _base(obj: Manifest) -> tuple[str, ...]:
+def _started(training: Manifest) -> bool:
+    """Whether the inputs are pinned: what becomes of them later does not matter any more."""
+    return bool(meta.status(training).get("runHash"))
+
+
+def _awaited_dataset(obj: Manifest) -> tuple[str, ...]:
+    return () if _started(obj) else (obj["spec"]["dataset"]["name"],)
+
+
+def _awaited_base(obj: Manifest) -> tuple[str, ...]:
     base = obj["spec"].get("baseVersion")
-    return (base["name"],) if base else ()
+    return (base["name"],) if base and not _started(obj) else ()
+
+
+def _number(obj: Manifest) -> dict[str, int]:
+    """A version's number, by its line."""
+    return {obj["spec"]["modelLine"]: int(obj["spec"]["version"])}
+
+
+def _number_made(obj: Manifest) -> dict[str, int]:
+    """The number of the version that a TrainingJob made, by its line: it is not used again as long
+    as its training is remembered, even if the version is deleted."""
+    line = obj["spec"]["output"]["modelLine"]
+    prefix, _, number = str(meta.status(obj).get("modelVersion", "")).rpartition("-")
+    return {line: int(number)} if prefix == line and number.isdigit() else {}
+
+
+def _trained_by(obj: Manifest) -> tuple[str, ...]:
+    uid = ((obj["spec"].get("lineage") or {}).get("trainingJob") or {}).get("uid")
+    return (uid,) if uid else ()
 
 
 CONTROLLER = Controller(
@@ -235,12 +264,13 @@ CONTROLLER = Controller(
     observe=observe,
     decide=decide,
     children=("Job", "Pod"),
-    triggers={"Dataset": _using_dataset, "ModelVersion": _of_version},
+    triggers={"Dataset": _awaiting_dataset, "ModelVersion": _of_version},
     indexes={
-        ("TrainingJob", "dataset"): lambda obj: (obj["spec"]["dataset"]["name"],),
-        ("TrainingJob", "base"): _base,
-        ("TrainingJob", "model-line"): lambda obj: (obj["spec"]["output"]["modelLine"],),
-        ("ModelVersion", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
+        ("TrainingJob", "dataset-waiter"): _awaited_dataset,
+        ("TrainingJob", "base-waiter"): _awaited_base,
+        ("TrainingJob", "number-made"): _number_made,
+        ("ModelVersion", "number"): _number,
+        ("ModelVersion", "trained-by"): _trained_by,
     },
     reported=("progress",),
 )

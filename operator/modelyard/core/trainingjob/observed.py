@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from modelyard.core.jobs import JobState, job_state
 from modelyard.core.naming import short_hash
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
+from modelyard.core.specs import OfSpec
 from modelyard.core.trainingjob import names
 
 
@@ -46,23 +48,31 @@ class Observed:
         return None if text is None else json.loads(text)
 
 
+@OfSpec
+def _spec(spec: Any) -> TrainingJobSpec:
+    return TrainingJobSpec.model_validate(spec, extra="ignore")
+
+
+@OfSpec
+def _spec_hash(spec: Any) -> str:
+    made = TrainingJobSpec.model_validate(spec, extra="ignore")
+    return short_hash(made.model_dump(mode="json", exclude={"suspend"}, exclude_none=True))
+
+
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = TrainingJobSpec.model_validate(obj["spec"], extra="ignore")
+    spec = _spec(obj)
     space, own = meta.namespace(obj), meta.uid(obj)
     attempt = int(meta.status(obj).get("attempt", 0))
     job_name = names.job_name(obj, attempt)
     job = view.get("Job", space, job_name)
-    line = spec.output.model_line
-    versions = list(view.select("ModelVersion", space, "model-line", line))
-    named = [str(v["spec"]["version"]) for v in versions]
-    for training in view.select("TrainingJob", space, "model-line", line):
-        # A deleted version's number is not used again as long as its training is remembered.
-        prefix, _, number = str(meta.status(training).get("modelVersion", "")).rpartition("-")
-        if prefix == line:
-            named.append(number)
-    base = spec.base_version
+    line, base = spec.output.model_line, spec.base_version
+    taken = (
+        view.facts("ModelVersion", space, "number", line),
+        view.facts("TrainingJob", space, "number-made", line),
+    )
+    versions = view.select("ModelVersion", space, "trained-by", own)
     return Observed(
         obj=obj,
         spec=spec,
@@ -72,13 +82,7 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         job=job_state(job, view.children(own, "Pod")),
         dataset=view.get("Dataset", space, spec.dataset.name),
         base_version=view.get("ModelVersion", space, base.name) if base else None,
-        version=next((v for v in versions if trained_by(v) == own), None),
-        next_number=max((int(n) for n in named if n.isdigit()), default=0) + 1,
-        spec_hash=short_hash(spec.model_dump(mode="json", exclude={"suspend"}, exclude_none=True)),
+        version=next(iter(versions), None),
+        next_number=max(itertools.chain.from_iterable(taken), default=0) + 1,
+        spec_hash=_spec_hash(obj),
     )
-
-
-def trained_by(version: Manifest) -> str | None:
-    """UID of the TrainingJob that a ModelVersion came out of."""
-    training = (version["spec"].get("lineage") or {}).get("trainingJob") or {}
-    return training.get("uid")
