@@ -1,0 +1,126 @@
+"""Plays kubelets, workloads and agents.
+
+Level-triggered and deterministic: it looks at what exists and does the first thing that there is
+to do, one at a time. It knows nothing of faults and talks to the API server past the proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.contract import labels
+from modelyard.contract.result import Outcome
+
+from ..played import loaded, pod_status
+from .journal import Object
+from .resources import plain
+from .scene import Scene
+
+SERVER = "server"
+ENDED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a pod's work ends."""
+
+    outcome: Outcome | None = None
+    """None: it goes on for ever."""
+    exit_code: int = 0
+
+
+Script = Mapping[tuple[str, str], Sequence[Ending]]
+"""(owner as `Kind/name`, role) → the ending of each attempt; pods of others never start."""
+
+
+class Actor:
+    """Acts in one scene."""
+
+    def __init__(self, scene: Scene, script: Script) -> None:
+        self._scene = scene
+        self._script = script
+        self._jobs: dict[tuple[str, str], list[str]] = {}
+
+    def act(self) -> bool:
+        """Do the first thing that there is to do; False if there is nothing."""
+        return any(self._play(pod) for pod in sorted(self._scene.live("Pod"), key=_order))
+
+    def _play(self, pod: Object) -> bool:
+        metadata = pod["metadata"]
+        phase = (pod.get("status") or {}).get("phase")
+        if metadata.get("deletionTimestamp") or phase in ENDED:
+            return False
+        if (metadata.get("labels") or {}).get(labels.COMPONENT) == SERVER:
+            return self._serve(pod, phase)
+        ending = self._ending(pod)
+        if ending is None:
+            return False
+        if phase != "Running":
+            return self._report(pod, "Running")
+        if metadata["labels"][labels.COMPONENT] == "training" and self._train(pod):
+            return True
+        if ending.outcome is None:
+            return False
+        failed = ending.exit_code != 0
+        return self._report(pod, "Failed" if failed else "Succeeded", ending)
+
+    def _serve(self, pod: Object, phase: str | None) -> bool:
+        if phase != "Running":
+            return self._report(pod, "Running", ready=True)
+        name = pod["metadata"]["name"]
+        server = self._scene.find("ModelServer", name)
+        if server is None or server["metadata"].get("deletionTimestamp"):
+            return False
+        wanted = loaded(server)
+        if server.get("status") == wanted:
+            return False
+        self._patch("ModelServer", name, wanted)
+        return True
+
+    def _train(self, pod: Object) -> bool:
+        """Report progress, as often as it changes: once."""
+        owner = pod["metadata"]["annotations"][labels.OWNER].partition("/")[2]
+        progress = {"epoch": 1, "epochs": 2}
+        if self._scene.status("TrainingJob", owner).get("progress") == progress:
+            return False
+        self._patch("TrainingJob", owner, {"progress": progress})
+        return True
+
+    def _report(
+        self, pod: Object, phase: str, ending: Ending | None = None, *, ready: bool = False
+    ) -> bool:
+        container = pod["spec"]["containers"][0]
+        ending = ending or Ending()
+        status = pod_status(
+            container["name"],
+            container["image"],
+            phase,
+            outcome=ending.outcome,
+            exit_code=ending.exit_code,
+            ready=ready,
+        )
+        self._patch("Pod", pod["metadata"]["name"], status)
+        return True
+
+    def _patch(self, kind: str, name: str, status: Mapping[str, Any]) -> None:
+        self._scene.patch(kind, name, {"status": status}, "status")
+
+    def _ending(self, pod: Object) -> Ending | None:
+        metadata = pod["metadata"]
+        owner = (metadata.get("annotations") or {}).get(labels.OWNER, "")
+        role = (metadata.get("labels") or {}).get(labels.ROLE, "")
+        endings = self._script.get((owner, role))
+        if endings is None:
+            return None
+        jobs = self._jobs.setdefault((owner, role), [])
+        job = metadata["ownerReferences"][0]["uid"]
+        if job not in jobs:
+            jobs.append(job)
+        return endings[min(jobs.index(job), len(endings) - 1)]
+
+
+def _order(pod: Object) -> tuple[str, str, str]:
+    metadata = pod["metadata"]
+    return plain("Pod", metadata["name"]), metadata["creationTimestamp"], metadata["uid"]

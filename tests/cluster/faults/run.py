@@ -1,0 +1,235 @@
+"""Plays a workload with a fault, and compares all that comes of it with the reference run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import normal
+from .actor import Actor
+from .families import FAMILIES, Planned, World
+from .invariants import violations
+from .plans import Plan
+from .proxy import Fault
+from .scene import Scene
+from .site import Forked, Site
+from .workloads.workload import Step, Workload
+
+QUIET_SECONDS = 0.06
+"""Without traffic for so long, and with nothing due, the operator is idle."""
+REFERENCE_QUIET_SECONDS = 1.5
+"""The Job controller looks at ended pods a second later."""
+STEP_SECONDS = 45.0
+RESYNCS = 3
+
+
+class Failed(AssertionError):
+    """The operator did not cope; the text says where."""
+
+
+@dataclass
+class Record:
+    """What a run came to."""
+
+    states: list[list[str]] = field(default_factory=list)
+    """After each step."""
+    changes: list[Counter[str]] = field(default_factory=list)
+    """Up to the end of each step."""
+    told: Counter[str] = field(default_factory=Counter)
+    calls: list[str] = field(default_factory=list)
+
+
+class Run:
+    """One run of a workload in a namespace of its own."""
+
+    def __init__(
+        self,
+        site: Site,
+        workload: Workload,
+        space: str,
+        *,
+        plan: Plan | None = None,
+        reference: Record | None = None,
+    ) -> None:
+        self._site, self._workload = site, workload
+        self._proxy, self._journal = site.proxy, site.journal
+        self.scene = Scene(site.admin, site.journal, space)
+        self._actor = Actor(self.scene, workload.script)
+        self._world = World(site.proxy)
+        self._fault: Planned | None = None
+        if plan is not None:
+            rng = random.Random(plan.number)
+            self._fault = FAMILIES[plan.family](self._world, plan.at, rng)
+        # With one worker the order of calls is the same in every run, up to the kill.
+        self._settings = {"MODELYARD_WORKERS": "1"} if plan is None or plan.kills else {}
+        self._reference = reference
+        self.record = Record()
+        self.log = site.folder / f"{space}.log"
+
+    def play(self) -> Record:
+        """The whole workload. Raises Failed."""
+        version = self.scene.prepare()
+        self._workload.prepare(self.scene)
+        self._proxy.reset(self._fault or Fault(), version)
+        self._start()
+        left_alone = False
+        try:
+            for number, step in enumerate(self._workload.steps):
+                self._until(self._quiet, f"the operator is idle before: {step.name}")
+                step.act(self.scene)
+                self._until(lambda step=step: step.done(self.scene), f"done: {step.name}")
+                self._check(number, step)
+                if step.last_of_life and self._struck:
+                    self._leave_alone()
+                    left_alone = True
+            if not left_alone:
+                self._leave_alone()
+            self._judge()
+        except AssertionError as error:
+            raise Failed(f"{error}\n{self._told()}") from None
+        return self.record
+
+    def clean(self) -> None:
+        """Stop the operator and remove what is left."""
+        if self._operator.alive:
+            self._operator.kill()
+        else:
+            self._operator.reap()
+        self._proxy.reset()
+        self.scene.clear()
+        deadline = time.monotonic() + 30
+        while not self.scene.empty() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.scene.remove()
+        self._journal.forget(self.scene.namespace)
+
+    # The operator.
+
+    def _start(self) -> None:
+        env = self._fault.env if self._fault is not None else {}
+        self._operator = Forked(self._site, self.log, {**self._settings, **env})
+        self._world.pid = self._operator.pid
+
+    def _restart(self) -> None:
+        self._operator.reap()
+        self._proxy.mend()
+        self._start()
+
+    def _supervise(self) -> None:
+        """As a kubelet would: start what has been killed."""
+        if self._world.killed:
+            self._world.killed = False
+            self._restart()
+            assert self._fault is not None
+            self._fault.started()
+        elif not self._operator.alive:
+            raise Failed(f"the operator ended by itself, exit code {self._operator.reap()}")
+
+    @property
+    def _struck(self) -> bool:
+        return self._fault is None or self._fault.fired
+
+    # Time.
+
+    def _until(self, check: Callable[[], object], what: str) -> None:
+        """Play on until something is so."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while not check():
+            if time.monotonic() > deadline:
+                raise Failed(f"not within {STEP_SECONDS:.0f} s: {what}")
+            self._turn()
+
+    def _turn(self) -> None:
+        self._supervise()
+        if not (self._quiet() and self._actor.act()):
+            time.sleep(0.01)
+
+    def _still(self, seconds: float) -> bool:
+        since = max(self._proxy.touched, self._journal.touched(self.scene.namespace))
+        return self._proxy.inflight == 0 and time.monotonic() - since >= seconds
+
+    def _quiet(self, seconds: float = QUIET_SECONDS) -> bool:
+        alive = not self._world.killed
+        return alive and self._still(seconds) and self._operator.settled() and self._still(seconds)
+
+    # The oracle.
+
+    def _state(self) -> list[str]:
+        space = self.scene.namespace
+        live = {kind: self._journal.live(kind, space) for kind in normal.EXAMINED}
+        return normal.state(self._journal.history(space), live, space)
+
+    def _changes(self) -> Counter[str]:
+        return normal.changes(self._journal.history(self.scene.namespace))
+
+    def _check(self, number: int, step: Step) -> None:
+        """The state after a step is, and stays, that of the reference."""
+        if self._reference is None:
+            self._until(lambda: self._quiet(REFERENCE_QUIET_SECONDS), f"idle after: {step.name}")
+        else:
+            wanted = self._reference.states[number], self._reference.changes[number]
+            try:
+                self._until(
+                    lambda: self._quiet() and (self._state(), self._changes()) == wanted,
+                    f"the reference's state after: {step.name}",
+                )
+            except Failed as error:
+                raise Failed(f"{error}\n{self._difference(number)}") from None
+        self.record.states.append(self._state())
+        self.record.changes.append(self._changes())
+
+    def _difference(self, number: int) -> str:
+        assert self._reference is not None
+        texts = [normal.differences(self._reference.states[number], self._state())]
+        wanted, found = self._reference.changes[number], self._changes()
+        texts += [
+            f"{what}: {found[what]} times instead of {wanted[what]}"
+            for what in sorted(wanted.keys() | found.keys())
+            if wanted[what] != found[what]
+        ]
+        return "\n".join(texts)
+
+    def _leave_alone(self) -> None:
+        """Neither resyncs nor a restart write anything."""
+        if self._fault is not None:
+            self._fault.end()
+        self._until(self._quiet, "the operator is idle")
+        made = len(self._proxy.calls)
+        for _ in range(RESYNCS):
+            self._operator.resync()
+        self._operator.kill()
+        self._start()
+        self._until(self._quiet, "the operator is idle after a restart")
+        more = [str(call) for call in self._proxy.calls[made:]]
+        if more:
+            raise Failed(f"resyncs or a restart with nothing changed wrote: {', '.join(more)}")
+
+    def _judge(self) -> None:
+        space = self.scene.namespace
+        history = self._journal.history(space)
+        self.record.told = normal.told(history)
+        self.record.calls = [str(call) for call in self._proxy.calls]
+        problems = violations(history)
+        if self._fault is not None:
+            problems += self._fault.broken
+            if not self._fault.fired:
+                problems.append(f"the fault was not reached: {len(self._proxy.calls)} calls")
+        if self._reference is not None:
+            problems += [
+                f"told {count} times instead of at most {self._reference.told[news]}: {news}"
+                for news, count in self.record.told.items()
+                if count > self._reference.told[news]
+            ]
+        if self._journal.error is not None:
+            problems.append(f"the oracle is blind: {self._journal.error!r}")
+        if problems:
+            raise Failed("\n".join(problems))
+
+    def _told(self) -> str:
+        """What people need to understand a failure."""
+        calls = "\n".join(f"{call.number:3} {call}" for call in self._proxy.calls)
+        log = self.log.read_text()[-6000:]
+        return f"calls:\n{calls}\nlog of the operator, {self.log}:\n{log}"

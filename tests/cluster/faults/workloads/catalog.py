@@ -1,0 +1,11 @@
+"""All workloads. A new one is a module of its own and a line here; then `make faults-record`."""
+
+from __future__ import annotations
+
+from .dataset import DATASET
+from .deletion import DELETION
+from .deployment import DEPLOYMENT
+from .training import TRAINING
+from .version import READY, REJECTED
+
+WORKLOADS = {one.name: one for one in (DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION)}
