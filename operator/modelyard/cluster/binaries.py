@@ -37,11 +37,13 @@ class Module:
     stamp: str = ""
     """Linker flags that stamp the version; `{version}`, `{major}`, `{minor}` are filled in."""
     sources: tuple[str, ...] = field(default=("go.mod", "go.sum"))
+    home: Path = TOOL_MODULES
+    """The folder that holds the module's own folder, which has its name."""
 
     @property
     def folder(self) -> Path:
         """Where the module's go.mod lies."""
-        return TOOL_MODULES / self.name
+        return self.home / self.name
 
     def version(self) -> str:
         """The pinned version, as `v1.36.3`."""
@@ -143,6 +145,18 @@ def ensure_all(tools: Iterable[str], progress: Progress = silent) -> dict[str, P
     return found
 
 
+def ensure_module(module: Module, progress: Progress = silent) -> dict[str, Path]:
+    """The binaries of a module that is none of MODULES, built first where the cache lacks them.
+
+    Raises ClusterError where Go is missing or the build fails.
+    """
+    final = cache_home() / "bin" / module.name / module.key()
+    found = {tool: final / tool for tool in module.binaries}
+    if all(os.access(path, os.X_OK) for path in found.values()):
+        return found
+    return _make(final, list(module.binaries), progress, module)
+
+
 def cached(tool: str) -> Path:
     """Where `tool` lies, or will lie, in the cache. Raises ClusterError for an unknown tool."""
     home = cache_home() / "bin"
@@ -173,7 +187,9 @@ def _present(tool: str) -> Path | None:
     return path if os.access(path, os.X_OK) else None
 
 
-def _make(final: Path, tools: list[str], progress: Progress) -> dict[str, Path]:
+def _make(
+    final: Path, tools: list[str], progress: Progress, module: Module | None = None
+) -> dict[str, Path]:
     """Puts `tools`, all of one module, into its cache folder `final`."""
     home = final.parent
     with locked(
@@ -182,20 +198,19 @@ def _make(final: Path, tools: list[str], progress: Progress) -> dict[str, Path]:
         # Another process may have built it while this one waited.
         missing = [tool for tool in tools if not os.access(final / tool, os.X_OK)]
         if missing:
-            _build(final, missing, progress)
+            _build(final, missing, progress, module or _MODULE_OF.get(missing[0]))
     return {tool: final / tool for tool in tools}
 
 
-def _build(final: Path, tools: list[str], progress: Progress) -> None:
+def _build(final: Path, tools: list[str], progress: Progress, module: Module | None) -> None:
     ticker = Ticker()
     # In the cache's own file system, so that the last step is a rename.
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".build-") as temporary:
         folder = Path(temporary)
-        if tools == ["helm"]:
+        if module is None:
             label = "helm"
             helm.download(folder / "helm", progress)
         else:
-            module = _MODULE_OF[tools[0]]
             label = f"{module.name} {module.version()}"
             gobuild.build(
                 module.folder,

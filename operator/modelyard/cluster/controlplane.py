@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,7 +55,9 @@ class ControlPlane:
         die_with_parent: bool = True,
         more_tools: Sequence[str] = (),
         more_ports: Sequence[str] = (),
+        more_flags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        """`more_flags` (component → flags) come last, where they override the usual ones."""
         self.layout = Layout(folder.absolute())
         self.name = name or folder.name
         self.processes = Processes(self.layout, die_with_parent=die_with_parent)
@@ -63,6 +66,7 @@ class ControlPlane:
         self._kwok_stages = kwok_stages
         self._more_tools = list(more_tools)
         self._more_ports = list(more_ports)
+        self._more_flags = {name: list(flags) for name, flags in (more_flags or {}).items()}
         self._optional = {
             "kube-controller-manager": controller_manager,
             "kube-scheduler": scheduler,
@@ -211,4 +215,5 @@ class ControlPlane:
             "kube-scheduler": components.kube_scheduler,
             "kwok": lambda plan, signed: components.kwok(plan, signed, self._kwok_stages),
         }
-        return makers[name](plan, signed)
+        made = makers[name](plan, signed)
+        return replace(made, command=[*made.command, *self._more_flags.get(name, ())])

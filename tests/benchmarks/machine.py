@@ -1,0 +1,57 @@
+"""What a run's figures depend on besides the code: hardware, versions, commit, other load."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from modelyard.cluster.binaries import MODULES
+
+from .report import ROOT
+
+
+def describe() -> dict[str, Any]:
+    """Processor, memory, kernel, versions, the commit, and the load average at this moment."""
+    return {
+        "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "kubernetes": MODULES["kubernetes"].version(),
+        "etcd": MODULES["etcd"].version(),
+        "commit": _commit(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def text(machine: dict[str, Any]) -> str:
+    """One line for a page."""
+    return (
+        f"{machine['cores']} × {machine['processor']}, {machine['memory_gib']:g} GiB, Linux "
+        f"{machine['kernel']}, Python {machine['python']}, Kubernetes {machine['kubernetes']}, "
+        f"etcd {machine['etcd']} without fsync; commit {machine['commit']}; load average before "
+        f"the run {machine['load_before']:g}"
+    )
+
+
+def _field(path: str, name: str) -> str:
+    for line in Path(path).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
+    return f"{commit} with local changes" if git("status", "--porcelain", "-uno") else commit

@@ -1,0 +1,141 @@
+"""One API server with etcd for a whole benchmark, and the harness's access to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from modelyard.cluster import ControlPlane
+from modelyard.kube.kinds import KubeKind
+
+from .api import SPACE, Api, Refused
+from .etcd import Etcd
+from .processes import TooLong, until
+
+MANAGER = "kube-controller-manager"
+UNLIMITED = "100000"
+"""Requests a second: more than any client here can send."""
+ACCOUNTS = ("default", "modelyard-trainer", "modelyard-agent")
+
+NAMESPACE = KubeKind("Namespace", "", "v1", "namespaces", "Namespace")
+ACCOUNT = KubeKind("ServiceAccount", "", "v1", "serviceaccounts", "ServiceAccount")
+CRD = KubeKind(
+    "CRD",
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+)
+_STORED = (
+    "pods", "jobs", "events", "services/specs", "services/endpoints", "deployments", "leases",
+    "replicasets", "configmaps",
+)  # fmt: skip
+
+
+@dataclass
+class Site:
+    """What the arms and benchmarks work with."""
+
+    plane: ControlPlane
+    api: Api
+    etcd: Etcd
+    folder: Path
+    workers: int
+    """Objects that each controller reconciles at the same time."""
+    emptied: list[str]
+    """What `empty` deletes."""
+
+    async def install(self, files: Sequence[Path]) -> None:
+        """Creates CRDs and waits until they are served."""
+        for path in files:
+            body = yaml.safe_load(path.read_text())
+            await self.api.create(CRD, body, namespace="")
+            spec = body["spec"]
+            version, plural = spec["versions"][0]["name"], spec["names"]["plural"]
+            kind = KubeKind(plural, spec["group"], version, plural, "")
+            self.emptied.append(f"{kind.group}/{plural}")
+            await until(partial(self._served, kind.path()), 30, f"{plural} are served")
+
+    async def empty(self) -> None:
+        """Removes every object of the namespace."""
+        await self.etcd.empty(self.emptied)
+
+    async def settled(self, seconds: float = 300.0, quiet: float = 1.0) -> Counter[str]:
+        """Waits until controllers have stopped writing; their writes so far. Raises TooLong.
+
+        `quiet`: seconds without a write that count as having stopped, twice in a row.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        before, same = await self.api.controllers_writes(), 0
+        while same < 2:
+            if asyncio.get_running_loop().time() > deadline:
+                raise TooLong(f"controllers still write after {seconds:.0f} s")
+            await asyncio.sleep(quiet)
+            now = await self.api.controllers_writes()
+            same = same + 1 if now == before else 0
+            before = now
+        return before
+
+    async def _served(self, path: str) -> bool:
+        try:
+            await self.api.get(path)
+        except Refused:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def site(workers: int) -> AsyncIterator[Site]:
+    """Brings everything up, and down at the end. kube-controller-manager is there to be started,
+    with its Job controller only, but does not run.
+
+    The API server treats all clients alike: priority and fairness would exempt administrators but
+    not kube-controller-manager's service accounts.
+    """
+    with tempfile.TemporaryDirectory(prefix="modelyard-bench-") as name:
+        folder = Path(name)
+        plane = ControlPlane(
+            folder / "plane",
+            controller_manager=True,
+            more_flags={
+                "kube-apiserver": ["--enable-priority-and-fairness=false"],
+                MANAGER: [
+                    "--controllers=job-controller",
+                    f"--kube-api-qps={UNLIMITED}",
+                    f"--kube-api-burst={UNLIMITED}",
+                    f"--concurrent-job-syncs={workers}",
+                ],
+            },
+        )
+        with plane:
+            plane.processes.stop([MANAGER])
+            api = await Api.open(plane.kubeconfig)
+            try:
+                made = Site(plane, api, Etcd(plane), folder, workers, list(_STORED))
+                await _prepare(api)
+                yield made
+            finally:
+                await api.close()
+
+
+async def _prepare(api: Api) -> None:
+    await api.create(NAMESPACE, {"metadata": {"name": SPACE}}, namespace="")
+    # Pods need their account; no controller makes the default one here.
+    for account in ACCOUNTS:
+        await api.create(ACCOUNT, {"metadata": {"name": account}})
+
+
+def free_port() -> int:
+    """A port of loopback that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
