@@ -47,10 +47,11 @@ class Event(NamedTuple):
 class Plan:
     """Writes, carried out in the order of the fields; each only where it changes anything.
 
-    A `create` that finds the name taken ends the plan, and the object is looked at again: the
-    name is the lock. `status` is the whole of the status that the operator owns; what pods report
-    in it (see Controller.reported) is left alone. Events are sent only after the status patch
-    succeeded and only if it changed something.
+    A plan with `create` ends there, and the object is looked at again, whether the children were
+    made now or a name was taken (it is the lock): the rest is decided with the children in view,
+    and under load all children come before the statuses that tell of them. `status` is the whole
+    of the status that the operator owns; what pods report in it (see Controller.reported) is left
+    alone. Events are sent only after the status patch succeeded and only if it changed something.
     """
 
     create: tuple[Manifest, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -85,6 +86,7 @@ class Engine:
             now=lambda: datetime.now(UTC),
         )
         self._synced = False
+        self._asked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
@@ -109,13 +111,17 @@ class Engine:
         if change is None:
             return False
         if self.leading:
-            if change.respecified:
-                own = self._router.own_key(change)
-                if own is not None:
-                    self.queue.release(own)  # A new spec deserves a try at once.
+            own = self._router.own_key(change) if change.respecified else None
+            if own is not None:
+                self.queue.release(own)  # A new spec deserves a try at once.
             for key in self._router.keys(change):
-                self.queue.add(key)
+                # What people ask for comes before its consequences.
+                self.queue.add(key, urgent=key == own)
         return True
+
+    def resync(self) -> None:
+        """List and reconcile everything as soon as possible, if this replica leads."""
+        self._asked.set()
 
     # Leading.
 
@@ -193,17 +199,26 @@ class Engine:
     async def _resync_forever(self) -> None:
         period = self._settings.resync_seconds
         while True:
-            await asyncio.sleep(period * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(period * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                    await self._asked.wait()
+            asked = self._asked.is_set()
+            self._asked.clear()
             try:
                 wrong = await self._resync.all(self.kinds)
             except ApiError as error:
                 log.warning("resync failed: %s", error)
+                if asked:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    self._asked.set()
                 continue
             self.last_resync = time.monotonic()
             if wrong:
                 log.warning("resync found the cache out of date", extra={"objects": wrong})
+            spread = 0.0 if asked else period / 10
             for key in self._all_keys():
-                self.queue.add(key, random.uniform(0, period / 10))  # noqa: S311 - jitter
+                self.queue.add(key, random.uniform(0, spread))  # noqa: S311 - jitter
+            self.metrics.resynced()
 
     def _relisted(self, kind: str) -> None:
         self.metrics.relisted(kind)

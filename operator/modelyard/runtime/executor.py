@@ -63,13 +63,16 @@ class Executor:
 
     async def run(
         self, controller: Controller, obj: Manifest, plan: Plan, now: datetime, written: Written
-    ) -> None:
+    ) -> bool:
         """Carry out a plan for an object, in the order that Plan documents.
 
+        Returns whether that is all; if not, the object must be looked at again at once.
         Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
         """
         for manifest in plan.create:
             await self._create(manifest, written)
+        if plan.create:
+            return False
         for manifest in plan.apply:
             await self._apply(manifest, written)
         for ref in plan.delete:
@@ -79,6 +82,7 @@ class Executor:
             changed = await self.write_status(controller, obj, plan.status, written)
         if changed or plan.status is None:
             await self._tell(obj, plan, now, written)
+        return True
 
     async def write_status(
         self, controller: Controller, obj: Manifest, status: Manifest, written: Written

@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 from modelyard.core.plan import Key
 
+PATIENCE = 2.0
+"""Seconds that a due key lets urgent ones go first."""
+
 
 class KeyedQueue:
     """Keys with the time at which they are due.
@@ -18,12 +21,19 @@ class KeyedQueue:
     Adding a key that is already queued keeps the earlier of both times. A key added while it is
     being worked on is queued again when the worker is done. A key that is held back after a
     failure stays back, whatever adds it, until `release`.
+
+    Where more keys are due than there are workers, those added as `urgent` go first, but none
+    waits for more than PATIENCE because of that.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, Key]] = []
+        self._later: list[tuple[float, int, Key]] = []
+        """Heap of (due, order, key) for keys that are not due yet."""
+        self._ready: list[tuple[float, int, float, Key]] = []
+        """Heap of (rank, order, due, key) for keys that wait for a worker."""
         self._due: dict[Key, float] = {}
+        self._urgent: set[Key] = set()
         self._held: dict[Key, float] = {}
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
@@ -37,17 +47,21 @@ class KeyedQueue:
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, key: Key, delay: float = 0.0) -> None:
+    def add(self, key: Key, delay: float = 0.0, *, urgent: bool = False) -> None:
         """Queue a key, due in `delay` seconds."""
         if self._closed:
             return
         due = max(self._clock() + delay, self._held.get(key, 0.0))
+        raised = urgent and key not in self._urgent
+        if raised:
+            self._urgent.add(key)
         if key in self._working:
             self._again[key] = min(due, self._again.get(key, due))
             return
-        if due < self._due.get(key, float("inf")):
-            self._due[key] = due
-            heapq.heappush(self._heap, (due, next(self._order), key))
+        known = self._due.get(key, float("inf"))
+        if due < known or raised:
+            due = self._due[key] = min(due, known)
+            heapq.heappush(self._later, (due, next(self._order), key))
             self._wake()
 
     def hold(self, key: Key, delay: float) -> None:
@@ -83,10 +97,11 @@ class KeyedQueue:
     def pop(self) -> Key | None:
         """The key that is due first, or None if none is due yet."""
         self._tidy()
-        if not self._heap or self._heap[0][0] > self._clock():
+        if not self._ready:
             return None
-        _, _, key = heapq.heappop(self._heap)
+        _, _, _, key = heapq.heappop(self._ready)
         del self._due[key]
+        self._urgent.discard(key)
         self._working.add(key)
         self._idle.clear()
         return key
@@ -98,7 +113,9 @@ class KeyedQueue:
             self._idle.set()
         again = self._again.pop(key, None)
         if again is not None:
-            self.add(key, max(0.0, again - self._clock()))
+            urgent = key in self._urgent
+            self._urgent.discard(key)
+            self.add(key, max(0.0, again - self._clock()), urgent=urgent)
 
     async def idle(self) -> None:
         """Return when no key is being worked on."""
@@ -106,8 +123,10 @@ class KeyedQueue:
 
     def clear(self) -> None:
         """Forget everything that is queued or held back."""
-        self._heap.clear()
+        self._later.clear()
+        self._ready.clear()
         self._due.clear()
+        self._urgent.clear()
         self._held.clear()
         self._again.clear()
 
@@ -118,8 +137,7 @@ class KeyedQueue:
 
     def oldest(self) -> float:
         """Seconds that the longest waiting due key has waited; 0 if none is due."""
-        self._tidy()
-        return max(0.0, self._clock() - self._heap[0][0]) if self._heap else 0.0
+        return max(0.0, self._clock() - min(self._due.values(), default=float("inf")))
 
     def due(self) -> int:
         """Number of keys that are due now."""
@@ -127,8 +145,17 @@ class KeyedQueue:
         return sum(due <= now for due in self._due.values())
 
     def _tidy(self) -> None:
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
+        """Move keys that have become due to those that wait, and drop what is out of date."""
+        now = self._clock()
+        while self._later and self._later[0][0] <= now:
+            due, order, key = heapq.heappop(self._later)
+            if self._due.get(key) == due:
+                rank = due if key in self._urgent else due + PATIENCE
+                heapq.heappush(self._ready, (rank, order, due, key))
+        while self._ready and self._due.get(self._ready[0][3]) != self._ready[0][2]:
+            heapq.heappop(self._ready)
+        while self._later and self._due.get(self._later[0][2]) != self._later[0][0]:
+            heapq.heappop(self._later)
 
     def _wake(self) -> None:
         """Wake one waiter if a key is due, or see to it that one is woken when it is."""
@@ -138,10 +165,11 @@ class KeyedQueue:
         while self._waiters and self._waiters[0].done():
             self._waiters.popleft()
         self._tidy()
-        if not self._waiters or not self._heap:
+        if not self._waiters or not (self._ready or self._later):
             return
-        delay = self._heap[0][0] - self._clock()
-        if delay <= 0:
+        if self._ready:
             self._waiters.popleft().set_result(None)
             delay = 0.0  # Another key may be due for the next waiter.
+        else:
+            delay = max(0.0, self._later[0][0] - self._clock())
         self._timer = asyncio.get_running_loop().call_later(delay, self._wake)

@@ -68,14 +68,16 @@ class Reconciler:
             plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
             if plan.status is None:
                 plan = replace(plan, status=self._recovered(controller, obj))
-            await self._executor.run(controller, obj, plan, now, written)
+            finished = await self._executor.run(controller, obj, plan, now, written)
         except NotLeading:
             result = "not_leading"
         except Exception as error:
             result = await self._failed(key, controller, obj, error, written)
         else:
             self._forget(key)
-            if plan.requeue_after is not None:
+            if not finished:
+                self._queue.add(key)
+            elif plan.requeue_after is not None:
                 self._queue.add(key, plan.requeue_after)
         seconds = time.perf_counter() - started
         self._metrics.reconciled(key.kind, result, seconds)

@@ -140,6 +140,8 @@ class World:
             assert (_kind(made), made["metadata"]["name"]) not in self.objects, "name is taken"
             self.add(copy.deepcopy(dict(made)))
             self.writes.append(f"create {_kind(made)}")
+        if plan.create:
+            return self.reconcile(kind, name, now)
         for made in plan.apply:
             key = (_kind(made), made["metadata"]["name"])
             before = self.objects.get(key)

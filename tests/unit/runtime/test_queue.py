@@ -7,7 +7,7 @@ import contextlib
 import random
 
 from modelyard.core.plan import Key
-from modelyard.runtime.queue import KeyedQueue
+from modelyard.runtime.queue import PATIENCE, KeyedQueue
 
 
 class Clock:
@@ -46,6 +46,35 @@ async def test_keys_come_in_the_order_in_which_they_are_due() -> None:
     queue.add(key("b"))
     clock.now += 5
     assert [queue.pop() for _ in range(3)] == [key("a"), key("b"), key("late")]
+
+
+async def test_urgent_keys_go_first_but_others_do_not_wait_for_ever() -> None:
+    queue, clock = await fake()
+    queue.add(key("consequence"))
+    clock.now += 0.1
+    queue.add(key("wish"), urgent=True)
+    assert queue.pop() == key("wish")
+    clock.now += PATIENCE
+    queue.add(key("new wish"), urgent=True)
+    assert [queue.pop(), queue.pop()] == [key("consequence"), key("new wish")]
+
+
+async def test_a_queued_key_can_become_urgent() -> None:
+    queue, _ = await fake()
+    queue.add(key("first"))
+    queue.add(key("second"))
+    queue.add(key("second"), urgent=True)
+    assert [queue.pop() for _ in range(3)] == [key("second"), key("first"), None]
+
+
+async def test_a_key_that_becomes_urgent_while_worked_on_stays_so() -> None:
+    queue, _ = await fake()
+    queue.add(key("a"))
+    queue.pop()
+    queue.add(key("a"), urgent=True)
+    queue.add(key("b"))
+    queue.done(key("a"))
+    assert queue.pop() == key("a")
 
 
 async def test_a_key_added_while_worked_on_comes_again_afterwards() -> None:

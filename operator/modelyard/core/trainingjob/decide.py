@@ -165,7 +165,7 @@ def _finish(observed: Observed, now: datetime) -> Plan:
         # The next attempt finds the finished run in the store and only repeats its result.
         lost = Verdict(reasons.RESULT_LOST, "the result was lost with its pod: reading it again")
         return Plan(status=_going(observed, now, lost) | {"attempt": observed.attempt + 1})
-    return Plan(create=(model_version(observed, result),), requeue_after=1)
+    return Plan(create=(model_version(observed, result),))
 
 
 def _ended(
