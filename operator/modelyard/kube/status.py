@@ -71,10 +71,12 @@ def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Obj
     return status
 
 
-def is_stalled(obj: Manifest) -> bool:
-    """Whether an object's status says Stalled=True, for whatever reason."""
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == STALLED and c.get("status") == "True" for c in conditions)
+def stalled_reason(obj: Manifest) -> str | None:
+    """Reason of an object's Stalled=True, or None if it has no such condition."""
+    for c in (obj.get("status") or {}).get("conditions") or ():
+        if c.get("type") == STALLED and c.get("status") == "True":
+            return str(c.get("reason") or "")
+    return None
 
 
 def without_stalled(obj: Manifest, reasons: Collection[str]) -> Object | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelyard.runtime.metrics import Metrics
@@ -22,22 +20,20 @@ def register(
     _queue(engine, metrics)
     _views(engine, metrics, resync_seconds)
 
-    def by_kind(counts: Callable[[], Counter[str]]) -> Callable[[], list[tuple[str, float]]]:
-        def values() -> list[tuple[str, float]]:
-            found = counts()
-            return [(kind, float(found[kind])) for kind in engine.reconciled]
-
-        return values
+    def retrying() -> list[tuple[str, float]]:
+        found = reconciler.retrying()
+        return [(kind, float(found[kind])) for kind in engine.reconciled]
 
     metrics.gauge_by_kind(
         "modelyard_retrying_objects",
         "Objects whose last reconcile failed; they are tried again.",
-        by_kind(reconciler.retrying),
+        retrying,
     )
-    metrics.gauge_by_kind(
+    metrics.labelled_gauge(
         "modelyard_stalled_objects",
-        "Objects with the condition Stalled=True: somebody has to act.",
-        by_kind(reconciler.stalled),
+        "Objects with the condition Stalled=True, by its reason.",
+        ("kind", "reason"),
+        lambda: [(labels, float(n)) for labels, n in reconciler.stalled().items()],
     )
 
 

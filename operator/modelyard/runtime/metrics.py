@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -17,6 +17,9 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+LabelledValues = Callable[[], Iterable[tuple[Sequence[str], float]]]
+"""Reads the values of a gauge: label values, value."""
 
 
 class Metrics:
@@ -58,6 +61,11 @@ class Metrics:
             ("kind",),
             registry=self._registry,
         )
+        self._resyncs = Counter(
+            "modelyard_resyncs",
+            "Rounds that listed and queued everything, the one when leading began not counted.",
+            registry=self._registry,
+        )
         self._relists = Counter(
             "modelyard_watch_restarts",
             "Watches that had to start from a new list.",
@@ -96,6 +104,10 @@ class Metrics:
         """A resync corrected the cache."""
         self._repairs.labels(kind).inc(count)
 
+    def resynced(self) -> None:
+        """Everything was listed and queued."""
+        self._resyncs.inc()
+
     def relisted(self, kind: str) -> None:
         """A watch started from a new list."""
         self._relists.labels(kind).inc()
@@ -116,23 +128,29 @@ class Metrics:
         self, name: str, text: str, values: Callable[[], Iterable[tuple[str, float]]]
     ) -> None:
         """Register a gauge with one value a kind that is read when it is asked for."""
-        self._registry.register(_ByKind(name, text, values))
+        self.labelled_gauge(
+            name, text, ("kind",), lambda: [((kind,), value) for kind, value in values()]
+        )
+
+    def labelled_gauge(
+        self, name: str, text: str, labels: Sequence[str], values: LabelledValues
+    ) -> None:
+        """Register a gauge with labels that is read when it is asked for."""
+        self._registry.register(_Labelled(name, text, labels, values))
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class _ByKind:
-    def __init__(
-        self, name: str, text: str, values: Callable[[], Iterable[tuple[str, float]]]
-    ) -> None:
-        self._name, self._text, self._values = name, text, values
+class _Labelled:
+    def __init__(self, name: str, text: str, labels: Sequence[str], values: LabelledValues) -> None:
+        self._name, self._text, self._labels, self._values = name, text, labels, values
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=["kind"])
-        for kind, value in self._values():
-            family.add_metric([kind], value)
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._values():
+            family.add_metric(labels, value)
         yield family
 
     def describe(self) -> Iterable[Metric]:

@@ -13,7 +13,7 @@ from modelyard.core.plan import Controller, Key, Manifest
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
-from modelyard.kube.status import is_stalled, with_stalled, without_stalled
+from modelyard.kube.status import stalled_reason, with_stalled, without_stalled
 from modelyard.runtime.backoff import Backoff
 from modelyard.runtime.executor import Executor, Written
 from modelyard.runtime.failures import REASONS, Failure, NotLeading, classify
@@ -50,7 +50,8 @@ class Reconciler:
         self._backoff = backoff or Backoff()
         self._logged: dict[Key, str] = {}
         """The failure that was logged last, so that each is told once."""
-        self._stalled: set[Key] = set()
+        self._stalled: dict[Key, str] = {}
+        """Reason of the Stalled condition of each object that has one, for the metrics."""
 
     async def reconcile(self, key: Key) -> None:
         """Reconcile an object; never raises but for cancellation."""
@@ -58,7 +59,7 @@ class Reconciler:
         obj = self._cache.get(key.kind, key.namespace, key.name)
         if obj is None:
             self._forget(key)
-            self._stalled.discard(key)
+            self._stalled.pop(key, None)
             return
         controller = self._controllers[key.kind]
         written = Written()
@@ -147,9 +148,9 @@ class Reconciler:
         """Number of objects by kind whose last reconcile failed."""
         return Counter(key.kind for key in self._backoff)
 
-    def stalled(self) -> Counter[str]:
-        """Number of objects by kind that nothing will happen to until somebody acts."""
-        return Counter(key.kind for key in self._stalled)
+    def stalled(self) -> Counter[tuple[str, str]]:
+        """Number of objects by kind and reason that wait for somebody to act."""
+        return Counter((key.kind, reason) for key, reason in self._stalled.items())
 
     def clear(self) -> None:
         """Forget all failures: somebody else reconciles now."""
@@ -159,10 +160,11 @@ class Reconciler:
 
     def _note_stalled(self, key: Key) -> None:
         obj = self._cache.get(key.kind, key.namespace, key.name)
-        if obj is not None and is_stalled(obj):
-            self._stalled.add(key)
+        reason = None if obj is None else stalled_reason(obj)
+        if reason is None:
+            self._stalled.pop(key, None)
         else:
-            self._stalled.discard(key)
+            self._stalled[key] = reason
 
     def _forget(self, key: Key) -> None:
         self._backoff.succeeded(key)
