@@ -19,6 +19,8 @@ def test_a_poisoned_object_stalls_and_delays_nobody(
     for number in range(20):
         server.dataset(space, f"good{number}")
     wait(lambda: server.ready(space) == 20, what="the others are Ready")
+    assert operator.metric("modelyard_stalled_objects") == 4
+    assert operator.metric("modelyard_retrying_objects") == 4
     condition = server.stalled(space, "bad0")
     assert condition["reason"] == "InternalError"
     assert "RuntimeError: poisoned by the test" in condition["message"]
@@ -30,6 +32,7 @@ def test_a_poisoned_object_stalls_and_delays_nobody(
     server.patch(space, "bad0", {"metadata": {"annotations": {"tests/mode": None}}})
     wait(lambda: server.phase(space, "bad0") == "Ready", 5, what="healed at once")
     assert server.stalled(space, "bad0") is None
+    wait(lambda: operator.metric("modelyard_stalled_objects") == 3, what="one less to see to")
 
 
 def test_a_refused_child_is_told(server: Any, space: str, start: Any, wait: Any) -> None:
