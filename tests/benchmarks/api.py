@@ -131,7 +131,8 @@ class Api:
             raw = await answer.read()
             if answer.status >= 400:
                 raise Refused(f"{method} {path}: {answer.status} {raw.decode()[:500]}")
-            return orjson.loads(raw)  # type: ignore[no-any-return]
+            made: Manifest = orjson.loads(raw)
+            return made
 
 
 def write_name(verb: str, plural: str, subresource: str = "") -> str:

@@ -41,7 +41,7 @@ def goals(samples: Sequence[Sample]) -> list[Goal]:
         for arm, name, bound in AGAINST:
             ratio = against(samples, size, arm)
             title = f"create → Job, {size:,} objects, share of the rate of {name}"
-            made.append(at_least(title, bound, ratio and round(ratio.median, 3)))
+            made.append(at_least(title, bound, None if ratio is None else round(ratio.median, 3)))
     mine = [sample for sample in samples if sample.arm == OURS]
     created = [_total(s.created, NOT_OF_THE_TRAINING) for s in mine]
     lives = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+import time
 from pathlib import Path
 
 from modelyard.api.dataset import DatasetSpec
@@ -12,7 +14,7 @@ from modelyard.kube.kinds import by_name
 
 from .api import SPACE, Manifest, each
 from .arms import JOB, Arm
-from .processes import Process, fetch, until
+from .processes import Process, TooLong, fetch, until
 from .report import ROOT
 from .site import Site, free_port
 
@@ -57,6 +59,30 @@ class Operator:
     async def idle(self) -> bool:
         """Whether all that is due has been done."""
         return await self.synced() and await self.metric("modelyard_queue_due") == 0
+
+
+async def start_until_idle(
+    site: Site, objects: int, deadline: float, **settings: str
+) -> tuple[float, Operator]:
+    """Starts an operator; seconds until it has reconciled at least `objects` and is idle, as two
+    looks in a row say. Raises TooLong."""
+    operator = Operator(site, **settings)
+    begun = time.monotonic()
+    operator.process.start()
+    first: float | None = None
+    while True:
+        now = time.monotonic() - begun
+        done = await operator.metric("modelyard_reconciles_total") or 0
+        if done >= objects and await operator.idle():
+            if first is not None:
+                return first, operator
+            first = now
+        else:
+            first = None
+        if now > deadline:
+            operator.process.stop()
+            raise TooLong(f"the operator is not idle {deadline:.0f} s after its restart")
+        await asyncio.sleep(0.2)
 
 
 class Modelyard(Arm):

@@ -48,7 +48,7 @@ class Sample:
     life_cpu_ms: float | None = None
     """From creation to the end."""
     final_p50: float | None = None
-    """Create → child plus end of the pod → final status: without the time that the harness takes."""
+    """Create → child, plus end of the pod → final status: without the harness's own time."""
     final_p99: float | None = None
     end_rate: float | None = None
     """Objects a second from the first pod that ended to the last final status."""
@@ -89,7 +89,7 @@ class Sampler:
                 sample.lived = _per_object(lived - created, objects)
                 sample.life_cpu_ms = self._cpu_since(cost, objects)
             end = self._usage()
-            sample.rss_mb = end and round(end.rss_mb, 1)
+            sample.rss_mb = None if end is None else round(end.rss_mb, 1)
         finally:
             arm.stop()
         return sample

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster import binaries, helm
-from modelyard.cluster.binaries import MODULES, cached, ensure, ensure_all
+from modelyard.cluster import helm
+from modelyard.cluster.binaries import (
+    MODULES,
+    Module,
+    cached,
+    ensure,
+    ensure_all,
+    ensure_module,
+)
 from modelyard.cluster.errors import ClusterError
 
 GREETER = {
@@ -105,28 +112,27 @@ def test_builds_stamps_and_rebuilds_only_on_a_change(
     (sources / "greeter").mkdir(parents=True)
     for name, text in GREETER.items():
         (sources / "greeter" / name).write_text(text)
-    monkeypatch.setattr(binaries, "TOOL_MODULES", sources)
-    module = binaries.Module(
+    module = Module(
         "greeter",
         source="example.com/greeter",
         binaries={"greeter": "."},
         stamp="-X main.version={version}",
         sources=tuple(GREETER),
+        home=sources,
     )
-    monkeypatch.setitem(binaries._MODULE_OF, "greeter", module)
     lines: list[str] = []
-    monkeypatch.setattr(binaries.Module, "version", lambda self: "v1.2.3")
-    first = ensure("greeter", lines.append)
+    monkeypatch.setattr(Module, "version", lambda self: "v1.2.3")
+    first = ensure_module(module, lines.append)["greeter"]
     said = subprocess.run([first], capture_output=True, text=True, check=True).stderr
     assert said == "hi v1.2.3\n"
     assert lines[-1].startswith("greeter v1.2.3: greeter ready after")
     made = first.stat().st_mtime_ns
-    assert ensure("greeter") == first
+    assert ensure_module(module)["greeter"] == first
     assert first.stat().st_mtime_ns == made
     (sources / "greeter/main.go").write_text(GREETER["main.go"].replace("hi", "bye"))
-    second = ensure("greeter")
+    second = ensure_module(module)["greeter"]
     assert second != first
     assert [path.name for path in first.parent.iterdir()] == ["greeter"]
     (sources / "greeter/main.go").write_text("package main\n\nfunc main() { nonsense() }\n")
     with pytest.raises(ClusterError, match="undefined: nonsense"):
-        ensure("greeter")
+        ensure_module(module)
