@@ -12,6 +12,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -26,6 +27,7 @@ class Metrics:
     """Counts what happens; what is (depths, sizes) is read when Prometheus asks."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # A second series for each counter that nobody looks at.
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)

@@ -127,7 +127,9 @@ def test_stops_gracefully_with_work_in_flight(
     operator.kill(signal.SIGTERM)
     stopped = time.monotonic()
     assert operator.gone(10) == 0
-    assert time.monotonic() - stopped < 5
+    took = time.monotonic() - stopped
+    print(f"stopped in {took:.1f} s with {40 - server.ready(space)} of 40 objects not done")
+    assert took < 5
     lease = server.get("/apis/coordination.k8s.io/v1/namespaces/default/leases/modelyard-operator")
     assert lease["spec"]["holderIdentity"] == ""
     begun = time.monotonic()

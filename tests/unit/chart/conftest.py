@@ -51,9 +51,9 @@ def helm() -> str:
 def render(helm: str) -> Callable[..., Rendered]:
     """Renders the chart with values as release `modelyard` in `modelyard-system`."""
 
-    def run(values: dict[str, Any] | None = None) -> Rendered:
+    def run(values: dict[str, Any] | None = None, *arguments: str) -> Rendered:
         command = [helm, "template", "modelyard", str(CHART), "--namespace", "modelyard-system"]
-        command += ["--values", "-"]
+        command += ["--values", "-", *arguments]
         return Rendered(
             subprocess.run(
                 command,
