@@ -32,7 +32,7 @@ KOPF_STOP_SECONDS = 2.0
 
 
 async def run(controllers: Sequence[Controller], settings: EngineSettings) -> None:
-    """Run the operator until SIGTERM or SIGINT.
+    """Run the operator until SIGTERM or SIGINT. SIGUSR1 lists and reconciles everything at once.
 
     Raises NoConnection, OSError (the port is taken), and whatever ends kopf or the engine.
     """
@@ -40,8 +40,14 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
     _stop_on_signals(stop)
     connection = await Connection.open()
     metrics = Metrics()
-    api = HttpApi(connection, limit=settings.workers * 2, on_request=metrics.requested)
+    api = HttpApi(
+        connection,
+        limit=settings.workers * 2,
+        seconds=settings.request_seconds,
+        on_request=metrics.requested,
+    )
     engine = Engine(controllers, settings, api, metrics)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, engine.resync)
     watched = [kinds.by_name(name) for name in engine.kinds]
     runner = await serve(engine, settings)
     watch = asyncio.create_task(_watch(watched, engine, connection, api, stop), name="kopf")

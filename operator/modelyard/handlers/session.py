@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiohttp
 
-from modelyard.handlers.tap import TappedWatch
+from modelyard.handlers.tap import GONE, ExpiredWatch, TappedWatch
 from modelyard.kube.api import Object
 from modelyard.kube.connection import Connection
 from modelyard.kube.kinds import KubeKind
@@ -26,8 +26,11 @@ NOTHING = "metadata.name=-"
 """Field selector that no object matches: a name must begin with a letter or digit."""
 
 NOT_SERVED = 404
-"""Status of a kind without a CRD. kopf would end the process for it, but tries again after what
-looks like a lost connection, as it does when it is forbidden to watch (403)."""
+"""Status of a kind without a CRD."""
+
+TRIED_AGAIN = (401, 403, 429)
+"""Statuses of 4xx after which kopf tries again. It would end the process for any other, but takes
+a lost connection for what it is."""
 
 OnEvent = Callable[[str, str, Object], None]
 """Called with the kind's name in the cache, the event's type and the object."""
@@ -78,9 +81,13 @@ class WatchSession:
             raise
         if response.status >= 300:
             self._watches.failed(kind, response.status)
-            if response.status == NOT_SERVED:
+            if response.status == GONE and watching:
+                return ExpiredWatch(response)
+            if response.status < 500 and response.status not in TRIED_AGAIN:
                 response.release()
-                raise aiohttp.ClientConnectionError(f"{kind} is not served: its CRD is missing")
+                raise aiohttp.ClientConnectionError(
+                    f"{kind} cannot be listed or watched: HTTP status {response.status}"
+                )
             return response
         if not watching:
             self._watches.listed(kind)

@@ -95,6 +95,34 @@ class TappedWatch:
             log.exception("cannot take in %s %s", self._what, obj["metadata"].get("name"))
 
 
+class ExpiredWatch:
+    """A watch that was refused for its old resourceVersion (HTTP 410), told as the API server tells
+    it in mid-stream, so that kopf lists again."""
+
+    status = 200
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
+
+    @property
+    def content(self) -> Self:
+        return self
+
+    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+        """The error event."""
+        yield orjson.dumps({"type": "ERROR", "object": {"code": GONE}}) + b"\n"
+
+
 def _parsed(line: bytes) -> Object:
     try:
         event: Object = orjson.loads(line)

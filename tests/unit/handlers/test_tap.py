@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modelyard.handlers.tap import TappedWatch
+from modelyard.handlers.tap import ExpiredWatch, TappedWatch
 
 
 class Response:
@@ -31,7 +31,10 @@ def event(type_: str, version: int, name: str = "a") -> bytes:
 
 
 def error(code: int) -> bytes:
-    return json.dumps({"type": "ERROR", "object": {"code": code}}).encode() + b"\n"
+    return (
+        json.dumps({"type": "ERROR", "object": {"code": code}}, separators=(",", ":")).encode()
+        + b"\n"
+    )
 
 
 async def listen(*chunks: bytes, broken: str = "") -> tuple[list[str], list[dict[str, Any]]]:
@@ -91,3 +94,9 @@ async def test_what_is_not_json_is_a_lost_connection() -> None:
 async def test_one_object_that_cannot_be_taken_in_does_not_hide_the_next() -> None:
     taken, _ = await listen(event("ADDED", 5, "bad") + event("ADDED", 6, "good"), broken="bad")
     assert taken == ["ADDED good"]
+
+
+async def test_a_watch_that_is_refused_as_too_old_starts_from_a_new_list() -> None:
+    watch: Any = ExpiredWatch(Response())  # type: ignore[arg-type]
+    assert watch.status < 300
+    assert [line async for line in watch.content.iter_chunked(1024)] == [error(410)]
