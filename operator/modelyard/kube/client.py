@@ -33,11 +33,16 @@ class HttpApi:
     """Implements Api. Close it when done."""
 
     def __init__(
-        self, connection: Connection, *, limit: int = 64, on_request: OnRequest | None = None
+        self,
+        connection: Connection,
+        *,
+        limit: int = 64,
+        seconds: float = REQUEST_SECONDS,
+        on_request: OnRequest | None = None,
     ) -> None:
         self._server = connection.server
         self._session = connection.session(limit=limit)
-        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         self._on_request = on_request or (lambda verb, kind, code, seconds: None)
 
     async def close(self) -> None:

@@ -105,6 +105,8 @@ class EngineSettings(BaseSettings):
     """Objects that are reconciled at the same time."""
     resync_seconds: float = Field(default=600, ge=5)
     """Seconds between two rounds that list and reconcile everything."""
+    request_seconds: float = Field(default=30, ge=1, le=300)
+    """Seconds after which a request to the API server is given up."""
     stalled_seconds: float = Field(default=120, ge=5)
     """Seconds that due work may wait untouched until /healthz turns red."""
     listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
