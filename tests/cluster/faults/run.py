@@ -22,7 +22,7 @@ QUIET_SECONDS = 0.06
 """Without traffic for so long, and with nothing due, the operator is idle."""
 REFERENCE_QUIET_SECONDS = 1.5
 """The Job controller looks at ended pods a second later."""
-STEP_SECONDS = 45.0
+STEP_SECONDS = 30.0
 RESYNCS = 3
 
 
@@ -94,10 +94,8 @@ class Run:
 
     def clean(self) -> None:
         """Stop the operator and remove what is left."""
-        if self._operator.alive:
+        if self._world.pid:
             self._operator.kill()
-        else:
-            self._operator.reap()
         self._proxy.reset()
         self.scene.clear()
         deadline = time.monotonic() + 30

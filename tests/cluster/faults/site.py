@@ -78,6 +78,7 @@ class Forked(Endpoint):
             **settings,
         }
         self.pid = self._forks.start(env, log)
+        self._code: int | None = None
 
     @property
     def alive(self) -> bool:
@@ -90,12 +91,15 @@ class Forked(Endpoint):
 
     def reap(self) -> int:
         """Wait for its end; the exit code."""
-        self.http.close()
-        return self._forks.reap(self.pid)
+        if self._code is None:
+            self._code = self._forks.reap(self.pid)
+            self.http.close()
+        return self._code
 
     def kill(self) -> int:
-        """SIGKILL, and wait for the end."""
-        os.kill(self.pid, signal.SIGKILL)
+        """SIGKILL if it still runs, and wait for the end."""
+        if self._code is None:
+            os.kill(self.pid, signal.SIGKILL)
         return self.reap()
 
     def resync(self) -> None:
