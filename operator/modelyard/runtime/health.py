@@ -29,6 +29,8 @@ def problems(engine: Engine, *, stalled_seconds: float, resync_seconds: float) -
     oldest = engine.queue.oldest()
     if oldest > stalled_seconds:
         found.append(f"reconciling has stopped: the oldest due object has waited {oldest:.0f} s")
+    if engine.watches.troubles():
+        return found  # Lists are refused like watches. A restart would not help; /readyz tells.
     overdue = now - engine.last_resync
     if overdue > 2 * resync_seconds + stalled_seconds:
         found.append(f"no resync has succeeded for {overdue:.0f} s")

@@ -90,6 +90,8 @@ class Watches:
         return [(kind, now - at) for kind, at in sorted(self._heard.items())]
 
     def silent(self, seconds: float) -> list[str]:
-        """Kinds whose watch has not been started for so long."""
+        """Kinds whose watch has not been started for so long, though nothing is known to be wrong
+        with it."""
         limit = self._clock() - seconds
-        return sorted(kind for kind, at in self._started.items() if at < limit)
+        late = (kind for kind, at in self._started.items() if at < limit)
+        return sorted(kind for kind in late if kind not in self._failed)

@@ -18,6 +18,7 @@ def engine(**changes: Any) -> Any:
         "answered": now,
         "oldest": 0.0,
         "silent": [],
+        "refused": [],
         "resync": now,
         "leading": True,
         "synced": True,
@@ -25,7 +26,9 @@ def engine(**changes: Any) -> Any:
     return SimpleNamespace(
         leadership=SimpleNamespace(last_answer=state["answered"]),
         queue=SimpleNamespace(oldest=lambda: state["oldest"]),
-        watches=SimpleNamespace(silent=lambda _: state["silent"]),
+        watches=SimpleNamespace(
+            silent=lambda _: state["silent"], troubles=lambda: state["refused"]
+        ),
         last_resync=state["resync"],
         leading=state["leading"],
         synced=state["synced"],
@@ -53,6 +56,7 @@ def test_red(changes: dict[str, Any], word: str) -> None:
     [
         pytest.param({}, id="well"),
         pytest.param({"oldest": 60.0}, id="busy"),
+        pytest.param({"refused": ["no CRD"], "resync": 0.0, "synced": False}, id="refused"),
         pytest.param({"leading": False, "oldest": 999.0, "resync": 0.0}, id="standing by"),
         pytest.param({"answered": time.monotonic() - 300, "oldest": 999.0}, id="API server away"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from modelyard.runtime.watches import Watches
 
 
@@ -40,3 +42,48 @@ async def test_silent_watches() -> None:
     watches.started("Pod")
     clock.now = 950
     assert watches.silent(900) == ["Job"]
+
+
+async def test_a_refused_kind_is_told_until_it_is_watched(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    watches = Watches(["Job", "Pod"], clock)
+    failures: list[tuple[str, int]] = []
+    watches.on_failure = lambda kind, status: failures.append((kind, status))
+    for kind in ("Job", "Pod"):
+        watches.started(kind)
+    assert watches.up() == [("Job", 1.0), ("Pod", 1.0)]
+    for _ in range(3):
+        watches.failed("Pod", 403)
+    assert watches.troubles() == [
+        "cannot watch Pod: the operator's role does not allow to list and watch it"
+    ]
+    assert watches.up() == [("Job", 1.0), ("Pod", 0.0)]
+    assert failures == [("Pod", 403)] * 3
+    assert caplog.text.count("cannot watch Pod") == 1, "told once"
+    clock.now = 1000
+    assert watches.silent(900) == ["Job"], "a restart does not help Pod"
+    watches.started("Pod")
+    assert watches.troubles() == []
+    assert watches.up() == [("Job", 1.0), ("Pod", 1.0)]
+
+
+async def test_no_answer_is_nobodys_fault() -> None:
+    watches = Watches(["Job"])
+    watches.started("Job")
+    watches.failed("Job", 0)
+    assert watches.troubles() == []
+    assert watches.up() == [("Job", 0.0)]
+
+
+async def test_age_counts_from_what_was_heard_last() -> None:
+    clock = Clock()
+    watches = Watches(["Job"], clock)
+    assert watches.ages() == []
+    watches.started("Job")
+    clock.now = 70
+    assert watches.ages() == [("Job", 70.0)]
+    watches.heard("Job")
+    clock.now = 75
+    assert watches.ages() == [("Job", 5.0)]
