@@ -182,6 +182,14 @@ class JobState:
         return bool(pod and (pod.get("status") or {}).get("phase") == "Running")
 
     @property
+    def working_pod(self) -> Manifest | None:
+        """The pod that runs, or that has succeeded and the Job does not say so yet."""
+        if self.running:
+            return self.live_pod
+        done = [p for p in self.pods if (p.get("status") or {}).get("phase") == "Succeeded"]
+        return max(done, key=_age, default=None)
+
+    @property
     def outcome(self) -> Outcome | None:
         """What the newest pod that ended has left."""
         ended = [p for p in self.pods if _terminated(p) is not None]

@@ -94,6 +94,17 @@ def test_two_writes_until_its_job_exists_and_five_in_its_life() -> None:
     assert len(world.writes) == 5
 
 
+def test_a_pod_that_ends_before_its_job_does_is_not_waited_for_again() -> None:
+    world = World(ready_dataset(), training())
+    world.settle("TrainingJob", "first")
+    job = world.of("Job")[0]
+    pod = world.pod_of(job)
+    before = dict(world.settle("TrainingJob", "first")["status"])
+    pod["status"]["phase"] = "Succeeded"
+    assert world.settle("TrainingJob", "first")["status"] == before
+    assert before["phase"] == "Running"
+
+
 def test_the_dataset_stays_pinned_whatever_happens_to_it() -> None:
     world = World(training(), ready_dataset(digest=DIGEST_B))
     world.settle("TrainingJob", "first")

@@ -130,11 +130,10 @@ def _follow(observed: Observed, now: datetime) -> Plan:
             status=_going(observed, now, verdict, **pinned),
             events=(Event("Warning", reason, message),),
         )
-    if job.running and job.live_pod is not None:
-        verdict = Verdict(
-            reasons.TRAINING, f"training in pod {meta.name(job.live_pod)}{note}", phase="Running"
-        )
-        pinned["podName"] = meta.name(job.live_pod)
+    if job.working_pod is not None:
+        pod = meta.name(job.working_pod)
+        verdict = Verdict(reasons.TRAINING, f"training in pod {pod}{note}", phase="Running")
+        pinned["podName"] = pod
         return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
     retries = int((job.job or {}).get("status", {}).get("failed") or 0)
     if retries:
