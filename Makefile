@@ -8,11 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export CLUSTER ?=
+BENCH ?=
 
 PYTEST := $(BIN)/pytest -q --durations=5
 
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
-	test-e2e crds images clean
+	test-e2e bench crds images clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -58,6 +59,9 @@ test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 
 test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training, Triton.
 	$(PYTEST) -s tests/e2e
+
+bench: $(READY) ## Speed, writes, memory beside other controllers (25 min, quiet machine).
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
 	@$(BIN)/python hack/generate.py

@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        type=creation.Size.parse,
+        type=_size,
         default=[creation.Size(1000, 5, 5), creation.Size(5000, 3, 1)],
         metavar="OBJECTSxROUNDS[/LIVES]",
         help="create: objects, rounds, and rounds that go on to the end (default 1000x5 5000x3/1)",
@@ -76,16 +76,24 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _size(text: str) -> creation.Size:
+    try:
+        return creation.Size.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what was asked for; 0 also where goals are missed: the report says so."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parse(given)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     wanted = [name for name in TITLES if name in options.what]
     if not wanted and "docs" not in options.what:
         wanted = list(TITLES)
+    command = f"make bench BENCH='{' '.join(given)}'" if given else "make bench"
     for name in wanted:
-        _run(name, options, " ".join(["python -m tests.benchmarks", *given]), console)
+        _run(name, options, command, console)
     if options.docs or "docs" in options.what:
         names = pages.update()
         console.print(f"docs/benchmarks.md: {', '.join(names) or 'nothing but smoke runs'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,12 +34,13 @@ class Size:
 
         Raises ValueError.
         """
-        amounts, _, lives = text.partition("/")
-        objects, _, rounds = amounts.partition("x")
-        made = cls(int(objects), int(rounds), int(lives) if lives else int(rounds))
-        if made.objects < 1 or made.rounds < 1 or not 0 <= made.lives <= made.rounds:
-            raise ValueError(text)
-        return made
+        found = re.fullmatch(r"(\d+)x(\d+)(?:/(\d+))?", text)
+        if found:
+            objects, rounds = int(found[1]), int(found[2])
+            made = cls(objects, rounds, int(found[3] or rounds))
+            if objects and rounds and made.lives <= rounds:
+                return made
+        raise ValueError(f"'{text}' is not OBJECTSxROUNDS, nor OBJECTSxROUNDS/LIVES")
 
     def __str__(self) -> str:
         tail = "" if self.lives == self.rounds else f"/{self.lives}"

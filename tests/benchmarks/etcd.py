@@ -2,8 +2,8 @@
 
 Through the API server the thousands of deletes of one sample would take longer than the sample,
 and finalizers would need the controllers that are stopped by then. The API server's caches follow
-etcd's watch, so they see these deletes as any others. The history is compacted too: each sample
-starts with a database of the same size.
+etcd's watch, so they see these deletes as any others. The history can be compacted too: then each
+sample starts with a database of the same size.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Etcd:
         self._ssl = ssl.create_default_context(cafile=signed.etcd_authority.pair.certificate)
         self._ssl.load_cert_chain(signed.etcd_client.certificate, signed.etcd_client.key)
 
-    async def empty(self, resources: Iterable[str]) -> None:
-        """Deletes all objects of SPACE: `jobs`, or `group/plural` for custom resources."""
+    async def empty(self, resources: Iterable[str]) -> int:
+        """Deletes all objects of SPACE: `jobs`, or `group/plural` for custom resources; returns
+        the revision after that."""
         revision = "0"
         async with aiohttp.ClientSession() as session:
             for resource in resources:
@@ -43,7 +44,13 @@ class Etcd:
                     session, "deleterange", key=_text(prefix), range_end=_text(end)
                 )
                 revision = answer["header"]["revision"]
-            await self._call(session, "compaction", revision=revision)
+        return int(revision)
+
+    async def compact(self, revision: int) -> None:
+        """Drops the history up to a revision, which all watchers must have seen: an API server
+        that has not would have to fill its cache anew."""
+        async with aiohttp.ClientSession() as session:
+            await self._call(session, "compaction", revision=str(revision))
 
     async def _call(self, session: aiohttp.ClientSession, what: str, **body: str) -> Any:
         async with session.post(f"{self._url}/{what}", json=body, ssl=self._ssl) as answer:

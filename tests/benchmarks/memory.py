@@ -50,9 +50,8 @@ async def measure(sizes: Sequence[int], workers: int, deadline: float, say: Say)
                 cached = await operator.metric("modelyard_cache_objects") or 0
             finally:
                 operator.process.stop()
-            seconds, fresh = await ours.start_until_idle(
-                made, lines * population.PER_LINE // 2, deadline
-            )
+            objects = lines * population.PER_LINE
+            seconds, fresh = await ours.start_until_idle(made, objects // 2, deadline)
             try:
                 now = usage(fresh.process.pid)
             finally:

@@ -106,7 +106,7 @@ class Sampler:
 
         def seen(child: Manifest, now: float) -> None:
             owner = owner_name(child["metadata"])
-            if owner is not None and owner.startswith(prefix):
+            if owner in self._sent:
                 self._children.setdefault(owner, now)
 
         if arm.child is None:

@@ -35,10 +35,15 @@ CRD = KubeKind(
     "customresourcedefinitions",
     "CustomResourceDefinition",
 )
-_STORED = (
-    "pods", "jobs", "events", "services/specs", "services/endpoints", "deployments", "leases",
-    "replicasets", "configmaps",
-)  # fmt: skip
+_BUILT_IN = (
+    KubeKind("Pod", "", "v1", "pods", "Pod"),
+    KubeKind("Job", "batch", "v1", "jobs", "Job"),
+    KubeKind("Event", "", "v1", "events", "Event"),
+    KubeKind("Service", "", "v1", "services", "Service"),
+    KubeKind("apps/Deployment", "apps", "v1", "deployments", "Deployment"),
+    KubeKind("Lease", "coordination.k8s.io", "v1", "leases", "Lease"),
+)
+_STORED_AS = {"services": "services/specs"}
 
 
 @dataclass
@@ -51,8 +56,8 @@ class Site:
     folder: Path
     workers: int
     """Objects that each controller reconciles at the same time."""
-    emptied: list[str]
-    """What `empty` deletes."""
+    custom: list[KubeKind]
+    """The kinds of the installed CRDs."""
 
     async def install(self, files: Sequence[Path]) -> None:
         """Creates CRDs and waits until they are served."""
@@ -62,12 +67,17 @@ class Site:
             spec = body["spec"]
             version, plural = spec["versions"][0]["name"], spec["names"]["plural"]
             kind = KubeKind(plural, spec["group"], version, plural, "")
-            self.emptied.append(f"{kind.group}/{plural}")
+            self.custom.append(kind)
             await until(partial(self._served, kind.path()), 30, f"{plural} are served")
 
     async def empty(self) -> None:
-        """Removes every object of the namespace."""
-        await self.etcd.empty(self.emptied)
+        """Removes every object of the namespace. Raises TooLong."""
+        stored = [_STORED_AS.get(kind.plural, kind.plural) for kind in _BUILT_IN]
+        stored += [f"{kind.group}/{kind.plural}" for kind in self.custom]
+        revision = await self.etcd.empty(stored)
+        for kind in (*_BUILT_IN, *self.custom):
+            await until(partial(self._empty, kind), 60, f"the API server sees no {kind.plural}")
+        await self.etcd.compact(revision)
 
     async def settled(self, seconds: float = 300.0, quiet: float = 1.0) -> Counter[str]:
         """Waits until controllers have stopped writing; their writes so far. Raises TooLong.
@@ -84,6 +94,14 @@ class Site:
             same = same + 1 if now == before else 0
             before = now
         return before
+
+    async def _empty(self, kind: KubeKind) -> bool:
+        # From the API server's cache, which watches are served from too.
+        path = f"{kind.path(SPACE)}?resourceVersion=0"
+        try:
+            return not (await self.api.get(path))["items"]
+        except Refused:  # A kind without a namespace has none here.
+            return True
 
     async def _served(self, path: str) -> bool:
         try:
@@ -120,7 +138,7 @@ async def site(workers: int) -> AsyncIterator[Site]:
             plane.processes.stop([MANAGER])
             api = await Api.open(plane.kubeconfig)
             try:
-                made = Site(plane, api, Etcd(plane), folder, workers, list(_STORED))
+                made = Site(plane, api, Etcd(plane), folder, workers, [])
                 await _prepare(api)
                 yield made
             finally:
