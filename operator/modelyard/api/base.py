@@ -17,8 +17,14 @@ DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, max_length=71)]
 """A content digest, `sha256:` and 64 hexadecimal digits."""
 
+IMAGE_PATTERN = r"^[!-~]+$"
+"""What an image reference is made of. Patterns name their characters, since `\\s` and `\\S` mean
+other ones to the API server than to pydantic."""
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
 ObjectName = Annotated[
-    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+    str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", min_length=1, max_length=253)
 ]
 """A Kubernetes object name (RFC 1123 subdomain)."""
 
@@ -27,11 +33,42 @@ LineName = Annotated[
 ]
 """A model line: short enough that children's names derived from it stay under 63 characters."""
 
-Quantity = Annotated[
+Cpu = Annotated[
     str,
-    Field(pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][+-]?[0-9]+)?$", max_length=32),
+    Field(
+        pattern=r"^([1-9][0-9]{0,6}m|[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])$",
+        max_length=16,
+    ),
 ]
-"""A Kubernetes resource quantity, such as 500m, 2 or 4Gi; quote bare numbers."""
+"""CPUs as a Kubernetes quantity, such as 500m, 1.5 or 2, not finer than 1m; quote bare numbers."""
+
+Memory = Annotated[
+    str,
+    Field(
+        pattern=r"^([1-9][0-9]{0,17}"
+        r"|([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])(k|M|G|T|Ki|Mi|Gi|Ti))$",
+        max_length=32,
+    ),
+]
+"""Bytes as a Kubernetes quantity, such as 512Mi or 4Gi. Within what fits into 64 bits, and without
+`m`, which is a thousandth of a byte."""
+
+_QUALIFIED = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+LabelKey = Annotated[
+    str, Field(pattern=rf"^(({_LABEL}(\.{_LABEL})*/)?{_QUALIFIED})?$", max_length=317)
+]
+"""The key of a label or taint; may be empty."""
+
+LabelValue = Annotated[str, Field(pattern=rf"^({_QUALIFIED})?$", max_length=63)]
+"""The value of a label or taint; may be empty."""
+
+LABEL_KEYS = {
+    "rule": f"self.all(key, key.matches('^({_LABEL}(\\\\.{_LABEL})*/)?{_QUALIFIED}$'))",
+    "message": "a key is no label key: a name of at most 63 letters, digits, '-', '_' and '.', "
+    "with or without a DNS name and a slash before it",
+}
+"""CEL rule of a map whose keys are label keys: a schema has no pattern for keys."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
@@ -137,25 +174,46 @@ class CommonStatus(StatusModel):
 class Toleration(ApiModel):
     """Lets pods onto nodes with a matching taint, as in a pod's spec."""
 
-    key: str | None = Field(default=None, max_length=317)
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || "
+                "self.value == ''",
+                "operator Exists takes no value",
+            ),
+            cel(
+                "(has(self.key) && self.key != '') || "
+                "(has(self.operator) && self.operator == 'Exists')",
+                "an empty key needs operator Exists",
+            ),
+            cel(
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds needs effect NoExecute",
+            ),
+        )
+    )
+
+    key: LabelKey | None = None
     """Taint key; empty with operator Exists matches all."""
     operator: str | None = Field(default=None, json_schema_extra={"enum": ["Exists", "Equal"]})
     """Exists or Equal (the default)."""
-    value: str | None = Field(default=None, max_length=63)
+    value: LabelValue | None = None
     """Taint value for Equal."""
     effect: str | None = Field(
         default=None,
         json_schema_extra={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
     )
     """Taint effect; empty matches all."""
-    toleration_seconds: int | None = None
+    toleration_seconds: int | None = Field(default=None, ge=0, le=2_147_483_647)
     """For NoExecute: how long the pod stays."""
 
 
 class Scheduling(ApiModel):
     """Where pods may run."""
 
-    node_selector: dict[str, str] | None = Field(default=None, max_length=32)
+    node_selector: dict[str, LabelValue] | None = Field(
+        default=None, max_length=32, json_schema_extra=rules(LABEL_KEYS)
+    )
     """Labels that a node must have."""
     tolerations: list[Toleration] | None = Field(default=None, max_length=32)
     """Taints that the pods accept."""
@@ -169,9 +227,9 @@ class Resources(ApiModel):
     """What one pod gets. Memory is both request and limit; CPU is a request, and for Jobs a limit
     too."""
 
-    cpu: Quantity | None = None
+    cpu: Cpu | None = None
     """CPU, for example `2` or `500m`. Worker threads follow it."""
-    memory: Quantity | None = None
+    memory: Memory | None = None
     """Memory, for example `4Gi`."""
     gpus: int | None = Field(default=None, ge=0, le=1)
     """GPUs (`nvidia.com/gpu`): none or one."""

@@ -225,7 +225,8 @@ def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
         alternatives = [a for a in node["anyOf"] if a.get("type") != "null"]
         if len(alternatives) != 1:
             raise TypeError(f"not structural: {node}")
-        rest = {k: v for k, v in node.items() if k not in {"anyOf", "default", "title"}}
+        # A default of null is absence; any other one is the user's to see.
+        rest = {k: v for k, v in node.items() if k not in {"anyOf", "title"} and v is not None}
         return _structural({**alternatives[0], **rest}, defs)
     out: dict[str, Any] = {k: v for k, v in node.items() if k in KEEP}
     if "const" in node:

@@ -11,6 +11,7 @@ from modelyard.api.base import (
     CommonStatus,
     Digest,
     LocalReference,
+    ObjectName,
     Resources,
     Scheduling,
     StatusModel,
@@ -24,12 +25,12 @@ class S3Source(ApiModel):
 
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)
     """Bucket name."""
-    key: str = Field(min_length=1, max_length=1024)
+    key: str = Field(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=1024)
     """Key of a .zip, .tar, .tar.gz or .tgz archive, or a prefix ending in `/`."""
-    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+/?$", max_length=512)
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[!-.0-~]+/?$", max_length=512)
     """Endpoint URL of an S3-compatible server. Empty together with `credentials`: Modelyard's own
     store. Empty beside `credentials`: Amazon S3."""
-    region: str | None = Field(default=None, max_length=64)
+    region: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     """Region, default us-east-1."""
     credentials: LocalReference | None = None
     """Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; empty reads with the
@@ -39,7 +40,7 @@ class S3Source(ApiModel):
 class HttpSource(ApiModel):
     """An archive behind an HTTP(S) URL."""
 
-    url: str = Field(pattern=r"^https?://[^\s]+$", max_length=2048)
+    url: str = Field(pattern=r"^https?://[!-~]+$", max_length=2048)
     """URL of a .zip, .tar, .tar.gz or .tgz archive."""
     digest: Digest | None = None
     """Digest that the downloaded archive must have."""
@@ -48,9 +49,9 @@ class HttpSource(ApiModel):
 class PvcSource(ApiModel):
     """A directory or archive on a PersistentVolumeClaim."""
 
-    claim_name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    claim_name: ObjectName
     """Name of the claim."""
-    path: str = Field(default="", pattern=r"^[^\n]*$", max_length=1024)
+    path: str = Field(default="", pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1024)
     """Path within the claim; empty is its root."""
 
 
@@ -86,7 +87,10 @@ class DatasetSpec(ApiModel):
     format: Literal["YOLO"] = "YOLO"
     """Layout of the data: YOLO is Ultralytics' detection layout."""
     data_file: str = Field(
-        default="data.yaml", min_length=1, max_length=512, pattern=r"^[^/\s][^\n]*\.ya?ml$"
+        default="data.yaml",
+        min_length=1,
+        max_length=512,
+        pattern=r"^[^/\x00-\x20\x7f][^\x00-\x1f\x7f]*\.ya?ml$",
     )
     """Path of the dataset YAML (names, train, val, test) within the source."""
     quality: QualityRules = Field(default_factory=QualityRules)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import (
+    IMAGE_PATTERN,
     ApiModel,
     CommonStatus,
     Fraction,
@@ -54,7 +55,7 @@ class Target(ApiModel):
 class Server(ApiModel):
     """The Triton server of each pod."""
 
-    image: str | None = Field(default=None, min_length=1, max_length=512, pattern=r"^\S+$")
+    image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
     """Triton image; empty is the operator's default. The vendor's image works too."""
     resources: Resources = Field(default_factory=Resources)
     """What the Triton container gets."""

@@ -15,7 +15,7 @@ class Assignment(ApiModel):
     """Name of the ModelVersion."""
     version: int = Field(ge=1, le=2_147_483_647)
     """Its number."""
-    artifact: str = Field(max_length=20)
+    artifact: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=20)
     """Name of the artifact."""
     format: str = Field(json_schema_extra={"enum": ["onnx", "tensorrt"]})
     """onnx or tensorrt."""
@@ -34,7 +34,7 @@ class ModelServerSpec(ApiModel):
     """Modelyard Deployment that the server belongs to."""
     pod_name: ObjectName
     """Serving pod; only its own agent may report into the status."""
-    node_name: str | None = Field(default=None, max_length=253)
+    node_name: ObjectName | None = None
     """Node of the pod."""
     model_line: LineName
     """Model's name in Triton."""

@@ -7,10 +7,12 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import (
+    IMAGE_PATTERN,
     ApiModel,
     CommonStatus,
     Digest,
     Fraction,
+    LabelValue,
     LineName,
     Metrics,
     ObjectName,
@@ -53,7 +55,7 @@ class Export(ApiModel):
     """Dynamic batch, height and width instead of a static shape."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Precision of a TensorRT engine; int8 calibrates on the holdout's dataset."""
-    gpu_product: str | None = Field(default=None, min_length=1, max_length=63)
+    gpu_product: LabelValue | None = Field(default=None, min_length=1)
     """GPU type, the value of the node label `nvidia.com/gpu.product`, such as
     `NVIDIA-H100-80GB-HBM3` or `Orin`."""
 
@@ -75,7 +77,8 @@ class Evaluation(ApiModel):
 
 
 class Gates(ApiModel):
-    """What every artifact must reach on the holdout; an absent gate is not checked."""
+    """What every artifact must reach on the holdout; an absent gate is not checked, and parity is
+    never absent."""
 
     m_ap50: Fraction | None = Field(default=None, alias="mAP50")
     """Lowest mean average precision at IoU 0.5."""
@@ -86,7 +89,7 @@ class Gates(ApiModel):
     recall: Fraction | None = None
     """Lowest recall at the best F1."""
     parity: Fraction | None = 0.02
-    """Most that an artifact's mAP50to95 may lie below the source weights'."""
+    """Most that an artifact's mAP50to95 may lie below the source weights'; 1 allows any loss."""
 
 
 class WeightsSource(ApiModel):
@@ -94,7 +97,7 @@ class WeightsSource(ApiModel):
 
     digest: Digest
     """Digest of the weights file."""
-    uri: str | None = Field(default=None, pattern=r"^(https?|s3)://\S+$", max_length=2048)
+    uri: str | None = Field(default=None, pattern=r"^(https?|s3)://[!-~]+$", max_length=2048)
     """URL to fetch the weights from; empty takes them from the store."""
     format: Literal["pt", "onnx"] = "pt"
     """pt: a PyTorch checkpoint of Ultralytics; onnx: an exported model."""
@@ -105,7 +108,7 @@ class TrainingSource(ApiModel):
 
     name: ObjectName
     """Name of the TrainingJob."""
-    uid: str = Field(max_length=64)
+    uid: str = Field(min_length=1, max_length=64)
     """UID of the TrainingJob: it may be gone, and its name be used again."""
 
 
@@ -114,11 +117,13 @@ class Lineage(ApiModel):
 
     training_job: TrainingSource | None = None
     """The training that made the weights."""
-    base_version: str | None = Field(default=None, max_length=253)
+    base_version: ObjectName | None = None
     """ModelVersion that was fine-tuned."""
     initial_weights_digest: Digest | None = None
     """Digest of the weights that the training started from."""
-    trainer_image: str | None = Field(default=None, max_length=512)
+    trainer_image: str | None = Field(
+        default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN
+    )
     """Image that trained it."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import (
+    IMAGE_PATTERN,
     ApiModel,
     CommonStatus,
     Digest,
@@ -28,7 +29,15 @@ class Output(ApiModel):
 
     model_line: LineName
     """Model line that the new version is numbered within: versions are LINE-1, LINE-2, …"""
-    exports: list[Export] = Field(default_factory=default_exports, min_length=1, max_length=16)
+    exports: list[Export] = Field(
+        default_factory=default_exports,
+        min_length=1,
+        max_length=16,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
     """Exports that the version gets."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How the exported artifacts are evaluated."""
@@ -71,7 +80,7 @@ class TrainingJobSpec(ApiModel):
     """What the training pod gets."""
     scheduling: Scheduling | None = None
     """Where the training pod may run."""
-    image: str | None = Field(default=None, min_length=1, max_length=512, pattern=r"^\S+$")
+    image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
     """Trainer image; empty is the operator's default."""
     backoff_limit: int = Field(default=3, ge=0, le=100)
     """How often a failed pod is replaced; the new one resumes from the last checkpoint."""

@@ -124,3 +124,28 @@ def test_a_result_that_is_lost_again_and_again_is_not_tried_forever() -> None:
     shelf = world.settle("Dataset", "shelf")
     assert (shelf["status"]["phase"], shelf["status"]["attempt"]) == ("Failed", 3)
     assert condition(shelf, "Stalled")["reason"] == "ResultLost"
+
+
+def test_a_pod_that_did_not_fit_is_replaced_when_its_place_is_corrected() -> None:
+    world = World(dataset())
+    shelf = world.settle("Dataset", "shelf")
+    before = world.of("Job")[0]["metadata"]["name"]
+    shelf["spec"]["resources"] = {"memory": "2Gi"}
+    shelf["metadata"]["generation"] = 2
+    world.settle("Dataset", "shelf")
+    (job,) = world.of("Job")
+    assert job["metadata"]["name"] != before
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_a_resolved_dataset_is_not_fetched_again_for_another_place() -> None:
+    world = World(dataset())
+    world.settle("Dataset", "shelf")
+    world.finish(world.of("Job")[0], good())
+    shelf = world.settle("Dataset", "shelf")
+    shelf["spec"]["scheduling"] = {"nodeSelector": {"pool": "data"}}
+    shelf["metadata"]["generation"] = 2
+    shelf = world.settle("Dataset", "shelf")
+    assert (shelf["status"]["phase"], shelf["status"]["observedGeneration"]) == ("Ready", 2)
+    assert len(world.of("Job")) == 1
