@@ -12,8 +12,12 @@ BENCH ?=
 
 PYTEST := $(BIN)/pytest -q --durations=5
 
+# Two workers, each with a cluster of its own; the plans of a workload stay together.
+ALL_PLANS := --every-plan -n 2 --dist loadgroup
+PLAN ?=
+
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
-	test-e2e bench crds images clean
+	test-faults faults-record test-e2e bench crds images clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -50,6 +54,12 @@ test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 	$(PYTEST) tests/cluster
+
+test-faults: $(READY) ## All fault plans (20 to 40 min); PLAN=37 replays one.
+	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,$(ALL_PLANS))
+
+faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life.
+	$(PYTEST) tests/cluster/faults --record -k recorded_calls
 
 test-serving: $(READY) ## Against a real Triton.
 	$(PYTEST) tests/serving

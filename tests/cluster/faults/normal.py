@@ -19,6 +19,8 @@ UNSTABLE = {
     "modelyard.dev/applied-hash",
 }  # fmt: skip
 """Keys that say nothing, or hash what differs."""
+_TOKEN = re.compile(r"kube-api-access-[0-9a-z]{5}")
+"""The volume that admission adds for a service account's token."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -31,6 +33,7 @@ def state(history: Iterable[Entry], live: Mapping[str, Iterable[Object]], space:
             text = json.dumps({"kind": kind, **_reduced(kind, obj)}, sort_keys=True)
             for name, replacement in known:
                 text = text.replace(name, replacement)
+            text = _TOKEN.sub("kube-api-access", text)
             lines.append(_TIME.sub("TIME", text.replace(space, "SPACE")))
     return sorted(lines)
 
@@ -107,5 +110,8 @@ def _paths(wanted: Any, found: Any, path: str) -> Iterable[str]:
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key in sorted(wanted.keys() | found.keys()):
             yield from _paths(wanted.get(key), found.get(key), f"{path}.{key}")
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+            yield from _paths(one, other, f"{path}[{number}]")
     elif wanted != found:
         yield f"{path}: wanted {json.dumps(wanted)}, found {json.dumps(found)}"

@@ -22,7 +22,9 @@ QUIET_SECONDS = 0.06
 """Without traffic for so long, and with nothing due, the operator is idle."""
 REFERENCE_QUIET_SECONDS = 1.5
 """The Job controller looks at ended pods a second later."""
-STEP_SECONDS = 30.0
+STEP_SECONDS = 25.0
+ASK_SECONDS = 0.5
+"""The operator is asked again after so long whether it is idle, if nothing has happened."""
 RESYNCS = 3
 
 
@@ -66,6 +68,10 @@ class Run:
         # With one worker the order of calls is the same in every run, up to the kill.
         self._settings = {"MODELYARD_WORKERS": "1"} if plan is None or plan.kills else {}
         self._reference = reference
+        self._settled = (0.0, 0.0)
+        """When something had happened last, and when, when the operator last said it is idle."""
+        self._seen: tuple[float, bool] = (0.0, False)
+        """When something had happened last, and whether the state was the reference's then."""
         self.record = Record()
         self.log = site.folder / f"{space}.log"
 
@@ -110,6 +116,7 @@ class Run:
         env = self._fault.env if self._fault is not None else {}
         self._operator = Forked(self._site, self.log, {**self._settings, **env})
         self._world.pid = self._operator.pid
+        self._settled = (0.0, 0.0)
 
     def _restart(self) -> None:
         self._operator.reap()
@@ -143,15 +150,23 @@ class Run:
     def _turn(self) -> None:
         self._supervise()
         if not (self._quiet() and self._actor.act()):
-            time.sleep(0.01)
+            time.sleep(0.02)
 
-    def _still(self, seconds: float) -> bool:
-        since = max(self._proxy.touched, self._journal.touched(self.scene.namespace))
-        return self._proxy.inflight == 0 and time.monotonic() - since >= seconds
+    def _touched(self) -> float:
+        """When anything happened last that may make anybody act."""
+        return max(self._proxy.touched, self._journal.touched(self.scene.namespace))
 
     def _quiet(self, seconds: float = QUIET_SECONDS) -> bool:
-        alive = not self._world.killed
-        return alive and self._still(seconds) and self._operator.settled() and self._still(seconds)
+        """Whether the operator is up and has done all that there is to do."""
+        since = self._touched()
+        if self._world.killed or self._proxy.inflight or time.monotonic() - since < seconds:
+            return False
+        asked, at = self._settled
+        if asked != since or time.monotonic() - at > ASK_SECONDS:
+            if not self._operator.settled() or self._touched() != since:
+                return False
+            self._settled = since, time.monotonic()
+        return not self._world.killed
 
     # The oracle.
 
@@ -168,16 +183,24 @@ class Run:
         if self._reference is None:
             self._until(lambda: self._quiet(REFERENCE_QUIET_SECONDS), f"idle after: {step.name}")
         else:
-            wanted = self._reference.states[number], self._reference.changes[number]
+            self._seen = (0.0, False)
             try:
                 self._until(
-                    lambda: self._quiet() and (self._state(), self._changes()) == wanted,
+                    lambda: self._quiet() and self._equal(number),
                     f"the reference's state after: {step.name}",
                 )
             except Failed as error:
                 raise Failed(f"{error}\n{self._difference(number)}") from None
         self.record.states.append(self._state())
         self.record.changes.append(self._changes())
+
+    def _equal(self, number: int) -> bool:
+        assert self._reference is not None
+        since = self._touched()
+        if self._seen[0] != since:
+            equal = self._changes() == self._reference.changes[number]
+            self._seen = since, equal and self._state() == self._reference.states[number]
+        return self._seen[1]
 
     def _difference(self, number: int) -> str:
         assert self._reference is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from .plans import Plan
 from .run import Record, Run
 from .site import Site
 from .workloads.catalog import WORKLOADS
+
+FAILURES = Path(__file__).parents[3] / ".bench" / "faults"
+"""Where people may look while other plans go on."""
 
 pytestmark = pytest.mark.cluster
 
@@ -40,6 +44,9 @@ def test_a_plan(
     try:
         run.play()
     except AssertionError as error:
-        pytest.fail(f"plan {plan}, at {plan.call}: make test-faults PLAN={plan.number}\n{error}")
+        text = f"plan {plan}, at {plan.call}: make test-faults PLAN={plan.number}\n{error}"
+        FAILURES.mkdir(parents=True, exist_ok=True)
+        (FAILURES / f"plan-{plan.number}.txt").write_text(text)
+        pytest.fail(text, pytrace=False)
     finally:
         run.clean()
