@@ -155,11 +155,14 @@ class JobState:
 
     @property
     def succeeded(self) -> bool:
-        return self._condition("Complete") is not None
+        """The Job is complete, and its pod has been seen to end: Jobs and pods come by watches of
+        their own, and what the pod has left must not be missed because it comes second."""
+        return self._condition("Complete") is not None and self.live_pod is None
 
     @property
     def failed(self) -> bool:
-        return self._condition("Failed") is not None
+        """Likewise."""
+        return self._condition("Failed") is not None and self.live_pod is None
 
     @property
     def suspended(self) -> bool:

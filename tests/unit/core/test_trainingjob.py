@@ -105,6 +105,25 @@ def test_a_pod_that_ends_before_its_job_does_is_not_waited_for_again() -> None:
     assert before["phase"] == "Running"
 
 
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+def test_a_job_that_is_seen_to_end_before_its_pod_waits_for_the_pods_words(end: str) -> None:
+    world = World(ready_dataset(), training())
+    world.settle("TrainingJob", "first")
+    job = world.of("Job")[0]
+    pod = world.pod_of(job)
+    before = dict(world.settle("TrainingJob", "first")["status"])
+    job["status"] = {"conditions": [{"type": end, "status": "True"}]}
+    assert world.settle("TrainingJob", "first")["status"] == before
+    del world.objects["Pod", pod["metadata"]["name"]]
+    if end == "Complete":
+        world.finish(job, trained())
+        assert world.settle("TrainingJob", "first")["status"]["phase"] == "Succeeded"
+    else:
+        world.fail(job, Outcome(reason="OutOfMemory", message="too large"))
+        assert world.settle("TrainingJob", "first")["status"]["message"] == "too large"
+    assert len(world.of("Job")) == 1
+
+
 def test_the_dataset_stays_pinned_whatever_happens_to_it() -> None:
     world = World(training(), ready_dataset(digest=DIGEST_B))
     world.settle("TrainingJob", "first")
