@@ -53,17 +53,22 @@ class KindInfo:
 
 AGE = ("Age", "date", ".metadata.creationTimestamp")
 
-_STARTED = "!has(oldSelf.status) || !has(oldSelf.status.runHash)"
 
-
-def _frozen_once_started(*paths: str) -> tuple[Mapping[str, Any], ...]:
-    return tuple(
+def _frozen_once_started(*fields: str) -> tuple[Mapping[str, Any], ...]:
+    """One rule for all fields, since each status patch pays for every rule."""
+    same = [
+        f"has(self.spec.{field}) == has(oldSelf.spec.{field}) && "
+        f"(!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+        for field in fields
+    ]
+    changed = "".join(f"!({one}) ? '{field}' : " for one, field in zip(same, fields, strict=True))
+    return (
         cel(
-            f"{_STARTED} || (has(self.spec.{p}) == has(oldSelf.spec.{p}) && "
-            f"(!has(self.spec.{p}) || self.spec.{p} == oldSelf.spec.{p}))",
-            f"spec.{p} cannot change once the training has started: create a new TrainingJob",
-        )
-        for p in paths
+            f"!has(oldSelf.status) || !has(oldSelf.status.runHash) || ({' && '.join(same)})",
+            "the spec cannot change once the training has started: create a new TrainingJob",
+            messageExpression=f"'spec.' + ({changed}'?') + ' cannot change once the training has "
+            "started: create a new TrainingJob'",
+        ),
     )
 
 
