@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,9 +43,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--sizes",
         nargs="+",
         type=_size,
-        default=[creation.Size(1000, 5, 5), creation.Size(5000, 3, 1)],
+        default=[creation.Size(1000, 5, 3), creation.Size(5000, 3, 1)],
         metavar="OBJECTSxROUNDS[/LIVES]",
-        help="create: objects, rounds, and rounds that go on to the end (default 1000x5 5000x3/1)",
+        help="create: how many, and rounds that go on to the end (default 1000x5/3 5000x3/1)",
     )
     parser.add_argument(
         "--arms", nargs="+", choices=list(LABELS), default=list(LABELS), help="create: default all"
@@ -91,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [name for name in TITLES if name in options.what]
     if not wanted and "docs" not in options.what:
         wanted = list(TITLES)
+    # Ended by SIGTERM too, it stops what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     command = f"make bench BENCH='{' '.join(given)}'" if given else "make bench"
     for name in wanted:
         _run(name, options, command, console)

@@ -79,7 +79,7 @@ class Site:
             await until(partial(self._empty, kind), 60, f"the API server sees no {kind.plural}")
         await self.etcd.compact(revision)
 
-    async def settled(self, seconds: float = 300.0, quiet: float = 1.0) -> Counter[str]:
+    async def settled(self, seconds: float = 300.0, quiet: float = 0.75) -> Counter[str]:
         """Waits until controllers have stopped writing; their writes so far. Raises TooLong.
 
         `quiet`: seconds without a write that count as having stopped, twice in a row.
