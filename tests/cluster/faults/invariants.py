@@ -100,7 +100,7 @@ class World:
         for field in PROVEN:
             for key, value in _rows(old.get(field)).items():
                 if _rows(new.get(field)).get(key) != value:
-                    yield f"{field} {key} of ModelVersion {name} changed"
+                    yield f"{field} of ModelVersion {name} changed: {key or value}"
 
     def served(self, entry: Entry, before: Object) -> Iterator[str]:
         """No server is told to hold anything but an artifact of a version that is Ready."""

@@ -1,0 +1,133 @@
+"""The oracle sees what it is there to see. Needs no cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from modelyard.contract import labels
+
+from . import normal, plans
+from .invariants import violations
+from .journal import Entry
+
+READY: dict[str, Any] = {"phase": "Ready", "artifacts": [{"name": "onnx", "digest": "d1"}]}
+
+
+class History:
+    """Writes a history, change by change."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def put(self, kind: str, name: str, uid: str = "", **parts: Any) -> History:
+        """An object comes or changes; `meta` goes into its metadata."""
+        uid = uid or name
+        known = any(e.obj["metadata"]["uid"] == uid for e in self.entries)
+        metadata = {"name": name, "uid": uid, "generation": 1, **parts.pop("meta", {})}
+        obj = {"metadata": metadata, "spec": {}, **copy.deepcopy(parts)}
+        self.entries.append(
+            Entry(len(self.entries) + 1, "MODIFIED" if known else "ADDED", kind, obj)
+        )
+        return self
+
+    def version(self, **status: Any) -> History:
+        """The ModelVersion lane-1."""
+        return self.put("ModelVersion", "lane-1", status=status)
+
+    def server(self, name: str, version: int, digest: str = "d1", held: int = 0) -> History:
+        """A ModelServer that is told to hold lane-1 in this version number."""
+        assigned = {"modelVersion": "lane-1", "version": version, "digest": digest}
+        status = {"loaded": {"version": held}} if held else {}
+        spec = {"deployment": "lane", "assigned": assigned}
+        return self.put("ModelServer", name, spec=spec, status=status)
+
+
+def job(name: str, uid: str = "") -> dict[str, Any]:
+    meta = {
+        "labels": {labels.OWNER_UID: "u", labels.ROLE: "main"},
+        "annotations": {labels.OWNER: "Dataset/shelf"},
+        "ownerReferences": [{"uid": "u"}],
+    }
+    return {"kind": "Job", "name": name, "uid": uid, "meta": meta}
+
+
+BROKEN = {
+    "which is None": History().server("s", 1),
+    "which is Validating": History().version(phase="Validating").server("s", 1),
+    "does not have": History().version(**READY).server("s", 1, digest="d2"),
+    "from Ready to Failed": History().version(**READY).version(phase="Failed"),
+    "artifacts of ModelVersion lane-1 changed: onnx": History()
+    .version(**READY)
+    .version(phase="Ready", artifacts=[{"name": "onnx", "digest": "d2"}]),
+    "mAP50 of ModelVersion lane-1 changed": History().version(**READY, mAP50=0.5).version(**READY),
+    "the spec of ModelVersion": History()
+    .put("ModelVersion", "lane-1", spec={"a": 1})
+    .put("ModelVersion", "lane-1", spec={"a": 2}),
+    "Job a was made a second time": History().put(**job("a", "1")).put(**job("a", "2")),
+    "several Jobs work for Dataset/shelf": History().put(**job("a")).put(**job("b")),
+    "no reference to its owner": History().put(
+        "Job",
+        "a",
+        meta={"labels": {labels.OWNER_UID: "u"}, "annotations": {labels.OWNER: "Dataset/shelf"}},
+    ),
+    "never Ready": History()
+    .version(phase="Rejected")
+    .put("Deployment", "lane", status={"stable": {"modelVersion": "lane-1"}}),
+    "2 servers of Deployment lane switch": History()
+    .version(**READY)
+    .server("s", 1, held=1)
+    .server("t", 1, held=1)
+    .server("s", 2, held=1)
+    .server("t", 2, held=1),
+    "left Failed": History()
+    .put("TrainingJob", "till", status={"phase": "Failed", "jobName": "j"})
+    .put("TrainingJob", "till", status={"phase": "Running", "jobName": "j"}),
+    "does not exist yet": History().put("Dataset", "shelf", status={"observedGeneration": 2}),
+    "went back": History()
+    .put("Dataset", "shelf", meta={"generation": 2}, status={"observedGeneration": 2})
+    .put("Dataset", "shelf", meta={"generation": 2}, status={"observedGeneration": 1}),
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_rule_is_told(text: str) -> None:
+    assert any(text in found for found in violations(BROKEN[text].entries))
+
+
+def test_a_lawful_life_breaks_no_rule() -> None:
+    history = History().put(**job("a")).version(phase="Exporting").version(**READY)
+    history.server("s", 1).server("s", 1, held=1).version(**READY, usedBy=["Deployment lane"])
+    assert violations(history.entries) == []
+
+
+def test_states_are_compared_without_what_differs_from_run_to_run() -> None:
+    def state(uid: str, mark: str, replicas: int) -> list[str]:
+        meta = {"creationTimestamp": f"2026-01-0{mark[0]}T00:00:00Z"}
+        history = History().put("Job", f"shelf-data-{mark}", uid, meta=meta)
+        history.put("Dataset", "shelf", f"{uid}-d", status={"jobName": f"shelf-data-{mark}"})
+        live: dict[str, list[Any]] = {kind: [] for kind in normal.EXAMINED}
+        for entry in history.entries:
+            live[entry.kind].append(entry.obj | {"spec": {"replicas": replicas}})
+        return normal.state(history.entries, live, "space")
+
+    one, same, other = (
+        state("uid-1", "1a2b3c4d", 1),
+        state("uid-2", "2b3c4d5e", 1),
+        state("uid-3", "1a2b3c4d", 2),
+    )
+    assert normal.differences(one, same) == ""
+    assert "Job shelf-data.spec.replicas: wanted 1, found 2" in normal.differences(one, other)
+
+
+def test_plans_are_the_same_each_time_and_kill_at_every_write() -> None:
+    every = plans.every()
+    assert every == plans.every()
+    assert [plan.number for plan in every] == list(range(1, len(every) + 1))
+    for name, calls in plans.recorded().items():
+        for family in ("kill-after", "kill-before"):
+            places = [p.at for p in every if (p.workload, p.family) == (name, family)]
+            assert places == list(range(1, len(calls) + 1))
+    assert set(plans.subset()) <= set(every)
