@@ -70,7 +70,7 @@ test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training, Triton.
 	$(PYTEST) -s tests/e2e
 
-bench: $(READY) ## Speed, writes, memory beside other controllers (25 min, quiet machine).
+bench: $(READY) ## Speed, writes, memory beside other controllers (30 min, quiet machine).
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.

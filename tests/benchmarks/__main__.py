@@ -23,7 +23,7 @@ TITLES = {
     "memory": "Memory",
     "restart": "Restart and idling",
 }
-SMOKE = ["--sizes", "100x1", "--memory", "160", "--live", "100", "--restarts", "1", "--idle", "21"]
+SMOKE = ["--sizes", "100x1", "--memory", "160", "--live", "100", "--restarts", "1", "--idle", "15"]
 """Everything once, with figures that mean nothing."""
 
 

@@ -19,8 +19,9 @@ from .site import Site, site
 
 Say = Callable[[str], None]
 MOST_SECONDS = 10
-RESYNC_SECONDS = 20
-"""Between two rounds that reconcile everything; 600 by default."""
+RESYNC_SECONDS = (5.0, 20.0)
+"""Least and most between two rounds that reconcile everything, so that there are some in the idle
+time; 600 by default."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Restart:
     """From the start of the process until it is idle."""
     writes: dict[str, int]
     """Until then, Leases left out."""
+    resync_seconds: float
+    """Between two resyncs."""
     resynced: int
     """Objects reconciled by resyncs in the idle time that followed."""
     idle_seconds: float
@@ -73,8 +76,9 @@ async def measure(
 
 async def _once(made: Site, objects: int, idle: float, deadline: float) -> Restart:
     before = await made.api.controllers_writes()
+    resync = min(max(idle / 3, RESYNC_SECONDS[0]), RESYNC_SECONDS[1])
     seconds, operator = await ours.start_until_idle(
-        made, objects, deadline, RESYNC_SECONDS=str(RESYNC_SECONDS)
+        made, objects, deadline, RESYNC_SECONDS=str(resync)
     )
     try:
         after = await made.api.controllers_writes()
@@ -87,6 +91,7 @@ async def _once(made: Site, objects: int, idle: float, deadline: float) -> Resta
             objects=objects,
             seconds=round(seconds, 2),
             writes=dict(after - before),
+            resync_seconds=resync,
             resynced=int(resynced),
             idle_seconds=round(idle, 1),
             idle_writes=dict(await made.api.controllers_writes() - after),
@@ -108,19 +113,21 @@ def report(found: Sequence[Restart]) -> tuple[list[Table], list[Goal]]:
     minutes = last.idle_seconds / 60
     seconds = [one.seconds for one in found]
     idle_writes = sum(last.idle_writes.values())
+    leases = f"{last.lease_writes / minutes:.1f}" if minutes else ""
     rows = [
         ["start of the process → idle, s", ", ".join(f"{one:.1f}" for one in seconds)],
         ["writes until idle", ", ".join(str(sum(one.writes.values())) for one in found)],
         ["objects reconciled by resyncs afterwards", f"{last.resynced:,}"],
         ["writes a minute meanwhile", f"{idle_writes / minutes:.1f}" if minutes else ""],
-        ["writes of its Lease a minute", f"{last.lease_writes / minutes:.1f}" if minutes else ""],
+        [
+            "writes of Leases a minute, with the API server's own",
+            f"{last.lease_writes / minutes:.1f}" if minutes else "",
+        ],
         ["CPU meanwhile, % of a core", f"{last.idle_cpu_percent:.1f}"],
         ["RSS, MB", f"{last.rss_mb:.0f}"],
     ]
     title = f"Restart with {last.objects:,} running TrainingJobs, their Jobs and pods"
-    note = (
-        f"While idle it resynchronises every {RESYNC_SECONDS} s, 30 times as often as by default."
-    )
+    note = f"While idle it resynchronises every {last.resync_seconds:.0f} s; the default is 600 s."
     resynced = idle_writes if last.resynced >= last.objects else None
     goals = [
         below(

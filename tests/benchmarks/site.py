@@ -125,6 +125,8 @@ async def site(workers: int) -> AsyncIterator[Site]:
             folder / "plane",
             controller_manager=True,
             more_flags={
+                # 5,000 objects with all their revisions between two compactions.
+                "etcd": [f"--quota-backend-bytes={8 * 2**30}"],
                 "kube-apiserver": ["--enable-priority-and-fairness=false"],
                 MANAGER: [
                     "--controllers=job-controller",
