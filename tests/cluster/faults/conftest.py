@@ -17,7 +17,7 @@ from .run import Record, Run
 from .site import Site
 from .workloads.catalog import WORKLOADS
 
-REPORT = Path(__file__).parents[3] / ".bench" / "faults.json"
+REPORTS = Path(__file__).parents[3] / ".bench"
 _results = pytest.StashKey[list[dict[str, Any]]]()
 
 
@@ -106,8 +106,10 @@ class Reporter:
             if not result["passed"]:
                 terminalreporter.write_line(f"replay: make test-faults PLAN={result['plan']}")
         if not self._config.getoption("--plan", None):
-            REPORT.parent.mkdir(exist_ok=True)
-            REPORT.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+            every = self._config.getoption("--every-plan", False)
+            path = REPORTS / ("faults.json" if every else "faults-subset.json")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
 
 
 def summary(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
