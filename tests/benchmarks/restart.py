@@ -119,10 +119,7 @@ def report(found: Sequence[Restart]) -> tuple[list[Table], list[Goal]]:
         ["writes until idle", ", ".join(str(sum(one.writes.values())) for one in found)],
         ["objects reconciled by resyncs afterwards", f"{last.resynced:,}"],
         ["writes a minute meanwhile", f"{idle_writes / minutes:.1f}" if minutes else ""],
-        [
-            "writes of Leases a minute, with the API server's own",
-            f"{last.lease_writes / minutes:.1f}" if minutes else "",
-        ],
+        ["writes of Leases a minute, the API server's too", leases],
         ["CPU meanwhile, % of a core", f"{last.idle_cpu_percent:.1f}"],
         ["RSS, MB", f"{last.rss_mb:.0f}"],
     ]
