@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from . import figures, ours, trainer
-from .api import Manifest
+from .api import Manifest, Refused
 from .arms import JOB, Arm, JobController, RawCreates, job_template
-from .processes import until
+from .processes import TooLong, until
 from .report import Goal, Table
 from .sampling import Sample, Sampler
 from .site import Site, site
@@ -53,10 +53,16 @@ class Creation:
 
     arms: list[str]
     samples: list[Sample]
+    failures: list[list[str]]
+    """Arm, objects, round and error of every sample that could not be taken."""
 
     def tables(self) -> list[Table]:
-        """Rates, writes and costs."""
-        return figures.tables(self.samples)
+        """Rates, writes and costs, and what failed."""
+        made = figures.tables(self.samples)
+        if self.failures:
+            columns = ["arm", "objects", "round", "error"]
+            made.append(Table("Samples that failed", columns, self.failures))
+        return made
 
     def goals(self) -> list[Goal]:
         """Against the other arms, and the writes of a life."""
@@ -74,17 +80,25 @@ async def measure(
     binary = trainer.build(say) if trainer.Trainer.name in wanted else None
     async with site(workers) as made:
         arms = await _arms(made, binary, wanted)
-        samples = []
+        found = Creation([arm.name for arm in arms], [], [])
         for size in sizes:
             for number in range(size.rounds):
                 first = number % len(arms)
                 for arm in arms[first:] + arms[:first]:
+                    title = f"{size.objects:,} objects, round {number + 1}: {arm.label}"
                     sampler = Sampler(made, arm, deadline)
                     life = number < size.lives
-                    sample = await sampler.take(size.objects, number + 1, life=life)
-                    samples.append(sample)
-                    say(f"{size.objects:,} objects, round {number + 1}: {_line(arm, sample)}")
-        return Creation([arm.name for arm in arms], samples)
+                    try:
+                        sample = await sampler.take(size.objects, number + 1, life=life)
+                    except (TooLong, Refused, ExceptionGroup) as error:
+                        # The other samples of half an hour are not lost for it.
+                        say(f"{title}: FAILED: {error!r}")
+                        row = [arm.name, f"{size.objects:,}", str(number + 1), repr(error)[:300]]
+                        found.failures.append(row)
+                        continue
+                    found.samples.append(sample)
+                    say(f"{title}: {_line(sample)}")
+        return found
 
 
 async def _arms(made: Site, binary: Path | None, wanted: Sequence[str]) -> list[Arm]:
@@ -114,10 +128,10 @@ async def _child_job(made: Site, operator: ours.Modelyard) -> Manifest:
         operator.stop()
 
 
-def _line(arm: Arm, sample: Sample) -> str:
+def _line(sample: Sample) -> str:
     cost = sample.created_cpu_ms
     cpu = "" if cost is None else f", {cost:.1f} ms of CPU each"
-    return f"{arm.label}: {sample.rate:.0f}/s{cpu}"
+    return f"{sample.rate:.0f}/s{cpu}"
 
 
 def run(

@@ -123,6 +123,8 @@ def _writes(size: int, samples: Sequence[Sample]) -> Table:
             continue
         lived = next((s.lived for s in mine if s.lived), {})
         for label, writes in (("until the child runs", mine[0].created), ("from then on", lived)):
+            if not writes:
+                continue
             named = ", ".join(f"{n:.2f} {name}" for name, n in writes.items() if n >= 0.005)
             rows.append([LABELS[arm], label, f"{sum(writes.values()):.2f}", named])
     return Table(
