@@ -1,0 +1,316 @@
+"""What the schemas do not say: whole specs to start from, examples of each pattern, and the leaves
+that need values or a context of their own.
+
+A new field needs an entry only if its values cannot be derived: a bounded number, an enumeration,
+a flag, and a string whose pattern is in EXAMPLES are covered by their schema alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelyard.api import base
+
+from .walking import OMITTED, Leaf, Values, derive
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+OTHER_DIGEST = "sha256:" + "f" * 64
+
+LINE = "shelf"
+"""Model line with a Ready version 1."""
+LATER = "later"
+"""Dataset that appears, Ready, only after all specs were changed."""
+CROWDED = "crowded"
+"""Namespace whose quota admits no pod."""
+
+SPECS: dict[str, dict[str, Any]] = {
+    "Dataset": {"source": {"http": {"url": "https://data.example/shelf.zip"}}},
+    "TrainingJob": {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": LATER},
+        "output": {"modelLine": "trained"},
+    },
+    "ModelVersion": {
+        "modelLine": "made",
+        "version": 1,
+        "weights": {"digest": DIGEST},
+        "dataset": {"name": "digits", "digest": DIGEST},
+    },
+    "Deployment": {"modelLine": LINE},
+    "ModelServer": {
+        "deployment": "none",
+        "podName": "none-0",
+        "modelLine": LINE,
+        "assigned": {
+            "modelVersion": "shelf-1",
+            "version": 1,
+            "artifact": "onnx",
+            "format": "onnx",
+            "digest": DIGEST,
+            "manifestDigest": DIGEST,
+        },
+    },
+}
+"""A valid spec of each kind, from which a leaf's value is the only difference."""
+
+NAMES = Values(
+    valid=["other", "a.b-c.1"],
+    boundary=["a", "a" * 253],
+    invalid=["Other", "-a", "a-", "a..b", "a.-b", "a b", "a/b", "ä"],
+)
+ADDRESS = ["", "shelf.zip", "file:///etc/passwd", "https://a b", "https://a\u00a0b", "https://\n"]
+
+
+def _pattern(annotated: Any) -> str:
+    """The pattern of one of api.base's string types."""
+    found: str = next(m.pattern for f in annotated.__metadata__ for m in f.metadata
+                      if getattr(m, "pattern", None))  # fmt: skip
+    return found
+
+
+EXAMPLES: dict[str, Values] = {
+    _pattern(base.ObjectName): NAMES,
+    _pattern(base.LineName): Values(
+        valid=["other"],
+        boundary=["a", "0", "a" * 40, "a" * 20],
+        invalid=["Other", "-a", "a-", "a.b", "a_b"],
+    ),
+    base.DIGEST_PATTERN: Values(
+        valid=[OTHER_DIGEST],
+        boundary=["sha256:" + "0" * 64],
+        invalid=["sha256:abc", "md5:" + "0" * 64, DIGEST.upper(), DIGEST + "\n"],
+    ),
+    _pattern(base.Cpu): Values(
+        valid=["2", "500m", "1.5"],
+        boundary=["1m", "0.001", ".5", "9999", "9999999m"],
+        invalid=["0", "0m", "", "2 ", "-1", "1Ki", "1k", "0.0001", "two", "1e3", "99999"],
+    ),
+    _pattern(base.Memory): Values(
+        valid=["4Gi", "512Mi", "1.5G"],
+        boundary=["1", "0.001Ti", "999999Ti", "9" * 18],
+        invalid=["0", "0Gi", "4 Gi", "4gb", "4gi", "4K", "-1Gi", "500m", "9Ei", "1e9"],
+    ),
+    _pattern(base.LabelValue): Values(
+        valid=["other", "NVIDIA-H100-80GB-HBM3"],
+        boundary=["a", "a" * 63],
+        invalid=["-a", "a-", "a b", "a/b", "ä"],
+    ),
+    base.IMAGE_PATTERN: Values(
+        valid=["registry.example:5000/team/server:2@" + DIGEST],
+        boundary=["a", "a" * 512],
+        invalid=["", "a b", " a", "a\n", "a\u00a0b", "ä"],
+    ),
+    r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": Values(
+        valid=["other"], boundary=["abc", "a" * 63], invalid=["ab", "A" * 4, "-ab", "a/b"]
+    ),
+    r"^https?://[!-.0-~]+/?$": Values(
+        valid=["http://store.example:9000", "https://s3.example/"],
+        boundary=["http://a", "https://" + "a" * 504],
+        invalid=[*ADDRESS, "https://a/b"],
+    ),
+    r"^https?://[!-~]+$": Values(
+        valid=["http://other.example/a.tar.gz?x=1&y=%20"],
+        boundary=["http://a", "https://" + "a" * 2040],
+        invalid=ADDRESS,
+    ),
+    r"^(https?|s3)://[!-~]+$": Values(
+        valid=["s3://bucket/best.pt"],
+        boundary=["http://a", "https://" + "a" * 2040],
+        invalid=ADDRESS,
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": Values(
+        valid=["eu-central-1"], boundary=["a", "a" * 64], invalid=["", "-a", "a b", "a/b"]
+    ),
+    r"^[^\x00-\x1f\x7f]+$": Values(
+        valid=["other/", "Räume/große Bilder.zip"],
+        boundary=["a", "a" * 1024],
+        invalid=["", "a\nb", "a\u0000"],
+    ),
+    r"^[^\x00-\x1f\x7f]*$": Values(
+        valid=["other", "/abs/ä"], boundary=["", "a" * 1024], invalid=["a\nb", "a\u0000"]
+    ),
+    r"^[^/\x00-\x20\x7f][^\x00-\x1f\x7f]*\.ya?ml$": Values(
+        valid=["sub/ä b.yml", "\u00a0.yaml"],
+        boundary=["a.yml", "a" * 507 + ".yaml"],
+        invalid=["", "/data.yaml", " a.yaml", "data.json", "data.yaml\n", "a\nb.yaml"],
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|yaml)$": Values(
+        valid=["yolo26s.pt", "yolo11s.yaml"],
+        boundary=["a.pt", "a" * 125 + ".pt"],
+        invalid=["../x.pt", "yolo11n", "yolo11n.onnx", ".pt", "a/b.pt"],
+    ),
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": Values(
+        valid=["other"], boundary=["a", "a" * 20], invalid=["", "Other", "-a", "a-", "a.b"]
+    ),
+    _pattern(base.LabelKey): Values(
+        valid=["nvidia.com/gpu"],
+        boundary=["", "a", "a" * 253 + "/" + "b" * 63],
+        invalid=["-a", "a b", "a//b", "a/b/c", "/a", "A.B/-"],
+    ),
+}
+"""Values for each pattern. Those of the boundary that are too long for a leaf are left out."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one leaf, or all leaves within, have besides what their schema implies."""
+
+    valid: tuple[Any, ...] = ()
+    boundary: tuple[Any, ...] = ()
+    invalid: tuple[Any, ...] = ()
+    troubled: tuple[tuple[Any, str], ...] = ()
+    """Values that only a condition tells, with its reason."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """Other leaves of every spec that the leaf is tried in."""
+    along: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
+    """By value: other leaves that are set together with it."""
+    item: Callable[[int], Any] | None = None
+    """Makes the entries of a list, or the pairs of a map."""
+    space: str | None = None
+    """Namespace, where it matters."""
+    derived: bool = True
+    """Whether what the schema implies is tried too."""
+    unrefused: str = ""
+    """Why no value is invalid."""
+    silent: str = ""
+    """Why the value shows neither in the object's status nor in its children."""
+
+
+ENTRIES: dict[str, Entry] = {
+    # Dataset
+    "Dataset:format": Entry(silent="there is only one format yet"),
+    "source.s3": Entry(context={"source": {"s3": {"bucket": "data", "key": "shelf/"}}}),
+    "source.pvc": Entry(context={"source": {"pvc": {"claimName": "data"}}}),
+    # TrainingJob
+    "TrainingJob:modelDigest": Entry(context={"model": "yolo11n.pt"}),
+    "TrainingJob:baseVersion": Entry(
+        context={"model": OMITTED, "baseVersion": {"name": f"{LINE}-1"}},
+    ),
+    "TrainingJob:model": Entry(invalid=(OMITTED,)),
+    "TrainingJob:output": Entry(silent="goes into the ModelVersion, when the training ends"),
+    "TrainingJob:hyperparameters": Entry(
+        valid=({"epochs": 3, "lr0": 0.01, "optimizer": "SGD", "cos_lr": True, "classes": [0, 2]},),
+        boundary=({}, {"epochs": 1, "imgsz": 32, "batch": -1, "fraction": 1}),
+        invalid=([], "epochs=3"),
+        troubled=tuple(
+            (value, "InvalidHyperparameters")
+            for value in (
+                {"epoch": 3},
+                {"epochs": "3"},
+                {"epochs": 0},
+                {"imgsz": [640, 480]},
+                {"device": 0},
+                {"lr0": None},
+                {"lr0": {"a": [1]}},
+                {"name": "x"},
+                {"": 1},
+            )
+        ),
+    ),
+    # ModelVersion and TrainingJob.output
+    "ModelVersion:modelLine": Entry(context={"version": 2}),
+    "exports": Entry(item=lambda i: {"name": f"e{i}"}, invalid=([{"name": "a"}, {"name": "a"}],)),
+    "exports[]": Entry(context={"exports[].name": "onnx"}),
+    "exports[].name": Entry(invalid=("a" * 21,)),
+    "exports[].format": Entry(context={"exports[].gpuProduct": "Orin"}),
+    "exports[].precision": Entry(
+        context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"}
+    ),
+    "exports[].gpuProduct": Entry(
+        context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"},
+        invalid=(OMITTED,),
+    ),
+    "lineage.trainingJob": Entry(
+        context={"lineage.trainingJob": {"name": "first", "uid": "0d1e"}},
+    ),
+    # Deployment
+    "Deployment:version.policy": Entry(
+        context={"modelLine": "pins", "version": {"policy": "Pinned", "number": 2}},
+        valid=("Latest",),
+        boundary=("Pinned",),
+        invalid=("latest", "Newest", 1),
+        along={"Latest": {"version.number": OMITTED}},
+        derived=False,
+    ),
+    "Deployment:version.number": Entry(
+        context={"modelLine": "pins", "version": {"policy": "Pinned", "number": 3}},
+        invalid=(OMITTED,),
+        troubled=((7, "VersionNotFound"),),
+    ),
+    "Deployment:target.cluster.replicas": Entry(space=CROWDED),
+    "Deployment:rollout": Entry(silent="shows only while a version is rolled out"),
+    "Deployment:rollout.maxUnavailable": Entry(
+        valid=(2, "25%"),
+        boundary=(1, 2_147_483_647, "1%", "100%"),
+        invalid=(0, -1, "0%", "101%", "25", "a", "", "25 %", 1.5, True),
+    ),
+    # Common to several kinds
+    "scheduling.nodeSelector": Entry(
+        item=lambda i: (f"example.com/key-{i}", "a"),
+        invalid=({"a b": "c"}, {"-": "c"}, {"a/b/c": "d"}, {"x" * 64: "c"}),
+    ),
+    "scheduling.nodeSelector{}": Entry(boundary=("",)),
+    "scheduling.tolerations": Entry(item=lambda i: {"key": f"k{i}", "operator": "Exists"}),
+    "scheduling.tolerations[]": Entry(context={"scheduling.tolerations[].key": "gpu"}),
+    "scheduling.tolerations[].key": Entry(
+        context={"scheduling.tolerations[].operator": "Exists"},
+    ),
+    "scheduling.tolerations[].value": Entry(boundary=("",)),
+    "scheduling.tolerations[].tolerationSeconds": Entry(
+        context={"scheduling.tolerations[].effect": "NoExecute"},
+    ),
+}
+"""By path, of any kind or of one (`Kind:path`). A path applies to all leaves within it, wherever it
+stands; the values of an entry only to the very leaf. Paths of a context count from where the
+entry's path starts."""
+
+
+def _applying(leaf: Leaf) -> list[tuple[str, str, Entry]]:
+    """(what precedes, path, entry) of the entries that apply, the most general first."""
+    found = []
+    for key, entry in ENTRIES.items():
+        kind, _, path = key.rpartition(":")
+        if kind and kind != leaf.kind:
+            continue
+        at = f".{leaf.path}".find(f".{path}")
+        if at < 0:
+            continue
+        rest = leaf.path[at + len(path) :]
+        if rest and rest[0] not in ".[{":
+            continue
+        if kind and at:
+            continue
+        found.append((leaf.path[:at], path, entry))
+    return sorted(found, key=lambda one: len(one[1]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a leaf is tried."""
+
+    leaf: Leaf
+    values: Values
+    context: Mapping[str, Any]
+    along: Mapping[Any, Mapping[str, Any]]
+    space: str | None
+    unrefused: str
+    silent: str
+
+
+def plan(leaf: Leaf) -> Plan:
+    """All that is known about a leaf."""
+    context: dict[str, Any] = {}
+    own, silent = Entry(), ""
+    for before, path, entry in _applying(leaf):
+        context |= {before + key: value for key, value in entry.context.items()}
+        silent = entry.silent or silent
+        if before + path == leaf.path:
+            own = entry
+    values = derive(leaf, EXAMPLES, own.item) if own.derived else Values()
+    values.valid += own.valid
+    values.boundary += own.boundary
+    values.invalid += own.invalid
+    values.troubled += own.troubled
+    return Plan(leaf, values, context, own.along, own.space, own.unrefused, silent)
