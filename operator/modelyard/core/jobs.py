@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from modelyard.api.base import Resources, Scheduling
@@ -11,6 +12,7 @@ from modelyard.contract import exitcodes, labels, paths
 from modelyard.contract.result import Outcome, parse_outcome
 from modelyard.contract.run import BaseRun, dump_run
 from modelyard.core import meta, pods
+from modelyard.core.conditions import parse_timestamp
 from modelyard.core.plan import Manifest
 from modelyard.core.settings import Settings
 
@@ -18,6 +20,10 @@ CONTAINER = "main"
 
 MAX_LOST_RESULTS = 3
 """How often a complete Job whose result cannot be read is made again before the user is asked."""
+
+UNSEEN_SECONDS = 10.0
+"""Jobs and pods come by watches of their own: what an ended Job's pod has left may come into view
+that much later."""
 
 PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -164,6 +170,16 @@ class JobState:
         """Likewise."""
         return self._condition("Failed") is not None and self.live_pod is None
 
+    def silent_seconds(self, now: datetime) -> float | None:
+        """Seconds for which the last words of an ended Job's pod may still come; None if they are
+        there, or not to be expected any more."""
+        condition = self._condition("Complete") or self._condition("Failed") or {}
+        since = condition.get("lastTransitionTime")
+        if since is None or self._ended_pods:
+            return None
+        left = UNSEEN_SECONDS - (now - parse_timestamp(since)).total_seconds()
+        return left if left > 0 else None
+
     @property
     def suspended(self) -> bool:
         return bool(self.job and self.job["spec"].get("suspend"))
@@ -193,10 +209,13 @@ class JobState:
         return max(done, key=_age, default=None)
 
     @property
+    def _ended_pods(self) -> list[Manifest]:
+        return [p for p in self.pods if _terminated(p) is not None]
+
+    @property
     def outcome(self) -> Outcome | None:
         """What the newest pod that ended has left."""
-        ended = [p for p in self.pods if _terminated(p) is not None]
-        for pod in sorted(ended, key=_age, reverse=True):
+        for pod in sorted(self._ended_pods, key=_age, reverse=True):
             result = parse_outcome((_terminated(pod) or {}).get("message"))
             if result is not None:
                 return result

@@ -125,12 +125,13 @@ class Run:
 
     def _supervise(self) -> None:
         """As a kubelet would: start what has been killed."""
+        alive = self._operator.alive  # Before the flag, which is set before the kill.
         if self._world.killed:
             self._world.killed = False
             self._restart()
             assert self._fault is not None
             self._fault.started()
-        elif not self._operator.alive:
+        elif not alive:
             raise Failed(f"the operator ended by itself, exit code {self._operator.reap()}")
 
     @property

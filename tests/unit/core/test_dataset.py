@@ -82,6 +82,19 @@ def test_a_failed_fetch_says_why_and_a_retry_annotation_starts_over() -> None:
     assert [j["metadata"]["name"] for j in world.of("Job")] != [first]
 
 
+def test_the_job_of_an_earlier_spec_goes_although_the_first_try_to_delete_it_failed() -> None:
+    world = World(dataset())
+    shelf = world.settle("Dataset", "shelf")
+    (old,) = world.of("Job")
+    shelf["metadata"]["annotations"] = {"modelyard.dev/retry": "1"}
+    world.settle("Dataset", "shelf")
+    (new,) = world.of("Job")
+    world.add(old)
+    world.finish(new, good())
+    assert world.settle("Dataset", "shelf")["status"]["phase"] == "Ready"
+    assert world.of("Job") == [new]
+
+
 def test_a_result_lost_with_its_pod_is_made_again() -> None:
     world = World(dataset())
     world.settle("Dataset", "shelf")

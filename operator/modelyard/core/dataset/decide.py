@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,32 +25,36 @@ FINAL = ("Ready", "Invalid")
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
-    """Resolve each spec once; a resolved one stays as it is although its Job may be gone."""
-    obj = observed.obj
+    """Resolve each spec once; a resolved one stays as it is although its Job may be gone.
+
+    Jobs of earlier specs and attempts go before a result is told, whatever came of the first try.
+    """
+    obj, status = observed.obj, meta.status(observed.obj)
     if meta.deleting(obj):
         return Plan()
-    status = meta.status(obj)
     if status.get("runHash") == observed.run_hash and status.get("phase") in FINAL:
         return _keep(observed, now)
-    verdict = namespace_verdict(obj, observed.settings)
-    if verdict is not None:
-        return Plan(status=_waiting(observed, verdict, now))
     stale = tuple(
         Ref("batch/v1", "Job", meta.namespace(j), meta.name(j), meta.uid(j))
         for j in observed.other_jobs
     )
+    return replace(_resolve(observed, now), delete=stale)
+
+
+def _resolve(observed: Observed, now: datetime) -> Plan:
+    verdict = namespace_verdict(observed.obj, observed.settings)
+    if verdict is not None:
+        return Plan(status=_waiting(observed, verdict, now))
     if not observed.job.exists:
         going = Verdict(reasons.FETCHING, "fetching and checking the data", phase="Fetching")
-        return Plan(
-            create=(data_job(observed),), delete=stale, status=_waiting(observed, going, now)
-        )
-    if observed.job.succeeded:
+        return Plan(create=(data_job(observed),), status=_waiting(observed, going, now))
+    silent = observed.job.silent_seconds(now)
+    if observed.job.succeeded and silent is None:
         return _finished(observed, now)
-    if observed.job.failed:
+    if observed.job.failed and silent is None:
         reason, message = observed.job.failure
         failed = Verdict(reason, message, stalled=True, phase="Failed")
         return Plan(
-            delete=stale,
             status=_waiting(observed, failed, now),
             events=(Event("Warning", reason, message),),
         )
@@ -58,7 +63,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         "fetching and checking the data",
     )
     going = Verdict(reason, message, phase="Fetching")
-    return Plan(delete=stale, status=_waiting(observed, going, now))
+    return Plan(status=_waiting(observed, going, now), requeue_after=silent)
 
 
 def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:

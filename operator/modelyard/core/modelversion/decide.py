@@ -34,7 +34,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     if verdict is not None:
         return Plan(status=_status(observed, now, verdict))
     roles = [names.export_role(e.name) for e in observed.spec.exports]
-    failed = _failure(observed, (*roles, *(g.role for g in observed.groups)))
+    failed = _failure(observed, (*roles, *(g.role for g in observed.groups)), now)
     if failed is not None:
         return Plan(
             status=_status(observed, now, failed),
@@ -59,10 +59,10 @@ def decide(observed: Observed, now: datetime) -> Plan:
     return _judge(observed, now)
 
 
-def _failure(observed: Observed, roles: Iterable[str]) -> Verdict | None:
+def _failure(observed: Observed, roles: Iterable[str], now: datetime) -> Verdict | None:
     for role in roles:
         state = observed.jobs[role]
-        if state.failed:
+        if state.failed and state.silent_seconds(now) is None:
             reason, message = state.failure
             return Verdict(reason, f"{role}: {message}", stalled=True, phase="Failed")
     return None
@@ -85,6 +85,9 @@ def _go(
     roles: list[str],
 ) -> Plan:
     status = _status(observed, now, going)
+    silent = [s for role in roles if (s := observed.jobs[role].silent_seconds(now)) is not None]
+    if silent:
+        return Plan(create=create, status=status, requeue_after=min(silent))
     lost = next((role for role in roles if observed.jobs[role].succeeded), None)
     if lost is not None:
         given_up = lost_result(observed.attempt, lost)

@@ -34,6 +34,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return _keep(observed)
     if not observed.job.exists:
         return _start(observed, now)
+    silent = observed.job.silent_seconds(now)
+    if silent is not None:
+        return Plan(requeue_after=silent)
     if observed.job.succeeded:
         return _finish(observed, now)
     if observed.job.failed:
