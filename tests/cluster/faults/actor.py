@@ -13,9 +13,10 @@ from typing import Any
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 
+from ..admin import MERGE
 from ..played import loaded, pod_status
 from .journal import Object
-from .resources import plain
+from .resources import path, plain
 from .scene import Scene
 
 SERVER = "server"
@@ -76,8 +77,7 @@ class Actor:
         wanted = loaded(server)
         if server.get("status") == wanted:
             return False
-        self._patch("ModelServer", name, wanted)
-        return True
+        return self._patch("ModelServer", name, wanted)
 
     def _train(self, pod: Object) -> bool:
         """Report progress, as often as it changes: once."""
@@ -85,8 +85,7 @@ class Actor:
         progress = {"epoch": 1, "epochs": 2}
         if self._scene.status("TrainingJob", owner).get("progress") == progress:
             return False
-        self._patch("TrainingJob", owner, {"progress": progress})
-        return True
+        return self._patch("TrainingJob", owner, {"progress": progress})
 
     def _report(
         self, pod: Object, phase: str, ending: Ending | None = None, *, ready: bool = False
@@ -101,11 +100,14 @@ class Actor:
             exit_code=ending.exit_code,
             ready=ready,
         )
-        self._patch("Pod", pod["metadata"]["name"], status)
-        return True
+        return self._patch("Pod", pod["metadata"]["name"], status)
 
-    def _patch(self, kind: str, name: str, status: Mapping[str, Any]) -> None:
-        self._scene.patch(kind, name, {"status": status}, "status")
+    def _patch(self, kind: str, name: str, status: Mapping[str, Any]) -> bool:
+        """Report a status; False if there is nobody any more to report it of."""
+        where = path(kind, self._scene.namespace, name, "status")
+        answer = self._scene.admin.http.patch(where, json={"status": status}, headers=MERGE)
+        assert answer.status_code in (200, 404), answer.text
+        return answer.status_code == 200
 
     def _ending(self, pod: Object) -> Ending | None:
         metadata = pod["metadata"]
