@@ -27,6 +27,9 @@ DECODED = 256
 TOMBSTONES = 100_000
 """UIDs of deleted objects that are remembered, so that no late answer revives one."""
 
+ENDED = 10_000
+"""Names of objects that ended last."""
+
 log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
@@ -81,6 +84,7 @@ class Cache:
             self._index_functions.setdefault(kind, []).append((index, function))
         self._decoded: OrderedDict[str, Object] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -116,6 +120,11 @@ class Cache:
     def count(self, kind: str) -> int:
         """Number of objects of a kind."""
         return len(self._of(kind))
+
+    def ended(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether there is no such object now, but lately was one."""
+        here = (namespace, name) in self._of(kind)
+        return not here and (kind, namespace, name) in self._ended
 
     def stale(self, kind: str, seen: set[str], version: int) -> list[str]:
         """UIDs that a complete list at `version` should have shown but did not: deleted objects.
@@ -179,6 +188,9 @@ class Cache:
         entry = self._entries.get(uid)
         if entry is None:
             return None
+        self._ended[entry.kind, entry.namespace, entry.name] = None
+        if len(self._ended) > ENDED:
+            self._ended.popitem(last=False)
         old = self._decode(uid)
         self._unlink(uid, entry)
         del self._entries[uid]

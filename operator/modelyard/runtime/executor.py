@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,6 +69,7 @@ class Executor:
         Returns whether that is all; if not, the object must be looked at again at once.
         Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
         """
+        await self._confirm(controller, obj, (*plan.create, *plan.apply))
         for manifest in plan.create:
             await self._create(manifest, written)
         if plan.create:
@@ -113,6 +114,25 @@ class Executor:
             self._absorb(kind.name, answer)
             return True
         raise Again(f"{kind.kind} {namespace}/{name} keeps changing")
+
+    async def _confirm(
+        self, controller: Controller, obj: Manifest, children: Iterable[Manifest]
+    ) -> None:
+        """Read the owner before a child that has ended is made again.
+
+        Kinds are watched apart from each other: that the garbage collector has taken a child may
+        be seen before the end of its owner is. Raises Again if the owner has ended too.
+        """
+        places = ((_child_kind(manifest).name, *_place(manifest)) for manifest in children)
+        if not any(self._cache.ended(*place) for place in places):
+            return
+        kind = kinds.by_name(controller.kind)
+        namespace, name = _place(obj)
+        owner = await self._refresh(kind, namespace, name)
+        if owner is None or owner["metadata"]["uid"] != obj["metadata"]["uid"]:
+            raise Again(f"{kind.kind} {namespace}/{name} has been deleted")
+        if owner["metadata"].get("deletionTimestamp"):
+            raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
 
     async def _create(self, manifest: Manifest, written: Written) -> None:
         kind = _child_kind(manifest)

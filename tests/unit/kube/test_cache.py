@@ -126,3 +126,13 @@ def test_a_kind_that_is_not_watched_is_an_error(cache: Cache, kind: str) -> None
 def test_an_unknown_index_is_an_error(cache: Cache) -> None:
     with pytest.raises(KeyError, match=r"Controller\.indexes"):
         cache.select("Pod", "ns", "nope", "x")
+
+
+def test_what_ended_is_known_by_name_until_it_is_made_again(cache: Cache) -> None:
+    assert not cache.ended("Pod", "ns", "a")
+    cache.put("Pod", thing("a", 5))
+    cache.drop("uid-a")
+    assert cache.ended("Pod", "ns", "a")
+    assert not cache.ended("Job", "ns", "a")
+    cache.put("Pod", thing("a", 7, uid="another"))
+    assert not cache.ended("Pod", "ns", "a")

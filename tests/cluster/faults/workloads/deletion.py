@@ -35,11 +35,6 @@ def _under_way(scene: Scene) -> bool:
     )
 
 
-def _train(scene: Scene) -> None:
-    scene.create("Dataset", "whole", HTTP)
-    scene.create("TrainingJob", "cut", TRAINING)
-
-
 def _delete(scene: Scene) -> None:
     scene.delete("TrainingJob", "cut")
     scene.delete("Dataset", "half")
@@ -69,8 +64,13 @@ DELETION = Workload(
     steps=(
         Step("create", _create, _under_way),
         Step(
+            "data",
+            lambda scene: scene.create("Dataset", "whole", HTTP),
+            lambda scene: scene.phase("Dataset", "whole") == "Ready",
+        ),
+        Step(
             "train",
-            _train,
+            lambda scene: scene.create("TrainingJob", "cut", TRAINING),
             lambda scene: scene.status("TrainingJob", "cut").get("progress"),
             last_of_life=True,
         ),
