@@ -93,6 +93,8 @@ class Processes:
         """`die_with_parent` has the kernel kill each process with the thread that started it."""
         self._layout = layout
         self._die_with_parent = die_with_parent
+        # kube-apiserver waits for its watches to end; for a test's nobody else does.
+        self._grace = 2.0 if die_with_parent else 10.0
 
     def log(self, name: str) -> Path:
         """The log of the component called `name`."""
@@ -120,10 +122,11 @@ class Processes:
         self._spawn(component, fingerprint)
         return True
 
-    def stop(self, names: Iterable[str], grace: float = 10.0) -> None:
+    def stop(self, names: Iterable[str], grace: float | None = None) -> None:
         """Ends the components in parallel: SIGTERM, after `grace` seconds SIGKILL."""
         live = {name: found for name in names if (found := self.running(name))}
-        end_processes({found.pid: found.start_ticks for found in live.values()}, grace)
+        patience = self._grace if grace is None else grace
+        end_processes({found.pid: found.start_ticks for found in live.values()}, patience)
         for name in live:
             self._pid_file(name).unlink(missing_ok=True)
 

@@ -209,9 +209,13 @@ class Engine:
             except ApiError as error:
                 log.warning("resync failed: %s", error)
                 if asked:
-                    await asyncio.sleep(RETRY_SECONDS)
                     self._asked.set()
+                    await asyncio.sleep(RETRY_SECONDS)
                 continue
+            except asyncio.CancelledError:
+                if asked:
+                    self._asked.set()  # The Lease is lost: the next term owes it.
+                raise
             self.last_resync = time.monotonic()
             if wrong:
                 log.warning("resync found the cache out of date", extra={"objects": wrong})
