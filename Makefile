@@ -12,8 +12,8 @@ BENCH ?=
 
 PYTEST := $(BIN)/pytest -q --durations=5
 
-# Two workers, each with a cluster of its own; the plans of a workload stay together.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Two workers, each with clusters of its own: most tests wait more than they work.
+SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
@@ -53,11 +53,11 @@ test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
 	$(PYTEST) tests/unit
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
-	$(PYTEST) tests/cluster --ignore tests/cluster/faults
-	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE)
+	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile
+	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE) loadgroup
 
 test-faults: $(READY) ## All fault plans (20 to 40 min); PLAN=37 replays one.
-	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,--every-plan $(SIDE_BY_SIDE))
+	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
 
 faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life.
 	$(PYTEST) tests/cluster/faults --record -k recorded_calls
