@@ -55,6 +55,8 @@ class Arm:
     """Why the API server did not take it."""
     stored: Object = field(default_factory=dict)
     """Its spec as the API server answered."""
+    generation: int = 0
+    """Its generation then: what is seen of it earlier is out of date."""
     seen: Object = field(default_factory=dict)
     """The object at the end."""
     state: Object = field(default_factory=dict)
@@ -240,7 +242,7 @@ class Experiment:
         if status >= 400:
             arm.refused = answer["message"]
         else:
-            arm.stored = answer["spec"]
+            arm.stored, arm.generation = answer["spec"], answer["metadata"]["generation"]
 
     def _ask(self) -> Iterable[Any]:
         async def one(asked: Asked) -> None:
@@ -277,7 +279,7 @@ class Experiment:
         except AssertionError as error:
             arm.refused = str(error)
         else:
-            arm.stored = answer["spec"]
+            arm.stored, arm.generation = answer["spec"], answer["metadata"]["generation"]
 
     def _note_told(self) -> None:
         for one in self._all_tried():
@@ -365,7 +367,8 @@ class Experiment:
             stalled = condition(obj, "Stalled") or {}
             # A failure of the engine is told without looking further.
             current = (seen, stalled.get("observedGeneration"))
-            if not obj or obj["metadata"]["generation"] not in current:
+            generation = obj["metadata"]["generation"] if obj else 0
+            if generation < max(arm.generation, 1) or generation not in current:
                 left.append(f"{arm.kind} {arm.name} not observed")
             elif self._on_its_way(obj):
                 left.append(f"{arm.kind} {arm.name}: {obj['status']['message']}")
