@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +15,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
+
+from modelyard import __version__
 
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -90,7 +91,7 @@ class Metrics:
             "1, with the operator's version.",
             ("version",),
             registry=self._registry,
-        ).labels(version("modelyard")).set(1)
+        ).labels(__version__).set(1)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
         """One reconcile ended."""
