@@ -1,4 +1,4 @@
-"""The version has two homes: the distribution's metadata, and the package, which images copy alone."""
+"""The version has two homes: the distribution, and the package, which images copy alone."""
 
 from __future__ import annotations
 
