@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 from modelyard.core.plan import Manifest
 
 T = TypeVar("T")
-REMEMBERED = 1024
+REMEMBERED = 192
+"""Enough for what is worked on at a time; a parsed spec takes some ten kilobytes."""
 
 
 class OfSpec(Generic[T]):
