@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,16 @@ class Observed:
     """The ModelVersion to fine-tune, if one is named and exists."""
     version: Manifest | None
     """The ModelVersion that came out of this very TrainingJob."""
-    next_number: int
-    """Lowest number that no version of the line has or had."""
+    taken_numbers: tuple[Iterable[int], ...]
+    """Numbers that versions of the line have or had."""
     spec_hash: str
     """Hash of what a run is made from."""
+
+    @property
+    def next_number(self) -> int:
+        """Lowest number above all that versions of the line have or had. There may be thousands,
+        so they are looked at only when a version is made."""
+        return max(itertools.chain.from_iterable(self.taken_numbers), default=0) + 1
 
     @property
     def started_run(self) -> dict[str, Any] | None:
@@ -49,20 +56,17 @@ class Observed:
 
 
 @OfSpec
-def _spec(spec: Any) -> TrainingJobSpec:
-    return TrainingJobSpec.model_validate(spec, extra="ignore")
-
-
-@OfSpec
-def _spec_hash(spec: Any) -> str:
-    made = TrainingJobSpec.model_validate(spec, extra="ignore")
-    return short_hash(made.model_dump(mode="json", exclude={"suspend"}, exclude_none=True))
+def _read(spec: Any) -> tuple[TrainingJobSpec, str]:
+    """The spec, and the hash of what a run is made from."""
+    read = TrainingJobSpec.model_validate(spec, extra="ignore")
+    made_from = read.model_dump(mode="json", exclude={"suspend"}, exclude_none=True)
+    return read, short_hash(made_from)
 
 
 def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
-    spec = _spec(obj)
+    spec, spec_hash = _read(obj)
     space, own = meta.namespace(obj), meta.uid(obj)
     attempt = int(meta.status(obj).get("attempt", 0))
     job_name = names.job_name(obj, attempt)
@@ -83,6 +87,6 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         dataset=view.get("Dataset", space, spec.dataset.name),
         base_version=view.get("ModelVersion", space, base.name) if base else None,
         version=next(iter(versions), None),
-        next_number=max(itertools.chain.from_iterable(taken), default=0) + 1,
-        spec_hash=_spec_hash(obj),
+        taken_numbers=taken,
+        spec_hash=spec_hash,
     )
