@@ -56,7 +56,7 @@ test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile
 	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE) loadgroup
 
-test-faults: $(READY) ## All fault plans (20 to 40 min); PLAN=37 replays one.
+test-faults: $(READY) ## All fault plans (15 min on 2 idle cores); PLAN=37 replays one.
 	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
 
 faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life.
