@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -58,6 +58,20 @@ class Export(ApiModel):
     gpu_product: LabelValue | None = Field(default=None, min_length=1)
     """GPU type, the value of the node label `nvidia.com/gpu.product`, such as
     `NVIDIA-H100-80GB-HBM3` or `Orin`."""
+
+
+Exports = Annotated[
+    list[Export],
+    Field(
+        min_length=1,
+        max_length=16,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    ),
+]
+"""Artifacts to make, told apart by name."""
 
 
 def default_exports() -> list[Export]:
@@ -161,15 +175,7 @@ class ModelVersionSpec(ApiModel):
     """Dataset version that artifacts are evaluated on."""
     lineage: Lineage = Field(default_factory=Lineage)
     """Where the version comes from."""
-    exports: list[Export] = Field(
-        default_factory=default_exports,
-        min_length=1,
-        max_length=16,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
-    )
+    exports: Exports = Field(default_factory=default_exports)
     """Artifacts to make."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How artifacts are evaluated."""

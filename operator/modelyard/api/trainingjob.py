@@ -21,7 +21,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
-from modelyard.api.modelversion import Evaluation, Export, Gates, default_exports
+from modelyard.api.modelversion import Evaluation, Exports, Gates, default_exports
 
 
 class Output(ApiModel):
@@ -29,15 +29,7 @@ class Output(ApiModel):
 
     model_line: LineName
     """Model line that the new version is numbered within: versions are LINE-1, LINE-2, …"""
-    exports: list[Export] = Field(
-        default_factory=default_exports,
-        min_length=1,
-        max_length=16,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
-    )
+    exports: Exports = Field(default_factory=default_exports)
     """Exports that the version gets."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
     """How the exported artifacts are evaluated."""
