@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from modelyard.api.deployment import Pipeline
+from modelyard.api.pipeline import Pipeline
 from modelyard.serving.models.postprocess.model import select_raw, to_image
 from modelyard.serving.models.preprocess.model import letterbox, to_tensor
 from modelyard.serving.settings import ServingSettings

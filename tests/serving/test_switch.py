@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modelyard.api.deployment import Pipeline
+from modelyard.api.pipeline import Pipeline
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Switcher, SwitchError
 from modelyard.serving.triton import InferenceError, Triton

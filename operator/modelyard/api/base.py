@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -72,6 +73,32 @@ LABEL_KEYS = {
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
+
+Duration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", max_length=32)]
+"""A span of time such as 90s, 10m or 1h30m, as the Gateway API writes it (GEP-2257)."""
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of a Duration."""
+    return sum(
+        int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text)
+    )
+
+
+def int_or_percent(name: str, *, least: int) -> dict[str, Any]:
+    """The `json_schema_extra` of a field that is a number, or a percentage of all."""
+    percent = "^([1-9][0-9]?|100)%$" if least else "^([1-9]?[0-9]|100)%$"
+    return {
+        "x-kubernetes-int-or-string": True,
+        **rules(
+            cel(
+                f"type(self) == int ? self >= {least} : self.matches('{percent}')",
+                f"{name} is a number from {least} or a percentage from {least}% to 100%",
+            )
+        ),
+    }
 
 
 def _finite(value: Any) -> Any:

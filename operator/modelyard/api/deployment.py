@@ -10,14 +10,23 @@ from modelyard.api.base import (
     IMAGE_PATTERN,
     ApiModel,
     CommonStatus,
-    Fraction,
     LineName,
     Resources,
     Scheduling,
-    StatusModel,
     cel,
     rules,
 )
+from modelyard.api.pipeline import Pipeline
+from modelyard.api.rollout import Rollout
+from modelyard.api.rolloutstatus import (
+    Override,
+    PoolStatus,
+    RejectedVersion,
+    RolloutRecord,
+    RolloutStatus,
+    ServedVersion,
+)
+from modelyard.api.target import ClusterTarget, Target
 
 
 class VersionPolicy(ApiModel):
@@ -38,20 +47,6 @@ class VersionPolicy(ApiModel):
     """Version number to stay on."""
 
 
-class ClusterTarget(ApiModel):
-    """Servers anywhere in the cluster, behind one Service."""
-
-    replicas: int = Field(default=1, ge=0, le=10_000)
-    """Number of servers; 0 suspends serving."""
-
-
-class Target(ApiModel):
-    """Where servers run."""
-
-    cluster: ClusterTarget = Field(default_factory=ClusterTarget)
-    """Servers anywhere in the cluster, behind one Service."""
-
-
 class Server(ApiModel):
     """The Triton server of each pod."""
 
@@ -63,43 +58,6 @@ class Server(ApiModel):
     """Where serving pods may run."""
 
 
-class Pipeline(ApiModel):
-    """What happens around the network: decoding and scaling before, selection after."""
-
-    confidence: Fraction = 0.25
-    """Lowest confidence of a returned box."""
-    iou: Fraction = 0.7
-    """IoU above which the weaker of two boxes of a class is dropped."""
-    max_detections: int = Field(default=300, ge=1, le=10_000)
-    """Most boxes returned for an image."""
-
-
-class Rollout(ApiModel):
-    """How a new version replaces the one that serves.
-
-    Servers are never restarted for it: each loads the new version beside the old one, warms it
-    up, then switches. At most maxUnavailable servers switch at the same time; the next round
-    starts when they answer with the new version. A server that cannot load it keeps answering
-    with the old one.
-    """
-
-    max_unavailable: int | str = Field(
-        default=1,
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            **rules(
-                cel(
-                    "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
-                    "maxUnavailable is a number from 1 or a percentage from 1% to 100%",
-                )
-            ),
-        },
-    )
-    """Most servers that switch at the same time: a number, or a percentage of all rounded up."""
-    progress_deadline_seconds: int = Field(default=600, ge=1, le=86_400)
-    """A round that takes longer than this marks the rollout as stalled."""
-
-
 class DeploymentSpec(ApiModel):
     """What the user declares of a deployment."""
 
@@ -107,7 +65,7 @@ class DeploymentSpec(ApiModel):
     """Model line to serve; also the model's name in Triton."""
     version: VersionPolicy = Field(default_factory=VersionPolicy)
     """Which version of the model line is served."""
-    target: Target = Field(default_factory=Target)
+    target: Target = Field(default_factory=lambda: Target(cluster=ClusterTarget()))
     """Where servers run."""
     server: Server = Field(default_factory=Server)
     """The Triton server of each pod."""
@@ -117,23 +75,6 @@ class DeploymentSpec(ApiModel):
     """How a new version replaces the one that serves."""
 
 
-class ServedVersion(StatusModel):
-    """A version that servers hold, or are to hold."""
-
-    model_version: str
-    """Name of the ModelVersion."""
-    version: int
-    """Its number, the version that Triton reports."""
-    artifact: str
-    """Name of the artifact."""
-    format: str
-    """onnx or tensorrt."""
-    digest: str
-    """Digest of the artifact file."""
-    manifest_digest: str
-    """Digest of the artifact's manifest."""
-
-
 class DeploymentStatus(CommonStatus):
     """How the deployment is."""
 
@@ -141,16 +82,38 @@ class DeploymentStatus(CommonStatus):
     """The version that all servers were last brought to: what a new server starts with."""
     candidate: ServedVersion | None = None
     """The version that is being rolled out."""
+    rollout: RolloutStatus | None = None
+    """The rollout that is going on."""
+    rejected: RejectedVersion | None = None
+    """The version that was rolled back; not tried again unless somebody asks."""
     rollout_started_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     """When the rollout of the candidate started."""
     last_progress_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     """When a server last finished switching during this rollout."""
+    override: Override | None = None
+    """The version that somebody rolled back to."""
+    actions: dict[str, str] | None = None
+    """Values of the action annotations that were heeded last, by action."""
+    history: list[RolloutRecord] | None = None
+    """Rollouts that have ended, the latest first."""
+    revision: int | None = None
+    """Number of rollouts so far."""
     replicas: int | None = None
     """Servers that exist."""
     ready_replicas: int | None = None
     """Servers that answer."""
     updated_replicas: int | None = None
     """Servers that answer with the target version."""
+    offline_replicas: int | None = None
+    """Servers that cannot be reached; brought up to date when they return."""
+    failed_replicas: int | None = None
+    """Servers that could not load their assigned version; they go on with what they had."""
+    staged_replicas: int | None = None
+    """Servers that have fetched and verified the candidate ahead of the switch."""
+    unfit_replicas: int | None = None
+    """Servers whose hardware no artifact of the target version fits."""
+    pools: list[PoolStatus] | None = None
+    """Servers by pool, where pools are declared."""
     selector: str | None = None
     """Label selector of the serving pods, for the scale subresource."""
     url: str | None = None

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from modelyard.api.base import ApiModel, CommonStatus, Digest, LineName, ObjectName, StatusModel
-from modelyard.api.deployment import Pipeline
+from modelyard.api.base import (
+    ApiModel,
+    CommonStatus,
+    Digest,
+    LabelValue,
+    LineName,
+    ObjectName,
+    StatusModel,
+)
+from modelyard.api.pipeline import Pipeline
 
 
 class Assignment(ApiModel):
@@ -27,6 +35,15 @@ class Assignment(ApiModel):
     """Settings of the pipeline around the network."""
 
 
+class Shadowing(ApiModel):
+    """A version that answers copies of requests, unseen by users."""
+
+    version: Assignment
+    """The version."""
+    share: float = Field(gt=0, le=1)
+    """Share of requests that are copied, 0 to 1."""
+
+
 class ModelServerSpec(ApiModel):
     """Which version this server must hold. Written by the operator."""
 
@@ -38,8 +55,14 @@ class ModelServerSpec(ApiModel):
     """Node of the pod."""
     model_line: LineName
     """Model's name in Triton."""
+    pool: LabelValue | None = None
+    """Pool of the node."""
     assigned: Assignment
     """The version to serve."""
+    staged: Assignment | None = None
+    """A version to fetch and verify now, and to serve perhaps later."""
+    shadow: Shadowing | None = None
+    """A version to run beside the one that serves."""
 
 
 class LoadedVersion(StatusModel):
@@ -68,6 +91,91 @@ class Traffic(StatusModel):
     """Mean time in the server per request since the last report."""
 
 
+class ServedPeriod(StatusModel):
+    """A time in which a version answered."""
+
+    model_version: str
+    """Name of the ModelVersion."""
+    version: int
+    """Its number."""
+    digest: str
+    """Digest of the artifact file."""
+    since: str = Field(json_schema_extra={"format": "date-time"})
+    """From when it answered."""
+    until: str = Field(json_schema_extra={"format": "date-time"})
+    """Until when."""
+
+
+LATENCY_BOUNDS_MS = (
+    1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220, 320, 450, 640, 900, 1300, 1800, 2600,
+    5000,
+)  # fmt: skip
+"""Upper bounds of the latency histogram's buckets in milliseconds; one more counts the rest."""
+
+
+class Figures(StatusModel):
+    """What the loaded version did in the last `seconds`; all are sums, so figures of many servers
+    can be added up."""
+
+    version: int
+    """Number of the version that was measured."""
+    seconds: int
+    """Length of the time that was measured."""
+    requests: int = 0
+    """Answered requests."""
+    failures: int = 0
+    """Failed requests, not counting those that were the client's fault."""
+    latency: list[int] = Field(default_factory=list)
+    """Answered requests by time in the pipeline: counts of the buckets of LATENCY_BOUNDS_MS (not
+    cumulative), and one more for the rest. Empty if nothing was measured."""
+    queue_micros: int = 0
+    """Sum of the time that requests waited for the network, in microseconds."""
+    boxes: int = 0
+    """Returned boxes."""
+    confidence_millis: int = 0
+    """Sum of the boxes' confidences, in thousandths."""
+
+
+class StagedVersion(StatusModel):
+    """A version that is on the server's disk, verified."""
+
+    model_version: str
+    """Name of the ModelVersion."""
+    version: int
+    """Its number."""
+    digest: str
+    """Digest of the artifact file."""
+    failure: str | None = None
+    """Why it could not be fetched or verified; tried again."""
+
+
+class ShadowFigures(StatusModel):
+    """How the shadowed version's answers compare, since the shadowing began."""
+
+    model_version: str
+    """Name of the ModelVersion."""
+    version: int
+    """Its number."""
+    digest: str
+    """Digest of the artifact file."""
+    images: int = 0
+    """Images that both versions have answered."""
+    failures: int = 0
+    """Images that only the shadowed version failed to answer."""
+    dropped: int = 0
+    """Copies that were dropped since the server was busy."""
+    stable_boxes: int = 0
+    """Boxes of the serving version."""
+    shadow_boxes: int = 0
+    """Boxes of the shadowed version."""
+    matched: int = 0
+    """Pairs of boxes with the same class and an IoU of at least 0.5; each box is in one."""
+    latency: list[int] = Field(default_factory=list)
+    """The shadowed version's answers by time, in buckets as Figures.latency."""
+    failure: str | None = None
+    """Why it cannot be run beside the serving version."""
+
+
 class ModelServerStatus(CommonStatus):
     """What the server holds. Written by the agent in its pod."""
 
@@ -79,3 +187,11 @@ class ModelServerStatus(CommonStatus):
     """When the agent last reported."""
     failures: int | None = None
     """Consecutive failed tries to load the assigned version."""
+    figures: Figures | None = None
+    """What the loaded version did lately."""
+    staged: StagedVersion | None = None
+    """What is on disk of spec.staged."""
+    shadow: ShadowFigures | None = None
+    """How spec.shadow compares."""
+    history: list[ServedPeriod] | None = None
+    """What answered before, the latest first; at most ten."""

@@ -16,6 +16,11 @@ MODEL_LINE = "modelyard.dev/model-line"
 ROLE = "modelyard.dev/role"
 """Label: what a Job of a ModelVersion does, such as export-onnx or evaluate."""
 
+TARGET = "modelyard.dev/target"
+"""Label of serving pods and ModelServers: cluster or edge."""
+TEMPLATE = "modelyard.dev/template"
+"""Label of edge serving pods: hash of the template that they were made from."""
+
 
 def labels(*, component: str, owner_name: str, owner_uid: str) -> dict[str, str]:
     """The labels that every child carries."""

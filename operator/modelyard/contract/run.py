@@ -102,7 +102,12 @@ class AgentRun(ApiModel):
     gpus: int = 0
     """GPUs of the Triton container; with one, networks run on it."""
     report_seconds: int = 30
-    """How often traffic is reported when nothing else changes."""
+    """How often traffic and figures are reported when nothing else changes."""
+    edge: bool = False
+    """Whether the server belongs to a node: its ModelServer is named by
+    contract.naming.edge_server_name and outlives pods."""
+    cache_bytes: int | None = None
+    """Quota of the cache of artifacts; None is the agent's default."""
 
 
 Run = Annotated[

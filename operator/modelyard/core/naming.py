@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
+from modelyard.contract.naming import MAX_NAME, short_hash
 
-MAX_NAME = 63
-"""Job, Service and pod names end up in labels and host names: 63 characters."""
-
-
-def short_hash(*parts: Any, length: int = 8) -> str:
-    """Hexadecimal digits over the canonical JSON of the parts."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+__all__ = ["MAX_NAME", "child_name", "short_hash"]
 
 
 def child_name(owner: str, *suffixes: str) -> str:

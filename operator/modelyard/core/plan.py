@@ -43,6 +43,25 @@ class Event(NamedTuple):
     message: str
 
 
+class Question(NamedTuple):
+    """A PromQL query that a decision wants answered."""
+
+    query: str
+    at_least: datetime
+    """The answer must not be older."""
+
+
+class Answer(NamedTuple):
+    """What Prometheus said."""
+
+    value: float | None
+    """None if there is no single number."""
+    problem: str
+    """Why there is none, for people; empty if there is one."""
+    at: datetime
+    """When it was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Writes, carried out in the order of the fields; each only where it changes anything.
@@ -56,7 +75,12 @@ class Plan:
 
     create: tuple[Manifest, ...] = ()
     apply: tuple[Manifest, ...] = ()
+    spread: tuple[Manifest, ...] = ()
+    """Applied like `apply`, after it, several at the same time and in no order: children that are
+    many and do not depend on each other."""
     delete: tuple[Ref, ...] = ()
+    questions: tuple[Question, ...] = ()
+    """Asked beside everything else; an answer (View.answer) makes the object be looked at again."""
     status: Manifest | None = None
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
@@ -79,6 +103,27 @@ class View(Protocol):
     def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
         """What an index notes of each object found by a value: cheap however many there are."""
 
+    def aggregate(self, name: str) -> Any:
+        """An aggregate of Controller.aggregates. Shared: only its own methods change it."""
+
+    def answer(self, query: str) -> Answer | None:
+        """The latest answer to a Plan's question, or None if there is none yet."""
+
+
+class Aggregate(Protocol):
+    """What is known of many objects together, kept up to date object by object, so that one
+    change costs the same however many there are.
+
+    It sees every change of its kinds that the cache takes in, and says which keys must be looked
+    at for it. It must keep by itself what it needs to take an object's earlier state back.
+    """
+
+    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        """An object is new or has changed."""
+
+    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        """An object is gone; `obj` is its last known state."""
+
 
 Mapper = Callable[[Manifest, View], Iterable[Key]]
 """From a changed object of another kind to the objects of ours that must be looked at."""
@@ -86,6 +131,14 @@ Mapper = Callable[[Manifest, View], Iterable[Key]]
 IndexFunction = Callable[[Manifest], Iterable[str] | Mapping[str, Any]]
 """From an object to the values it is found by, or to these with a fact each; without one, the fact
 is the object's name."""
+
+
+class AggregateKind(NamedTuple):
+    """How an aggregate is made: one instance an engine."""
+
+    kinds: tuple[str, ...]
+    """Kinds whose objects it takes in."""
+    make: Callable[[], Aggregate]
 
 
 @dataclass(frozen=True)
@@ -104,5 +157,11 @@ class Controller:
     """Other kinds whose changes matter, with the mapping to our keys."""
     indexes: Mapping[tuple[str, str], IndexFunction] = field(default_factory=dict)
     """(kind, index name) → index function, for View.select and View.facts."""
+    aggregates: Mapping[str, AggregateKind] = field(default_factory=dict)
+    """By name, for View.aggregate. A kind that an aggregate of this controller takes in is watched,
+    and its changes enqueue what the aggregate says, not the owner: leave it out of `children`."""
+    settle: Callable[[View, Key], float] | None = None
+    """Seconds that a change which others will follow (of an aggregate) may wait, so that one look
+    serves them all."""
     reported: tuple[str, ...] = ()
     """Status fields that pods write; the operator never touches them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import ApiModel
-from modelyard.api.deployment import Pipeline
+from modelyard.api.pipeline import Pipeline
 
 
 class ServingSettings(ApiModel):

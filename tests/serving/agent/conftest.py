@@ -23,7 +23,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from modelyard.api.deployment import Pipeline
+from modelyard.api.pipeline import Pipeline
 from modelyard.cluster import ControlPlane
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.contract.run import AgentRun, StoreLocation, dump_run

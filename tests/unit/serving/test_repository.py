@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.deployment import Pipeline
+from modelyard.api.pipeline import Pipeline
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving.config import UnservableError, from_text, generation_configs
 from modelyard.serving.names import Generation, parse_generation, parse_model

@@ -82,7 +82,8 @@ class Observed:
 
     @property
     def replicas(self) -> int:
-        return self.spec.target.cluster.replicas
+        cluster = self.spec.target.cluster
+        return cluster.replicas if cluster else 0
 
 
 @OfSpec
