@@ -40,6 +40,8 @@ class KindInfo:
     wide: frozenset[str] = frozenset()
     """Columns shown only with `-o wide`."""
     scale: Mapping[str, str] | None = None
+    selectable: tuple[str, ...] = ()
+    """JSONPaths that `kubectl get --field-selector` may use."""
     root_rules: tuple[Mapping[str, Any], ...] = field(default=())
 
     @property
@@ -187,6 +189,7 @@ ALL_KINDS: tuple[KindInfo, ...] = (
             AGE,
         ),
         wide=frozenset({"Message", "Node"}),
+        selectable=(".spec.nodeName", ".status.phase"),
     ),
 )
 
@@ -305,6 +308,11 @@ def render(info: KindInfo) -> dict[str, Any]:
     subresources: dict[str, Any] = {"status": {}}
     if info.scale:
         subresources["scale"] = dict(info.scale)
+    selectable = (
+        {"selectableFields": [{"jsonPath": path} for path in info.selectable]}
+        if info.selectable
+        else {}
+    )
     columns = [
         {"name": name, "type": kind, "jsonPath": path}
         | ({"priority": 1} if name in info.wide else {})
@@ -334,6 +342,7 @@ def render(info: KindInfo) -> dict[str, Any]:
                     "subresources": subresources,
                     "additionalPrinterColumns": columns,
                 }
+                | selectable
             ],
         },
     }
