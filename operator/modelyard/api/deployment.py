@@ -86,10 +86,6 @@ class DeploymentStatus(CommonStatus):
     """The rollout that is going on."""
     rejected: RejectedVersion | None = None
     """The version that was rolled back; not tried again unless somebody asks."""
-    rollout_started_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the rollout of the candidate started."""
-    last_progress_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When a server last finished switching during this rollout."""
     override: Override | None = None
     """The version that somebody rolled back to."""
     actions: dict[str, str] | None = None

@@ -113,6 +113,10 @@ class RolloutStatus(StatusModel):
     """Why it does not go on."""
     analysis: AnalysisStatus | None = None
     """The stage's analysis."""
+    baseline: dict[str, float] | None = None
+    """Stable's figures when metrics were last compared with them, by metric."""
+    promoted: bool | None = None
+    """Whether somebody asked to go on, before the stage was reached."""
     promote_full: bool | None = None
     """Whether the remaining stages are skipped, as somebody asked."""
 

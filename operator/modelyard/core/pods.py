@@ -41,6 +41,18 @@ def quantity_cpus(text: str) -> float:
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 
 
+_BYTES = {
+    **dict(zip(("k", "M", "G", "T"), (1000**i for i in range(1, 5)), strict=True)),
+    **dict(zip(("Ki", "Mi", "Gi", "Ti"), (1024**i for i in range(1, 5)), strict=True)),
+}
+
+
+def quantity_bytes(text: str) -> int:
+    """Bytes of an api.base.Memory: `1Gi` is 1073741824."""
+    unit = text.lstrip("0123456789.")
+    return int(float(text.removesuffix(unit)) * _BYTES.get(unit, 1))
+
+
 def resource_requirements(
     wanted: Resources | None, defaults: Mapping[str, str], *, limit_cpu: bool = True
 ) -> tuple[dict[str, Any], float]:

@@ -149,17 +149,19 @@ def test_a_server_that_is_down_uses_up_the_budget() -> None:
     assert assigned(world) == {"cameras-0": 1, "cameras-1": 1, "cameras-2": 2}
 
 
-def test_a_version_that_triton_refuses_stops_the_rollout_and_is_told() -> None:
+def test_a_version_that_triton_refuses_is_rolled_back_and_told() -> None:
     world = healthy(2)
     world.add(version(2))
     world.settle("Deployment", "cameras")
     refuse(world, "cameras-0", "failed to load 'shelf-2-network': bad graph")
     made = world.settle("Deployment", "cameras")
-    assert assigned(world) == {"cameras-0": 2, "cameras-1": 1}
+    assert assigned(world) == {"cameras-0": 1, "cameras-1": 1}
     assert made["status"]["phase"] == "Degraded"
-    assert "goes on serving version 1" in made["status"]["message"]
+    assert condition(made, "Stalled")["reason"] == "FailureBudgetExceeded"
+    assert "it goes on with version 1" in made["status"]["message"]
     assert "bad graph" in made["status"]["message"]
     assert condition(made, "Available")["status"] == "True"
+    assert made["status"]["history"][0]["outcome"] == "RolledBack"
 
 
 def test_a_newer_version_supersedes_a_refused_one() -> None:
@@ -186,7 +188,7 @@ def test_pinning_back_moves_servers_back() -> None:
     assert assigned(world) == {"cameras-0": 1}
 
 
-def test_a_slow_rollout_is_told_after_its_deadline() -> None:
+def test_a_rollout_that_gets_no_further_is_rolled_back_after_its_deadline() -> None:
     world = healthy(2)
     world.add(version(2))
     world.settle("Deployment", "cameras")
@@ -195,7 +197,8 @@ def test_a_slow_rollout_is_told_after_its_deadline() -> None:
     late = world.plan("Deployment", "cameras", NOW + timedelta(seconds=700))
     assert late.status is not None
     assert late.status["phase"] == "Degraded"
-    assert "no server has switched to shelf-2 for 600 s" in late.status["message"]
+    assert "no server has switched for 600 s, 1 still have to" in late.status["message"]
+    assert late.status["rejected"]["version"] == 2
 
 
 def test_a_new_server_starts_with_the_stable_version() -> None:

@@ -12,14 +12,14 @@ from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Controller, Plan
+from modelyard.core.plan import Answer, Controller, Plan
 from modelyard.core.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 DIGEST_A = "sha256:" + "a" * 64
 DIGEST_B = "sha256:" + "b" * 64
 DIGEST_C = "sha256:" + "c" * 64
-KINDS = {"batch/v1": "Job", "apps/v1": "apps/Deployment"}
+BUILT_IN = {"apps/v1/Deployment": "apps/Deployment", "apps/v1/DaemonSet": "apps/DaemonSet"}
 
 
 def controller(kind: str) -> Controller:
@@ -96,6 +96,7 @@ class World:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.settings = settings or Settings()
         self.writes: list[str] = []
+        self.answers: dict[str, Answer] = {}
         for one in objects:
             self.add(one)
 
@@ -129,6 +130,17 @@ class World:
             for o in self.select(kind, namespace, index, value)
         ]
 
+    def aggregate(self, name: str) -> Any:
+        kinds, make = next(c.aggregates[name] for c in CONTROLLERS if name in c.aggregates)
+        made = make()
+        for kind in kinds:
+            for one in self.of(kind):
+                made.put(kind, one)
+        return made
+
+    def answer(self, query: str) -> Answer | None:
+        return self.answers.get(query)
+
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
         own = controller(kind)
         return own.decide(own.observe(self, self.objects[kind, name], self.settings), now)
@@ -142,7 +154,7 @@ class World:
             self.writes.append(f"create {_kind(made)}")
         if plan.create:
             return self.reconcile(kind, name, now)
-        for made in plan.apply:
+        for made in (*plan.apply, *plan.spread):
             key = (_kind(made), made["metadata"]["name"])
             before = self.objects.get(key)
             if before is None or not _covers(before, made):
@@ -159,7 +171,7 @@ class World:
                 self.add(merged)
                 self.writes.append(f"apply {_kind(made)}")
         for ref in plan.delete:
-            kind_name = KINDS.get(ref.api_version, ref.kind)
+            kind_name = BUILT_IN.get(f"{ref.api_version}/{ref.kind}", ref.kind)
             if self.objects.pop((kind_name, ref.name), None):
                 self.writes.append(f"delete {kind_name}")
         if plan.status is not None:
@@ -220,7 +232,7 @@ def _ended(outcome: Outcome, code: int) -> dict[str, Any]:
 
 
 def _kind(one: dict[str, Any]) -> str:
-    return KINDS.get(one["apiVersion"], one["kind"])
+    return BUILT_IN.get(f"{one['apiVersion']}/{one['kind']}", one["kind"])
 
 
 def _covers(live: Any, wanted: Any) -> bool:

@@ -2,138 +2,246 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.core import meta
-from modelyard.core.conditions import parse_timestamp, timestamp
-from modelyard.core.deployment import names
+from modelyard.core.conditions import timestamp
+from modelyard.core.deployment import actions as acting
+from modelyard.core.deployment.history import record
 from modelyard.core.deployment.observed import Observed, observe
-from modelyard.core.deployment.resources import label_selector, model_server, service, workload
-from modelyard.core.deployment.rollout import Round, most_unavailable, next_round
-from modelyard.core.deployment.status import Assessment, assess, waiting_status
-from modelyard.core.deployment.target import target
+from modelyard.core.deployment.releases import Release, release_of
+from modelyard.core.deployment.resources import model_server, service, template_hash, workload
+from modelyard.core.deployment.rollout import Advance, advance, begin
+from modelyard.core.deployment.selection import tally
+from modelyard.core.deployment.servers import Wishes, assignments
+from modelyard.core.deployment.status import Situation, assess, waiting_status
+from modelyard.core.deployment.target import Target, reject, target
+from modelyard.core.fleet.fleets import FLEETS
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
-from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict
 from modelyard.core.statusing import compose
 
-IDENTITY = ("modelVersion", "artifact", "digest")
-
 
 def decide(observed: Observed, now: datetime) -> Plan:
-    """Serve the stable version always; move servers to the target in rounds."""
-    obj = observed.obj
+    """Serve the stable release always; bring servers to the target by the rollout's stages."""
+    obj, fleet = observed.obj, observed.fleet
     if meta.deleting(obj):
         return Plan()
-    stable = meta.status(obj).get("stable")
+    next_silence = fleet.sweep(now.timestamp())
+    actions = acting.read(obj)
+    template = template_hash(observed)
+    wanted = target(observed, actions, template, timestamp(now))
     unprepared = namespace_verdict(obj, observed.settings)
-    wanted = unprepared or target(observed)
-    problem = wanted if isinstance(wanted, Verdict) else None
-    if problem is not None and stable is None:
-        return Plan(status=waiting_status(observed, problem, now))
-    # Without a servable target the stable version goes on serving.
-    goal: dict[str, Any] = dict(stable) if isinstance(wanted, Verdict) else wanted  # type: ignore[arg-type]
+    stable = _stable(observed, template)
+    release = None if unprepared else wanted.release
+    if stable is None and release is None:
+        problem = unprepared or wanted.problem
+        assert problem is not None
+        status = waiting_status(observed, problem, now, actions=actions.heeded or None)
+        return Plan(status=status, events=wanted.events)
+
+    ending = _Ending(observed, wanted, now)
+    goal = release or stable
+    assert goal is not None
     stable = stable or goal
-    budget = most_unavailable(observed.spec.rollout.max_unavailable, len(observed.servers))
-    step = next_round(
-        observed.servers,
-        target=_assignment(observed, goal),
-        start=_assignment(observed, stable),
-        budget=budget,
-    )
-    if step.complete or not observed.servers:
+    state, candidate = ending.carry_on(goal, stable)
+    moved: Advance | None = None
+    if not fleet.members:
         # With no server there is nobody to wait for; a new one starts with the target.
-        stable = goal
-    candidate = goal if not _same(goal, stable) else None
-    fields = _rollout_fields(observed, step, stable, candidate, now)
-    report = assess(observed, step, problem, fields, now)
+        if state is not None:
+            ending.end(state, goal, stable, "Succeeded", "there is no server")
+        state, candidate, stable = None, None, goal
+    elif state is not None and candidate is not None:
+        moved = advance(
+            observed, state, stable=stable, candidate=candidate, actions=actions, now=now
+        )
+        state = moved.state
+        if moved.outcome:
+            ending.end(state, candidate, stable, moved.outcome, moved.message)
+            if moved.outcome == "Succeeded":
+                stable = candidate
+            else:
+                ending.rejected = reject(candidate, moved.reason, moved.message, now)
+            state = candidate = None
+
+    goal = candidate or stable
+    tallies = tally(fleet, goal)
+    wishes = Wishes(stable, candidate, ending.rejected, moved.moves if moved else None)
+    changes = assignments(observed, wishes, tallies)
+    situation = Situation(
+        stable=stable,
+        candidate=candidate,
+        tallies=tallies,
+        problem=unprepared or (None if moved and moved.outcome else wanted.problem),
+        rejected=ending.rejected,
+        rollout=moved,
+        revision=ending.revision,
+        history=ending.history,
+        override=wanted.override,
+        actions=actions.heeded,
+    )
+    report = assess(observed, situation)
+    decided = _decisions(meta.status(obj)) != _decisions(report.fields)
+    looks = [moment.timestamp() for moment in (moved.looks if moved else ())]
+    if next_silence is not None:
+        looks.append(next_silence)
     return Plan(
-        apply=(
-            service(observed),
-            workload(observed),
-            *(model_server(observed, s, step.assign[s.name]) for s in observed.servers),
+        apply=(service(observed), workload(observed)),
+        # What was decided is kept before it is done: it must not come out otherwise after a crash.
+        spread=()
+        if decided
+        else tuple(
+            model_server(observed, c.member, c.assigned, staged=c.staged, shadow=c.shadow)
+            for c in changes
         ),
-        delete=tuple(
-            Ref(API_VERSION, "ModelServer", meta.namespace(m), meta.name(m), meta.uid(m))
-            for m in observed.orphans
-        ),
+        delete=() if decided else (*_orphans(observed), *_outdated_pods(observed, wishes)),
+        questions=moved.questions if moved else (),
         status=compose(
             obj,
             phase=report.phase,
             message=report.message,
             conds=report.conditions,
             now=now,
-            **fields,
+            **report.fields,
         ),
-        events=_events(observed, report, stable, candidate),
-        requeue_after=_next_look(observed, fields, candidate, now),
+        events=(
+            *wanted.events,
+            *ending.events,
+            *(moved.events if moved else ()),
+            *_events(observed, report.phase, report.reason, report.message, stable),
+        ),
+        requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
     )
 
 
-def _assignment(observed: Observed, version: Manifest) -> dict[str, Any]:
-    """A ServedVersion as an api.modelserver.Assignment, with the pipeline as the user wants it."""
-    return {**version, "pipeline": observed.pipeline}
+def _decisions(status: Manifest) -> tuple[Any, ...]:
+    """The part of a status that servers' assignments follow from."""
+    stable, state = status.get("stable") or {}, status.get("rollout") or {}
+    return (
+        *(stable.get(k) for k in ("modelVersion", "digest", "pipeline", "template")),
+        *(state.get(k) for k in ("revision", "stage", "step")),
+        status.get("rejected"),
+        status.get("override"),
+        status.get("actions"),
+    )
 
 
-def _same(one: Manifest | None, other: Manifest | None) -> bool:
-    return one is not None and other is not None and all(one[k] == other[k] for k in IDENTITY)
+class _Ending:
+    """What begins and ends in this decision: rollouts, history, the rejected release."""
+
+    def __init__(self, observed: Observed, wanted: Target, now: datetime) -> None:
+        status = meta.status(observed.obj)
+        self._observed, self._wanted, self._now = observed, wanted, now
+        self.history: list[Any] = list(status.get("history") or ())
+        self.revision = int(status.get("revision") or 0)
+        self.rejected = wanted.rejected
+        self.events: list[Event] = []
+
+    def carry_on(
+        self, goal: Release, stable: Release
+    ) -> tuple[dict[str, Any] | None, Release | None]:
+        """The rollout that goes on or starts, and its candidate."""
+        status = meta.status(self._observed.obj)
+        state = dict(status["rollout"]) if status.get("rollout") else None
+        served = status.get("candidate")
+        before = _named(self._observed, served) if served else None
+        if state is not None and before is not None and not goal.same(before):
+            text = f"superseded by {goal.name}"
+            self.end(state, before, stable, "Superseded", text)
+            state = None
+        if goal.same(stable):
+            return None, None
+        if state is None:
+            self.revision += 1
+            trigger = self._wanted.trigger
+            if goal.version == stable.version:
+                same = goal.key == stable.key
+                trigger = "spec.server has changed" if same else "spec.pipeline has changed"
+            override = self._wanted.override
+            # Somebody who goes back wants to be back: no halts on the way.
+            full = override is not None and int(override["version"]) == goal.version
+            state = begin(self._observed, self.revision, trigger, self._now, full=full)
+            text = f"replacing {stable.name} by {goal.name}: {trigger}"
+            self.events.append(Event("Normal", "RolloutStarted", text))
+        return state, goal
+
+    def end(
+        self,
+        state: dict[str, Any],
+        candidate: Release,
+        stable: Release,
+        outcome: str,
+        message: str,
+    ) -> None:
+        """Put a rollout into the history."""
+        entry = record(state, candidate, stable, outcome, message, self._now)
+        limit = self._observed.spec.rollout.history_limit
+        self.history = [entry, *self.history][:limit]
+        kind = "Normal" if outcome in ("Succeeded", "Superseded") else "Warning"
+        reason = {"Succeeded": "RolloutSucceeded", "Superseded": "RolloutSuperseded"}
+        self.events.append(Event(kind, reason.get(outcome, outcome), message))
 
 
-def _rollout_fields(
-    observed: Observed,
-    step: Round,
-    stable: Manifest,
-    candidate: Manifest | None,
-    now: datetime,
-) -> dict[str, Any]:
-    """Counts and times of the status."""
-    obj, before = observed.obj, meta.status(observed.obj)
-    fields: dict[str, Any] = {
-        "stable": dict(stable),
-        "replicas": len(observed.servers),
-        "readyReplicas": sum(s.ready for s in observed.servers),
-        "updatedReplicas": step.updated,
-        "selector": label_selector(obj),
-        "url": names.url(obj),
-    }
-    if candidate is not None:
-        going_on = _same(candidate, before.get("candidate"))
-        moved = step.updated > int(before.get("updatedReplicas") or 0)
-        fields["candidate"] = dict(candidate)
-        fields["rolloutStartedAt"] = before.get("rolloutStartedAt") if going_on else None
-        fields["rolloutStartedAt"] = fields["rolloutStartedAt"] or timestamp(now)
-        fields["lastProgressAt"] = before.get("lastProgressAt") if going_on and not moved else None
-        fields["lastProgressAt"] = fields["lastProgressAt"] or timestamp(now)
-    return fields
-
-
-def _next_look(
-    observed: Observed, fields: dict[str, Any], candidate: Manifest | None, now: datetime
-) -> float | None:
-    """Seconds until the progress deadline, which no event announces."""
-    if candidate is None:
+def _stable(observed: Observed, template: str) -> Release | None:
+    served = meta.status(observed.obj).get("stable")
+    if not served:
         return None
-    limit = timedelta(seconds=observed.spec.rollout.progress_deadline_seconds)
-    left = (parse_timestamp(fields["lastProgressAt"]) + limit - now).total_seconds()
-    return left + 1 if left > 0 else None
+    # An object of an operator that did not note the pipeline yet.
+    if not served.get("pipeline"):
+        served = {**served, "pipeline": observed.pipeline}
+    if template and not served.get("template"):
+        served = {**served, "template": template}
+    return _named(observed, served)
+
+
+def _named(observed: Observed, served: Manifest) -> Release:
+    """A release that the status names."""
+    version = observed.versions.get(int(served["version"]))
+    if version is not None:
+        found = release_of(
+            version,
+            served.get("pipeline") or {},
+            product=observed.product,
+            template=str(served.get("template") or ""),
+        )
+        if found is not None:
+            return Release(served, found.artifacts)
+    return Release(served)
+
+
+def _orphans(observed: Observed) -> Iterator[Ref]:
+    for name in sorted(observed.fleet.orphans):
+        server = observed.fleet.members[name].server
+        if server is not None:
+            space = meta.namespace(observed.obj)
+            yield Ref(API_VERSION, "ModelServer", space, server.name, server.uid)
+
+
+def _outdated_pods(observed: Observed, wishes: Wishes) -> Iterator[Ref]:
+    """Pods of edge servers whose turn it is that were made from another template."""
+    if not observed.edge or wishes.moves is None or wishes.candidate is None:
+        return
+    for member in wishes.moves.assign:
+        pod = member.pod
+        if pod is not None and pod.template != wishes.candidate.template:
+            yield Ref("v1", "Pod", meta.namespace(observed.obj), pod.name, pod.uid)
 
 
 def _events(
-    observed: Observed, report: Assessment, stable: Manifest, candidate: Manifest | None
+    observed: Observed, phase: str, reason: str, message: str, stable: Release
 ) -> tuple[Event, ...]:
-    """Events of this step's transitions."""
+    """Events of transitions that no rollout tells."""
     before = meta.status(observed.obj)
     events = []
-    if candidate is not None and not _same(candidate, before.get("candidate")):
-        text = f"replacing {stable['modelVersion']} by {candidate['modelVersion']}"
-        events.append(Event("Normal", "RolloutStarted", text))
-    if not _same(stable, before.get("stable")):
-        events.append(Event("Normal", "VersionStable", f"serving {stable['modelVersion']}"))
-    if report.phase == "Degraded" and before.get("phase") != "Degraded":
-        events.append(Event("Warning", report.reason, report.message))
+    held = before.get("stable") or {}
+    if (held.get("modelVersion"), held.get("digest")) != (stable.name, stable.served["digest"]):
+        events.append(Event("Normal", "VersionStable", f"serving {stable.name}"))
+    if phase != before.get("phase") and phase in ("Degraded", "Paused"):
+        kind = "Warning" if phase == "Degraded" else "Normal"
+        events.append(Event(kind, reason, message))
     return tuple(events)
 
 
@@ -143,14 +251,25 @@ def _serving_line(obj: Manifest, view: View) -> Iterable[Key]:
         yield Key("Deployment", meta.namespace(obj), name)
 
 
+def _settle(view: View, key: Key) -> float:
+    """Seconds that changes of servers may wait: nothing for a few, half a second for thousands."""
+    obj = view.get("Deployment", key.namespace, key.name)
+    if obj is None:
+        return 0.0
+    servers = len(view.aggregate("fleets").of(meta.uid(obj)).members)
+    return 0.0 if servers < 50 else min(0.5, servers / 4000)
+
+
 CONTROLLER = Controller(
     kind="Deployment",
     observe=observe,
     decide=decide,
-    children=("apps/Deployment", "Service", "Pod", "ModelServer"),
+    children=("apps/Deployment", "apps/DaemonSet", "Service"),
     triggers={"ModelVersion": _serving_line},
     indexes={
         ("Deployment", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
         ("ModelVersion", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
     },
+    aggregates={"fleets": FLEETS},
+    settle=_settle,
 )

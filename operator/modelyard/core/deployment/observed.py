@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.deployment import DeploymentSpec
-from modelyard.contract import labels
+from modelyard.contract.naming import edge_server_name
 from modelyard.core import meta
-from modelyard.core.conditions import is_true
 from modelyard.core.deployment import names
-from modelyard.core.jobs import pod_trouble
-from modelyard.core.plan import Manifest, View
+from modelyard.core.fleet.fleet import Fleet, Member
+from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
+from modelyard.core.plan import Answer, Manifest, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """A serving pod and its ModelServer."""
-
-    name: str
-    pod: Manifest
-    model_server: Manifest | None
-
-    @property
-    def ready(self) -> bool:
-        return is_true(self.pod, "Ready")
-
-    @property
-    def trouble(self) -> tuple[str, str] | None:
-        return pod_trouble(self.pod)
-
-    @property
-    def assigned(self) -> Manifest | None:
-        return self.model_server["spec"]["assigned"] if self.model_server else None
-
-    @property
-    def loaded(self) -> Manifest | None:
-        return meta.status(self.model_server).get("loaded") if self.model_server else None
-
-    @property
-    def load_failure(self) -> str | None:
-        """Why the assigned version could not be loaded, if the agent said so of this very
-        assignment."""
-        if self.model_server is None:
-            return None
-        status = meta.status(self.model_server)
-        current = status.get("observedGeneration") == meta.generation(self.model_server)
-        if current and status.get("phase") == "Failed":
-            return str(status.get("message") or "no reason given")
-        return None
-
-    def holds(self, assignment: Manifest) -> bool:
-        """Whether requests are answered by this assignment's version and settings."""
-        loaded = self.loaded
-        if loaded is None:
-            return False
-        same = all(loaded.get(k) == assignment[k] for k in ("modelVersion", "version", "digest"))
-        return same and loaded.get("pipeline") == assignment.get("pipeline")
 
 
 @dataclass(frozen=True)
@@ -70,11 +26,19 @@ class Observed:
     settings: Settings
     versions: dict[int, Manifest]
     """ModelVersions of the line by number."""
-    workload: Manifest | None
-    servers: tuple[ServerState, ...]
-    """Sorted by name; pods that are going away are left out."""
-    orphans: tuple[Manifest, ...]
-    """ModelServers whose pod is gone."""
+    fleet: Fleet
+    """Its servers. Shared with the cache: only looked at."""
+    server: Callable[[str], Manifest | None]
+    """A ModelServer by name."""
+    answer: Callable[[str], Answer | None]
+    """Prometheus' latest answer to a query."""
+    workload: Manifest | None = None
+    """The apps/v1 Deployment or DaemonSet."""
+
+    @property
+    def edge(self) -> bool:
+        """Whether servers belong to nodes."""
+        return self.spec.target.edge is not None
 
     @property
     def pipeline(self) -> dict[str, Any]:
@@ -82,8 +46,22 @@ class Observed:
 
     @property
     def replicas(self) -> int:
+        """Servers that the spec asks for (cluster), or that nodes match (edge)."""
         cluster = self.spec.target.cluster
-        return cluster.replicas if cluster else 0
+        if cluster is not None:
+            return cluster.replicas
+        status = meta.status(self.workload) if self.workload else {}
+        return int(status.get("desiredNumberScheduled") or 0)
+
+    @property
+    def product(self) -> str:
+        """GPU type that a cluster target's pods are bound to."""
+        scheduling = self.spec.server.scheduling
+        return ((scheduling.node_selector if scheduling else None) or {}).get(GPU_PRODUCT_LABEL, "")
+
+    def server_name(self, member: Member) -> str:
+        """Name of a member's ModelServer."""
+        return edge_server_name(meta.name(self.obj), member.name) if self.edge else member.name
 
 
 @OfSpec
@@ -95,30 +73,20 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
     spec = _spec(obj)
-    space, own = meta.namespace(obj), meta.uid(obj)
+    space = meta.namespace(obj)
     versions = {
         int(v["spec"]["version"]): v
         for v in view.select("ModelVersion", space, "model-line", spec.model_line)
         if not meta.deleting(v)
     }
-    pods = {
-        meta.name(p): p
-        for p in view.children(own, "Pod")
-        if not meta.deleting(p)
-        and (p["metadata"].get("labels") or {}).get(labels.COMPONENT) == "server"
-        and (p.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-    }
-    model_servers = {meta.name(m): m for m in view.children(own, "ModelServer")}
+    kind = "apps/DaemonSet" if spec.target.edge else "apps/Deployment"
     return Observed(
         obj=obj,
         spec=spec,
         settings=settings,
         versions=versions,
-        workload=view.get("apps/Deployment", space, names.workload_name(obj)),
-        servers=tuple(
-            ServerState(name, pod, model_servers.get(name)) for name, pod in sorted(pods.items())
-        ),
-        orphans=tuple(
-            m for n, m in sorted(model_servers.items()) if n not in pods and not meta.deleting(m)
-        ),
+        fleet=view.aggregate("fleets").of(meta.uid(obj)),
+        server=lambda name: view.get("ModelServer", space, name),
+        answer=view.answer,
+        workload=view.get(kind, space, names.workload_name(obj)),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelyard.api.base import API_VERSION
+from modelyard.api.base import API_VERSION, duration_seconds
 from modelyard.contract import labels, paths
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
 from modelyard.core.deployment import names
-from modelyard.core.deployment.observed import Observed, ServerState
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.fleet.fleet import Member
+from modelyard.core.naming import short_hash
 from modelyard.core.plan import Manifest
 
 TRITON = "triton"
@@ -47,25 +49,60 @@ def service(observed: Observed) -> dict[str, Any]:
     }
 
 
-def model_server(observed: Observed, server: ServerState, assigned: Manifest) -> dict[str, Any]:
-    """The ModelServer of a serving pod."""
+def model_server(
+    observed: Observed,
+    member: Member,
+    assigned: Manifest,
+    *,
+    staged: Manifest | None = None,
+    shadow: Manifest | None = None,
+) -> dict[str, Any]:
+    """The ModelServer of a serving pod (cluster) or a node (edge).
+
+    `staged` is an Assignment, `shadow` an api.modelserver.Shadowing.
+    """
+    pod, known = member.pod, member.server
     spec: dict[str, Any] = {
         "deployment": meta.name(observed.obj),
-        "podName": server.name,
+        # Between two pods of a node its ModelServer keeps the name of the first.
+        "podName": pod.name if pod else known.pod if known else member.name,
         "modelLine": observed.spec.model_line,
         "assigned": dict(assigned),
     }
-    node = (server.pod.get("spec") or {}).get("nodeName")
-    if node:
-        spec["nodeName"] = node
-    metadata = _metadata(observed, server.name)
+    node = pod.node if pod else known.node if known else ""
+    pool = member.group.pool if member.group else ""
+    optional = {"nodeName": node, "pool": pool, "staged": staged, "shadow": shadow}
+    spec |= {name: value for name, value in optional.items() if value}
+    metadata = _metadata(observed, observed.server_name(member))
+    metadata["labels"][labels.TARGET] = _target(observed)
     return {"apiVersion": API_VERSION, "kind": "ModelServer", "metadata": metadata, "spec": spec}
 
 
+def _target(observed: Observed) -> str:
+    return "edge" if observed.edge else "cluster"
+
+
+def template_hash(observed: Observed) -> str:
+    """Names the template of edge pods: the operator replaces pods that were made from another
+    one. Cluster pods are replaced by their Deployment."""
+    if not observed.edge:
+        return ""
+    return short_hash(_pod(observed), _agent_run(observed))
+
+
 def workload(observed: Observed) -> dict[str, Any]:
-    """The apps/v1 Deployment. Nothing in its pods depends on the model version: versions come
-    and go inside running servers. A change of server settings does replace pods, one by one,
-    each new one answering before an old one goes."""
+    """The apps/v1 Deployment or DaemonSet. Nothing in its pods depends on the model version:
+    versions come and go inside running servers.
+
+    A change of server settings does replace pods. Of a cluster target: one by one, each new one
+    answering before an old one goes. On the edge a second server has no room beside the first
+    (GPU, memory, one per node), so pods go and come back node by node, when the rollout deletes
+    them (OnDelete): by the same steps and budgets as a version.
+    """
+    return _daemon_set(observed) if observed.edge else _deployment(observed)
+
+
+def _deployment(observed: Observed) -> dict[str, Any]:
     metadata = _metadata(observed, names.workload_name(observed.obj))
     return {
         "apiVersion": "apps/v1",
@@ -79,17 +116,39 @@ def workload(observed: Observed) -> dict[str, Any]:
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "revisionHistoryLimit": 2,
-            "template": {
-                "metadata": {
-                    "labels": dict(metadata["labels"]),
-                    "annotations": {
-                        labels.OWNER: metadata["annotations"][labels.OWNER],
-                        paths.RUN_ANNOTATION: _agent_run(observed),
-                    },
-                },
-                "spec": _pod(observed),
+            "template": _template(observed, metadata),
+        },
+    }
+
+
+def _daemon_set(observed: Observed) -> dict[str, Any]:
+    metadata = _metadata(observed, names.workload_name(observed.obj))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": metadata,
+        "spec": {
+            "selector": {"matchLabels": _selector(observed.obj)},
+            "updateStrategy": {"type": "OnDelete"},
+            "revisionHistoryLimit": 2,
+            "template": _template(observed, metadata),
+        },
+    }
+
+
+def _template(observed: Observed, metadata: Manifest) -> dict[str, Any]:
+    carried = {**metadata["labels"], labels.TARGET: _target(observed)}
+    if observed.edge:
+        carried[labels.TEMPLATE] = template_hash(observed)
+    return {
+        "metadata": {
+            "labels": carried,
+            "annotations": {
+                labels.OWNER: metadata["annotations"][labels.OWNER],
+                paths.RUN_ANNOTATION: _agent_run(observed),
             },
         },
+        "spec": _pod(observed),
     }
 
 
@@ -99,6 +158,16 @@ def _cpus(observed: Observed) -> float:
 
 
 def _agent_run(observed: Observed) -> str:
+    edge = observed.spec.target.edge
+    own: dict[str, Any] = {}
+    if edge is not None:
+        after = duration_seconds(edge.offline_after)
+        own = {
+            "edge": True,
+            "cache_bytes": pods.quantity_bytes(edge.cache.quota),
+            # Three chances to be heard before silence counts.
+            "report_seconds": max(1, min(100, int(after / 3))),
+        }
     return dump_run(
         AgentRun(
             namespace=meta.namespace(observed.obj),
@@ -107,6 +176,7 @@ def _agent_run(observed: Observed) -> str:
             store=observed.settings.store,
             cpu_limit=_cpus(observed),
             gpus=observed.spec.server.resources.gpus or 0,
+            **own,
         )
     )
 
@@ -192,10 +262,54 @@ def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _cache(observed: Observed) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Volume and mount of the agent's cache: one folder for each Modelyard Deployment, and in a
+    volume that nodes share one for each node."""
+    mount: dict[str, Any] = {"name": "cache", "mountPath": str(paths.AGENT_CACHE)}
+    place = f"{meta.namespace(observed.obj)}/{meta.name(observed.obj)}"
+    edge = observed.spec.target.edge
+    if edge is not None and edge.cache.host_path is not None:
+        path = f"{edge.cache.host_path}/{place}"
+        return {"name": "cache", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}, mount
+    if edge is not None and edge.cache.claim_name is not None:
+        mount["subPathExpr"] = f"{place}/$(NODE_NAME)"
+        claim = {"claimName": edge.cache.claim_name}
+        return {"name": "cache", "persistentVolumeClaim": claim}, mount
+    return pods.empty_dir("cache", str(paths.AGENT_CACHE))
+
+
+def _cache_owner(observed: Observed, mount: dict[str, Any]) -> dict[str, Any]:
+    """Gives a folder that the kubelet has made, as root, to the agent: fsGroup does not reach
+    hostPath volumes."""
+    user = pods.pod_security()["runAsUser"]
+    code = f"import os; os.chown('{paths.AGENT_CACHE}', {user}, {user})"
+    return {
+        "name": "cache-owner",
+        "image": observed.settings.images.worker,
+        "imagePullPolicy": observed.settings.images.pull_policy,
+        "command": ["python", "-c", code],
+        "securityContext": {
+            **pods.container_security(),
+            "runAsUser": 0,
+            "runAsNonRoot": False,
+            "capabilities": {"drop": ["ALL"], "add": ["CHOWN"]},
+        },
+        "volumeMounts": [mount],
+    }
+
+
+def _scheduling(observed: Observed) -> dict[str, Any]:
+    fields = pods.scheduling_fields(observed.spec.server.scheduling)
+    edge = observed.spec.target.edge
+    if edge is not None:
+        fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **edge.node_selector}
+    return fields
+
+
 def _pod(observed: Observed) -> dict[str, Any]:
-    settings, server = observed.settings, observed.spec.server
+    settings = observed.settings
     models, models_mount = pods.empty_dir("models", str(paths.MODELS))
-    cache, cache_mount = pods.empty_dir("cache", str(paths.AGENT_CACHE))
+    cache, cache_mount = _cache(observed)
     tmp, tmp_mount = pods.empty_dir("tmp", "/tmp")  # noqa: S108
     # Python backends exchange tensors with Triton through shared memory.
     shm, shm_mount = pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="512Mi")  # noqa: S108
@@ -216,7 +330,10 @@ def _pod(observed: Observed) -> dict[str, Any]:
         ],
         "volumes": [models, cache, tmp, shm, run, token, *store_volumes],
     }
-    return own | pods.pull_secrets(settings) | pods.scheduling_fields(server.scheduling)
+    edge = observed.spec.target.edge
+    if edge is not None and edge.cache.host_path is not None:
+        own["initContainers"] = [_cache_owner(observed, cache_mount)]
+    return own | pods.pull_secrets(settings) | _scheduling(observed)
 
 
 def _probe(path: str, port: int, **options: int) -> dict[str, Any]:

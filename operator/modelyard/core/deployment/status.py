@@ -2,129 +2,208 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond, parse_timestamp
-from modelyard.core.deployment import reasons
+from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
+from modelyard.core.deployment import names, reasons
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.rollout import Round
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.resources import label_selector
+from modelyard.core.deployment.rollout import Advance
+from modelyard.core.deployment.selection import Tallies
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
+
+MAX_POOLS = 50
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the status tells of."""
+
+    stable: Release
+    candidate: Release | None
+    tallies: Tallies
+    """Of the candidate, or of stable without one."""
+    problem: Verdict | None
+    rejected: Mapping[str, Any] | None
+    rollout: Advance | None
+    revision: int
+    history: list[Any]
+    override: Mapping[str, Any] | None
+    actions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """Phase, reason, message and conditions."""
+    """Phase, reason, message, conditions and the fields of the status."""
 
     phase: str
     reason: str
     message: str
     conditions: list[Cond]
+    fields: dict[str, Any]
 
 
-def waiting_status(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:
+def waiting_status(
+    observed: Observed, verdict: Verdict, now: datetime, **fields: Any
+) -> dict[str, Any]:
     """Nothing was ever served."""
-    return unfinished(observed.obj, verdict, own={reasons.AVAILABLE: False}, now=now, replicas=0)
+    own: dict[str, bool | None] = {reasons.AVAILABLE: False}
+    return unfinished(observed.obj, verdict, own=own, now=now, replicas=0, **fields)
 
 
-def assess(
-    observed: Observed, step: Round, problem: Verdict | None, fields: dict[str, Any], now: datetime
-) -> Assessment:
+def assess(observed: Observed, situation: Situation) -> Assessment:
     """Names the state. What a person must act on comes before what merely takes time."""
+    fields = _fields(observed, situation)
     ready, desired = fields["readyReplicas"], observed.replicas
+    serving = situation.stable.name
     verdict = (
-        problem_with_target(problem, fields)
-        or _failed_load(step, fields)
-        or _too_slow(observed, fields, now)
-        or _missing_servers(observed, step, fields)
+        _problem(situation)
+        or _rolled_back(situation)
+        or _rolling(situation)
+        or _missing_servers(observed, situation, fields)
     )
-    serving = fields["stable"]["modelVersion"]
-    if verdict is None and desired == 0:
+    if verdict is None and desired == 0 and not observed.edge:
         verdict = Verdict(
             reasons.SUSPENDED, f"scaled to zero; would serve {serving}", phase="Suspended"
         )
         conds = [Cond(READY, True, verdict.reason, verdict.message)]
         available = Cond(reasons.AVAILABLE, False, verdict.reason, verdict.message)
-        return Assessment("Suspended", verdict.reason, verdict.message, [*conds, available])
+        return Assessment("Suspended", verdict.reason, verdict.message, [*conds, available], fields)
+    total = max(desired, situation.tallies.all.servers)
     available = Cond(
         reasons.AVAILABLE,
         ready > 0,
         reasons.SERVING if ready else reasons.NOT_SERVING,
-        f"{ready} of {desired} servers answer",
+        f"{ready} of {total} servers answer",
     )
     if verdict is None:
-        message = f"{ready} of {desired} servers answer with {serving}"
+        message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}"
         done = Cond(READY, True, reasons.ROLLED_OUT, message)
         still = Cond(reasons.PROGRESSING, False, reasons.ROLLED_OUT, message)
-        return Assessment("Healthy", reasons.ROLLED_OUT, message, [done, available, still])
-    moving = verdict.phase == "Progressing"
+        return Assessment("Healthy", reasons.ROLLED_OUT, message, [done, available, still], fields)
+    moving = verdict.phase in ("Progressing", "Paused")
     conds = [
         Cond(READY, False, verdict.reason, verdict.message),
         available,
-        Cond(reasons.PROGRESSING, moving, verdict.reason, verdict.message),
+        Cond(reasons.PROGRESSING, verdict.phase == "Progressing", verdict.reason, verdict.message),
         Cond(RECONCILING if moving else STALLED, True, verdict.reason, verdict.message),
     ]
-    return Assessment(verdict.phase, verdict.reason, verdict.message, conds)
+    return Assessment(verdict.phase, verdict.reason, verdict.message, conds, fields)
 
 
-def problem_with_target(problem: Verdict | None, fields: dict[str, Any]) -> Verdict | None:
+def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
+    """Everything of the status but phase and conditions."""
+    tallies = situation.tallies
+    total = tallies.all
+    staged = situation.candidate.key if situation.candidate else None
+    fields: dict[str, Any] = {
+        "stable": dict(situation.stable.served),
+        "replicas": total.servers,
+        "readyReplicas": total.ready,
+        "updatedReplicas": total.done,
+        "selector": label_selector(observed.obj),
+        "url": names.url(observed.obj),
+        "revision": situation.revision or None,
+        "history": situation.history or None,
+        "override": situation.override,
+        "rejected": situation.rejected,
+        "actions": dict(situation.actions) or None,
+        "failedReplicas": sum(
+            len(places)
+            for group, places in observed.fleet.groups.items()
+            if group.state == "failed" and group.online
+        )
+        or None,
+    }
+    if observed.edge:
+        fields["offlineReplicas"] = total.offline
+        fields["unfitReplicas"] = total.unfit or None
+        edge = observed.spec.target.edge
+        if edge is not None and edge.pools is not None:
+            fields["pools"] = _pools(tallies, edge.pools.values)
+    if situation.candidate is not None and situation.rollout is not None:
+        fields["candidate"] = dict(situation.candidate.served)
+        fields["rollout"] = situation.rollout.state
+        if observed.spec.rollout.prestage:
+            fields["stagedReplicas"] = observed.fleet.count(staged=(staged, "done"))
+    return fields
+
+
+def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:
+    rank = {name: index for index, name in enumerate(order)}
+    found = sorted(tallies.pools.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
+    return [
+        {
+            "name": name,
+            "servers": one.servers,
+            "updated": one.done,
+            "offline": one.offline,
+            "failed": one.failed,
+        }
+        for name, one in found[:MAX_POOLS]
+    ]
+
+
+def _problem(situation: Situation) -> Verdict | None:
     """The wanted version cannot be served; the stable one goes on."""
-    if problem is None:
+    problem = situation.problem
+    if problem is None or situation.rejected is not None:
         return None
-    message = f"{problem.message}; {fields['stable']['modelVersion']} goes on serving"
+    message = f"{problem.message}; {situation.stable.name} goes on serving"
     return Verdict(problem.reason, message, phase="Degraded" if problem.stalled else "Progressing")
 
 
-def _failed_load(step: Round, fields: dict[str, Any]) -> Verdict | None:
-    for server in step.switching:
-        failure = server.load_failure
-        if failure is None:
+def _rolled_back(situation: Situation) -> Verdict | None:
+    rejected = situation.rejected
+    if rejected is None or situation.candidate is not None:
+        return None
+    return Verdict(str(rejected["reason"]), str(rejected["message"]), phase="Degraded")
+
+
+def _rolling(situation: Situation) -> Verdict | None:
+    moved = situation.rollout
+    if situation.candidate is None or moved is None:
+        return None
+    phase = "Degraded" if moved.stuck else "Paused" if moved.halted else "Progressing"
+    return Verdict(moved.reason or reasons.ROLLING_OUT, moved.message, phase=phase)
+
+
+def _missing_servers(
+    observed: Observed, situation: Situation, fields: dict[str, Any]
+) -> Verdict | None:
+    total, serving = situation.tallies.all, situation.stable.name
+    for name in sorted(observed.fleet.troubled):
+        member = observed.fleet.members[name]
+        group = member.group
+        if group is None or not group.online:
             continue
-        held = server.loaded
-        kept = f"it goes on serving version {held['version']}" if held else "it serves nothing"
-        version = (fields.get("candidate") or fields["stable"])["modelVersion"]
-        return Verdict(
-            reasons.LOAD_FAILED,
-            f"server {server.name} could not load {version}, {kept}: {failure}",
-            phase="Degraded",
-        )
-    return None
-
-
-def _too_slow(observed: Observed, fields: dict[str, Any], now: datetime) -> Verdict | None:
-    candidate = fields.get("candidate")
-    if candidate is None:
-        return None
-    limit = observed.spec.rollout.progress_deadline_seconds
-    if now - parse_timestamp(fields["lastProgressAt"]) <= timedelta(seconds=limit):
-        return None
-    return Verdict(
-        reasons.DEADLINE_EXCEEDED,
-        f"no server has switched to {candidate['modelVersion']} for {limit} s: "
-        f"{fields['updatedReplicas']} of {fields['replicas']} have",
-        phase="Degraded",
-    )
-
-
-def _missing_servers(observed: Observed, step: Round, fields: dict[str, Any]) -> Verdict | None:
-    candidate, desired = fields.get("candidate"), observed.replicas
-    if candidate is not None:
-        return Verdict(
-            reasons.ROLLING_OUT,
-            f"{step.updated} of {fields['replicas']} servers have switched to "
-            f"{candidate['modelVersion']}",
-            phase="Progressing",
-        )
-    for server in observed.servers:
-        trouble = None if server.ready else server.trouble
-        if trouble is not None:
-            return Verdict(trouble[0], trouble[1], phase="Degraded")
-    if step.updated < desired or len(observed.servers) != desired:
+        reason, text = observed.fleet.troubled[name]
+        if group.state == "failed":
+            held = member.server.loaded.partition(":")[0] if member.server else ""
+            kept = f"it goes on serving version {held}" if held else "it serves nothing"
+            text = f"server {name} could not load {serving}, {kept}: {text}"
+            return Verdict(reasons.LOAD_FAILED, text, phase="Degraded")
+        if not group.ready:
+            return Verdict(reason, text, phase="Degraded")
+    # On the edge, what cannot be reached follows when it returns; it holds up nobody.
+    away = total.offline + total.unfit
+    desired = max(observed.replicas, total.servers) if observed.edge else observed.replicas
+    if total.done + away < desired or (not observed.edge and total.servers != desired):
         return Verdict(
             reasons.WAITING_FOR_SERVERS,
-            f"{step.updated} of {desired} servers answer with {fields['stable']['modelVersion']}",
+            f"{total.done} of {desired} servers answer with {serving}{_aside(fields)}",
             phase="Progressing",
         )
     return None
+
+
+def _aside(fields: Mapping[str, Any]) -> str:
+    offline, unfit = fields.get("offlineReplicas"), fields.get("unfitReplicas")
+    parts = [f"{offline} offline"] if offline else []
+    parts += [f"{unfit} without a fitting artifact"] if unfit else []
+    return f" ({', '.join(parts)})" if parts else ""

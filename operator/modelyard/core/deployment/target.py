@@ -1,22 +1,128 @@
-"""Which version a Deployment is to serve, and which of its artifacts."""
+"""Which release a Deployment is to serve: the spec's wish, unless it was rolled back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard.core import meta
+from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import reasons
+from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
-from modelyard.core.plan import Manifest
+from modelyard.core.deployment.releases import Release, release_of
+from modelyard.core.fleet.facts import release_key
+from modelyard.core.plan import Event, Manifest
 from modelyard.core.policy import Verdict
 
 
-def target(observed: Observed) -> dict[str, Any] | Verdict:
-    """The version to serve as an api.deployment.ServedVersion, or why there is none."""
+@dataclass(frozen=True)
+class Target:
+    """What is to be served, and what of the status leads there."""
+
+    release: Release | None
+    """None if there is none to be served."""
+    problem: Verdict | None
+    """Why it is not what the spec asks for, or why there is none."""
+    override: dict[str, Any] | None
+    rejected: dict[str, Any] | None
+    trigger: str
+    """What would have started a rollout to it, for people."""
+    events: tuple[Event, ...] = ()
+
+
+def target(observed: Observed, actions: Actions, template: str, now: str) -> Target:
+    """The release to serve. `template` is the hash of edge pods' template."""
+    status = meta.status(observed.obj)
+    asked = _wish(observed)
+    number = None if isinstance(asked, Verdict) else int(asked["spec"]["version"])
+    override = _in_force(status.get("override"), observed, number)
+    rejected = status.get("rejected")
+    events: list[Event] = []
+    trigger = _trigger(observed, number)
+    if actions.rollback is not None:
+        back = observed.versions.get(actions.rollback)
+        refusal = _no_way_back(observed, actions.rollback, back)
+        if refusal:
+            events.append(Event("Warning", "RollbackRefused", refusal))
+        else:
+            instead = number or actions.rollback
+            override = {"version": actions.rollback, "insteadOf": instead, "at": now}
+            rejected = None
+    elif "rollback" in actions:
+        text = f"modelyard.dev/rollback={actions.asked['rollback']} does not begin with a number"
+        events.append(Event("Warning", "RollbackRefused", text))
+    if "retry" in actions:
+        if override is not None and actions.rollback is None:
+            override = None
+        if rejected is not None:
+            trigger = f"retry of {rejected['modelVersion']}"
+        rejected = None
+    if override is not None:
+        chosen = observed.versions.get(int(override["version"]))
+        if chosen is None or meta.status(chosen).get("phase") != "Ready":
+            override = None
+        else:
+            asked = chosen
+            trigger = f"rollback to version {override['version']}"
+    release = asked if isinstance(asked, Verdict) else _release(observed, asked, template)
+    if isinstance(release, Verdict):
+        return Target(None, release, override, rejected, trigger, tuple(events))
+    if rejected is not None and _is(rejected, release):
+        problem = Verdict(rejected["reason"], rejected["message"], stalled=True, phase="Degraded")
+        return Target(None, problem, override, rejected, trigger, tuple(events))
+    return Target(release, None, override, None, trigger, tuple(events))
+
+
+def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, Any]:
+    """The api.rolloutstatus.RejectedVersion of a release that was rolled back."""
+    return {
+        "modelVersion": release.name,
+        "version": release.version,
+        "pipeline": dict(release.pipeline),
+        "reason": reason,
+        "message": message,
+        "at": timestamp(now),
+    }
+
+
+def _is(rejected: Mapping[str, Any], release: Release) -> bool:
+    return release_key(rejected["version"], rejected.get("pipeline")) == release.key
+
+
+def _trigger(observed: Observed, number: int | None) -> str:
+    pinned = observed.spec.version.number
+    if pinned is not None:
+        return f"spec.version pins version {pinned}"
+    return f"version {number} is Ready" if number else "the spec"
+
+
+def _in_force(
+    override: Mapping[str, Any] | None, observed: Observed, number: int | None
+) -> dict[str, Any] | None:
+    """An earlier rollback by hand: in force until the wish is another one than it was then, or,
+    under policy Latest, a newer one."""
+    if override is None or number is None:
+        return dict(override) if override else None
+    instead = int(override["insteadOf"])
+    pinned = observed.spec.version.number is not None
+    held = number == instead if pinned else number <= instead
+    return dict(override) if held else None
+
+
+def _no_way_back(observed: Observed, number: int, version: Manifest | None) -> str:
+    name = f"{observed.spec.model_line}-{number}"
+    if version is None:
+        return f"cannot roll back to {name}: it does not exist"
+    phase = meta.status(version).get("phase")
+    return "" if phase == "Ready" else f"cannot roll back to {name}: it is {phase}, not Ready"
+
+
+def _wish(observed: Observed) -> Manifest | Verdict:
+    """The ModelVersion that the spec asks for."""
     number = observed.spec.version.number
-    version = _latest(observed) if number is None else _pinned(observed, number)
-    return version if isinstance(version, Verdict) else _served(observed, version)
+    return _latest(observed) if number is None else _pinned(observed, number)
 
 
 def _latest(observed: Observed) -> Manifest | Verdict:
@@ -57,25 +163,13 @@ def _pinned(observed: Observed, number: int) -> Manifest | Verdict:
     return version
 
 
-def _served(observed: Observed, version: Manifest) -> dict[str, Any] | Verdict:
-    artifacts = meta.status(version).get("artifacts") or []
-    scheduling = observed.spec.server.scheduling
-    product = ((scheduling.node_selector if scheduling else None) or {}).get(GPU_PRODUCT_LABEL)
-    engines = [a for a in artifacts if product and a.get("gpuProduct") == product]
-    portable = [a for a in artifacts if a["format"] == "onnx"]
-    fitting = next(iter((*engines, *portable)), None)
-    if fitting is None:
-        return Verdict(
-            reasons.NO_FITTING_ARTIFACT,
-            f"ModelVersion {meta.name(version)} has no onnx artifact and no engine for the GPU "
-            f"type of spec.server.scheduling.nodeSelector ({product or 'none named'})",
-            stalled=True,
-        )
-    return {
-        "modelVersion": meta.name(version),
-        "version": int(version["spec"]["version"]),
-        "artifact": fitting["name"],
-        "format": fitting["format"],
-        "digest": fitting["digest"],
-        "manifestDigest": fitting["manifestDigest"],
-    }
+def _release(observed: Observed, version: Manifest, template: str) -> Release | Verdict:
+    release = release_of(version, observed.pipeline, product=observed.product, template=template)
+    if release is not None:
+        return release
+    return Verdict(
+        reasons.NO_FITTING_ARTIFACT,
+        f"ModelVersion {meta.name(version)} has no onnx artifact and no engine for the GPU "
+        f"type of spec.server.scheduling.nodeSelector ({observed.product or 'none named'})",
+        stalled=True,
+    )

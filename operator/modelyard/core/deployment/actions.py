@@ -1,0 +1,51 @@
+"""What people ask of a rollout by annotations: each value acts once.
+
+Annotations are left alone by GitOps tools that do not declare them, so the same works under Argo
+CD's self-heal. The values that were heeded last are in status.actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.core import meta
+from modelyard.core.plan import Manifest
+
+PREFIX = "modelyard.dev/"
+ACTIONS = ("promote", "pause", "resume", "abort", "retry", "rollback")
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What is new."""
+
+    asked: dict[str, str]
+    """Values by action that have not been heeded yet."""
+    heeded: dict[str, str]
+    """What status.actions is to say once they are."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.asked
+
+    @property
+    def full(self) -> bool:
+        """Whether promote skips everything that is left."""
+        return self.asked.get("promote", "").startswith("full")
+
+    @property
+    def rollback(self) -> int | None:
+        """Number of the version to go back to; None if it is not asked for, or is no number."""
+        number = self.asked.get("rollback", "").partition("@")[0]
+        return int(number) if number.isdecimal() and len(number) < 10 else None
+
+
+def read(obj: Manifest) -> Actions:
+    """The actions that an object's annotations ask for."""
+    before = meta.status(obj).get("actions") or {}
+    present = {
+        name: value
+        for name in ACTIONS
+        if (value := meta.annotation(obj, PREFIX + name)) is not None
+    }
+    asked = {name: value for name, value in present.items() if before.get(name) != value[:128]}
+    return Actions(asked, {name: value[:128] for name, value in present.items()})

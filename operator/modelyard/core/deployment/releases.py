@@ -1,0 +1,108 @@
+"""A release: a version with its pipeline settings, and which of its artifacts fits which node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.core import meta
+from modelyard.core.fleet.facts import release_key
+from modelyard.core.plan import Manifest
+
+_FIELDS = ("modelVersion", "version", "artifact", "format", "digest", "manifestDigest")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What servers are to hold."""
+
+    served: Mapping[str, Any]
+    """As api.rolloutstatus.ServedVersion."""
+    artifacts: tuple[Manifest, ...] = ()
+    """All artifacts of the version; empty if the ModelVersion is gone, then `served` is all."""
+
+    @property
+    def name(self) -> str:
+        """Name of the ModelVersion."""
+        return str(self.served["modelVersion"])
+
+    @property
+    def version(self) -> int:
+        return int(self.served["version"])
+
+    @property
+    def pipeline(self) -> Mapping[str, Any]:
+        return self.served.get("pipeline") or {}
+
+    @property
+    def template(self) -> str:
+        """Hash of the serving pods' template (edge)."""
+        return str(self.served.get("template") or "")
+
+    @property
+    def key(self) -> str:
+        """Compares what servers hold; see release_key."""
+        return release_key(self.version, self.pipeline)
+
+    def same(self, other: Release | None) -> bool:
+        """Whether nothing would change for a server."""
+        if other is None:
+            return False
+        return (self.key, self.template) == (other.key, other.template)
+
+    def fits(self, product: str) -> bool:
+        """Whether there is an artifact for nodes with this GPU type (empty: none)."""
+        return self._fitting(product) is not None
+
+    def assignment(self, product: str = "") -> dict[str, Any]:
+        """An api.modelserver.Assignment for a node with this GPU type; where nothing fits, what
+        `served` names."""
+        chosen = self._fitting(product) or self.served
+        return {**{k: chosen[k] for k in _FIELDS}, "pipeline": dict(self.pipeline)}
+
+    def _fitting(self, product: str) -> Mapping[str, Any] | None:
+        if not self.artifacts:
+            return self.served
+        found = choose(self.artifacts, product)
+        if found is None:
+            return None
+        return {"modelVersion": self.name, "version": self.version, **found}
+
+
+def choose(artifacts: tuple[Manifest, ...], product: str) -> dict[str, Any] | None:
+    """The artifact for a GPU type: its own engine, else the portable one, else None."""
+    engines = [a for a in artifacts if product and a.get("gpuProduct") == product]
+    portable = [a for a in artifacts if a["format"] == "onnx"]
+    fitting = next(iter((*engines, *portable)), None)
+    if fitting is None:
+        return None
+    return {
+        "artifact": fitting["name"],
+        "format": fitting["format"],
+        "digest": fitting["digest"],
+        "manifestDigest": fitting["manifestDigest"],
+    }
+
+
+def release_of(
+    version: Manifest, pipeline: Mapping[str, Any], *, product: str, template: str
+) -> Release | None:
+    """The release of a Ready ModelVersion, `template` given for an edge fleet. None if no artifact
+    fits `product`, or, on the edge, if there is no artifact at all."""
+    artifacts = tuple(meta.status(version).get("artifacts") or ())
+    shown = choose(artifacts, product)
+    if shown is None and template and artifacts:
+        # An edge fleet: every node chooses for itself; one is named for people.
+        shown = choose(artifacts, str(artifacts[0].get("gpuProduct") or ""))
+    if shown is None:
+        return None
+    served = {
+        "modelVersion": meta.name(version),
+        "version": int(version["spec"]["version"]),
+        **shown,
+        "pipeline": dict(pipeline),
+    }
+    if template:
+        served["template"] = template
+    return Release(served, artifacts)

@@ -1,0 +1,200 @@
+"""Which servers come next: counts of a fleet against a release, and picks within the budgets."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from modelyard.core.deployment.releases import Release
+from modelyard.core.fleet.fleet import Fleet, Group, Member
+
+
+def at_most(wanted: int | str, servers: int, *, least: int = 1) -> int:
+    """A number of servers, or a percentage of them rounded up; at least `least`."""
+    if isinstance(wanted, str):
+        return max(least, math.ceil(int(wanted.rstrip("%")) * servers / 100))
+    return max(least, wanted)
+
+
+@dataclass
+class Tally:
+    """Servers of one pool, or of all."""
+
+    servers: int = 0
+    offline: int = 0
+    unfit: int = 0
+    """Reachable servers that no artifact of the release fits."""
+    online: int = 0
+    """Reachable servers that the release can come to."""
+    ready: int = 0
+    """Reachable servers that answer."""
+    on: int = 0
+    """Reachable servers that were told to hold the release."""
+    done: int = 0
+    """Those that answer with it."""
+    failed: int = 0
+    """Those that could not load it."""
+    busy: int = 0
+    """Reachable servers that do not answer with what they are told to hold."""
+
+    @property
+    def switching(self) -> int:
+        """Reachable servers on their way to the release."""
+        return self.on - self.done - self.failed
+
+
+@dataclass
+class Tallies:
+    """Counts of a fleet against a release."""
+
+    release: Release
+    pools: dict[str, Tally] = field(default_factory=dict)
+    all: Tally = field(default_factory=Tally)
+
+    def has(self, group: Group) -> bool:
+        """Whether a group's servers were told to hold the release, in pods made from its
+        template."""
+        return group.assigned == self.release.key and not self.outdated(group)
+
+    def outdated(self, group: Group) -> bool:
+        """Whether a group's pods are made from another template (edge)."""
+        return bool(self.release.template) and group.template not in ("", self.release.template)
+
+
+def tally(fleet: Fleet, release: Release) -> Tallies:
+    """Count; costs as much as there are groups, not servers."""
+    made = Tallies(release)
+    for group, places in fleet.groups.items():
+        count = len(places)
+        for one in (made.pools.setdefault(group.pool, Tally()), made.all):
+            one.servers += count
+            if not group.online:
+                one.offline += count
+                continue
+            one.ready += count * group.ready
+            answers = group.state == "holds" and group.ready
+            if not release.fits(group.product):
+                one.unfit += count
+                continue
+            one.online += count
+            if not answers:
+                one.busy += count
+            if made.has(group):
+                one.on += count
+                one.done += count * answers
+                one.failed += count * (group.state == "failed")
+    return made
+
+
+def pick(
+    fleet: Fleet,
+    tallies: Tallies,
+    *,
+    want: int,
+    max_unavailable: int | str,
+    by_pool: bool,
+    only: Callable[[Group], bool] = lambda _: True,
+    limit: int = 500,
+) -> list[Member]:
+    """Reachable servers that are told next to hold the release, until `want` of all are.
+
+    Within maxUnavailable, of each pool if `by_pool`. A server counts against it while it switches
+    or does not answer; those that do not answer anyway go first, since they lose nothing. Sites
+    get their share one server at a time as long as there is a choice.
+    """
+    need = min(want - tallies.all.on, limit)
+    if need <= 0:
+        return []
+    groups = [
+        group
+        for group in fleet.groups
+        if group.online
+        and not tallies.has(group)
+        and tallies.release.fits(group.product)
+        and only(group)
+    ]
+    room = _Room(tallies, max_unavailable, by_pool=by_pool)
+    share = want / max(1, tallies.all.online)
+    taken: Counter[str] = Counter()
+    chosen: list[Member] = []
+    passed: list[Member] = []
+
+    def take(member: Member) -> None:
+        chosen.append(member)
+        taken[member.site] += 1
+
+    for member in fleet.ordered(room.open(groups)):
+        if len(chosen) == need or room.closed(member):
+            return chosen
+        site = member.site
+        here = fleet.on[site, tallies.release.key] + taken[site]
+        if here >= math.ceil(share * fleet.sites[site]):
+            passed.append(member)
+        elif room.admit(member):
+            take(member)
+    for member in passed:
+        if len(chosen) == need or room.closed(member):
+            break
+        if room.admit(member):
+            take(member)
+    return chosen
+
+
+class _Room:
+    """How many more servers may switch."""
+
+    def __init__(self, tallies: Tallies, max_unavailable: int | str, *, by_pool: bool) -> None:
+        self._by_pool = by_pool
+        counted = tallies.pools if by_pool else {"": tallies.all}
+        self._budget = {p: at_most(max_unavailable, t.online) for p, t in counted.items()}
+        self._busy = {p: t.busy for p, t in counted.items()}
+        self._switching = {p: t.switching for p, t in counted.items()}
+
+    def open(self, groups: Iterable[Group]) -> list[Group]:
+        """Groups of pools that have room."""
+        return [g for g in groups if self._switching[self._pool(g.pool)] < self._most(g.pool)]
+
+    def closed(self, member: Member) -> bool:
+        """Whether no pool has room for a server like this one: one that answers, or not."""
+        return all(
+            self._switching[pool] >= most or (_idle(member) and self._busy[pool] >= most)
+            for pool, most in self._budget.items()
+        )
+
+    def admit(self, member: Member) -> bool:
+        """Whether a server may switch now; if so it takes room."""
+        group = member.group
+        pool = self._pool(group.pool if group else "")
+        idle = _idle(member)
+        most = self._budget[pool]
+        if self._switching[pool] >= most or (idle and self._busy[pool] >= most):
+            return False
+        self._switching[pool] += 1
+        self._busy[pool] += idle
+        return True
+
+    def _pool(self, pool: str) -> str:
+        return pool if self._by_pool else ""
+
+    def _most(self, pool: str) -> int:
+        return self._budget[self._pool(pool)]
+
+
+def _idle(member: Member) -> bool:
+    """Whether a server answers as it should, so that switching it may cost something."""
+    group = member.group
+    return group is not None and group.state == "holds" and group.ready
+
+
+def first(fleet: Fleet, groups: Collection[Group], count: int) -> list[Member]:
+    """The first members of some groups."""
+    chosen: list[Member] = []
+    if count <= 0:
+        return chosen
+    for member in fleet.ordered(groups):
+        chosen.append(member)
+        if len(chosen) == count:
+            break
+    return chosen

@@ -1,0 +1,169 @@
+"""What each server is told that is to be told anything now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.rollout import BATCH, Moves
+from modelyard.core.deployment.selection import Tallies, pick, tally
+from modelyard.core.fleet.facts import release_key
+from modelyard.core.fleet.fleet import Group, Member
+from modelyard.core.plan import Manifest
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a decision wants of the servers."""
+
+    stable: Release
+    candidate: Release | None
+    rejected: Mapping[str, Any] | None
+    moves: Moves | None
+    """The rollout's own."""
+
+    @property
+    def rejected_key(self) -> str:
+        if self.rejected is None:
+            return ""
+        return release_key(self.rejected["version"], self.rejected.get("pipeline"))
+
+
+@dataclass(frozen=True)
+class Change:
+    """The spec that a server's ModelServer is to have."""
+
+    member: Member
+    assigned: Manifest
+    staged: Manifest | None = None
+    shadow: Manifest | None = None
+
+
+def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Change]:
+    """The changes to make now, at most a batch of each kind; each server at most once."""
+    changes: dict[str, Change] = {}
+
+    def change(member: Member, **fields: Any) -> None:
+        if member.name not in changes:
+            changes[member.name] = Change(member, **fields)
+
+    candidate, moves = wishes.candidate, wishes.moves
+    if candidate is not None and moves is not None:
+        for member in moves.assign:
+            change(member, assigned=candidate.assignment(_product(observed, member)))
+        for member in moves.stage:
+            product = _product(observed, member)
+            change(
+                member,
+                assigned=_held(observed, wishes, member),
+                staged=candidate.assignment(product),
+                shadow=_shadow(observed, member),
+            )
+        shadow = observed.spec.rollout.shadow
+        for member in moves.shadow:
+            version = candidate.assignment(_product(observed, member))
+            change(
+                member,
+                assigned=_held(observed, wishes, member),
+                shadow={"version": version, "share": shadow.share if shadow else 0.1},
+            )
+    for member in _strays(observed, wishes):
+        change(member, assigned=wishes.stable.assignment(_product(observed, member)))
+    for member in _leftovers(observed, wishes):
+        change(member, assigned=_held(observed, wishes, member))
+    for name in sorted(observed.fleet.stale)[: 2 * BATCH]:
+        member = observed.fleet.members[name]
+        if member.server is None and not wishes.stable.fits(_product(observed, member)):
+            continue  # No artifact fits the node: it is counted, and left alone.
+        change(
+            member,
+            assigned=_held(observed, wishes, member),
+            staged=_spec(observed, member).get("staged"),
+            shadow=_shadow(observed, member),
+        )
+    return list(changes.values())
+
+
+def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
+    """Servers that hold neither stable nor the candidate: back to stable.
+
+    At once where a version was rolled back, and where a server cannot be reached or holds nothing
+    (it follows when it can); within maxUnavailable where a rollout was only superseded.
+    """
+    stable, fleet = wishes.stable, observed.fleet
+    good = {stable.key, wishes.candidate.key if wishes.candidate else stable.key}
+    strays = [g for g in fleet.groups if g.assigned not in good and stable.fits(g.product)]
+    if not strays:
+        return
+    bad = wishes.rejected_key
+    free = [g for g in strays if not _idle(g) or not g.online or g.assigned == bad]
+    left = BATCH
+    for member in fleet.ordered(free):
+        if not left:
+            return
+        left -= 1
+        yield member
+    rest = set(strays) - set(free)
+    if rest:
+        budget = observed.spec.rollout.max_unavailable
+        edge = observed.spec.target.edge
+        by_pool = edge is not None and edge.pools is not None
+        counted = tally(fleet, stable)
+        yield from pick(
+            fleet,
+            counted,
+            want=counted.all.online,
+            max_unavailable=budget,
+            by_pool=by_pool,
+            only=rest.__contains__,
+            limit=left,
+        )
+
+
+def _leftovers(observed: Observed, wishes: Wishes) -> Iterator[Member]:
+    """Servers that still stage or shadow what no rollout wants any more."""
+    fleet = observed.fleet
+    staging = wishes.candidate.key if wishes.candidate else ""
+    # A stage that shadows no longer asks for it: see Moves.
+    stage = wishes.moves.shadowing if wishes.moves else False
+    shadowing = staging if stage else ""
+    groups = [
+        g
+        for g in fleet.groups
+        if g.staged[0] not in ("", staging) or g.shadow[0] not in ("", shadowing)
+    ]
+    left = BATCH
+    for member in fleet.ordered(groups):
+        if not left:
+            return
+        left -= 1
+        yield member
+
+
+def _idle(group: Group) -> bool:
+    return group.state == "holds" and group.ready
+
+
+def _product(observed: Observed, member: Member) -> str:
+    if not observed.edge:
+        return observed.product
+    return member.group.product if member.group else ""
+
+
+def _spec(observed: Observed, member: Member) -> Mapping[str, Any]:
+    server = observed.server(observed.server_name(member))
+    return server["spec"] if server else {}
+
+
+def _held(observed: Observed, wishes: Wishes, member: Member) -> Manifest:
+    """What a server is to go on holding: its assignment, else stable."""
+    assigned = _spec(observed, member).get("assigned")
+    return assigned or wishes.stable.assignment(_product(observed, member))
+
+
+def _shadow(observed: Observed, member: Member) -> Manifest | None:
+    found: Manifest | None = _spec(observed, member).get("shadow")
+    return found

@@ -1,0 +1,159 @@
+"""What a fleet reads of each object, as small values that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelyard.api.pipeline import Pipeline
+from modelyard.contract import labels
+from modelyard.core import meta
+from modelyard.core.conditions import is_true, parse_timestamp
+from modelyard.core.fleet.figures import Sums, read_figures, read_shadow
+from modelyard.core.jobs import pod_trouble
+from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
+from modelyard.core.plan import Manifest
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+_DEFAULTS = Pipeline()
+
+
+def release_key(version: int, pipeline: Mapping[str, Any] | None) -> str:
+    """What a server can hold: a version with the settings around it, as one comparable text."""
+    one = pipeline or {}
+    confidence = float(one.get("confidence", _DEFAULTS.confidence))
+    iou = float(one.get("iou", _DEFAULTS.iou))
+    limit = int(one.get("maxDetections", _DEFAULTS.max_detections))
+    return f"{version}:{confidence:g}:{iou:g}:{limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFact:
+    """A serving pod."""
+
+    name: str
+    uid: str
+    node: str
+    ready: bool
+    template: str
+    """Hash of the template that an edge pod was made from."""
+    trouble: tuple[str, str] | None
+    """Reason and words, if the pod cannot run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFact:
+    """A ModelServer: what it must hold and what it says that it holds."""
+
+    name: str
+    uid: str
+    pod: str
+    node: str
+    pool: str
+    assigned: str
+    """Release key."""
+    holds: bool
+    """Whether requests are answered by the assigned artifact with the assigned settings."""
+    loaded: str
+    """Release key of what answers; empty if nothing does."""
+    failure: str
+    """Why the assigned version could not be loaded, if the agent says so of this assignment."""
+    staged: tuple[str, str]
+    """Release key of spec.staged, and wanted, done or failed."""
+    shadow: tuple[str, str]
+    """Release key of spec.shadow, and wanted, running or failed."""
+    reported: float
+    """When the agent last reported, or when the object was made: seconds since the epoch."""
+    figures: Sums | None
+    """What the held version did lately."""
+    shadow_figures: Sums | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFact:
+    """A node."""
+
+    name: str
+    labels: Mapping[str, str]
+    ready: bool
+    cordoned: bool
+
+    @property
+    def product(self) -> str:
+        """GPU type, empty without one."""
+        return self.labels.get(GPU_PRODUCT_LABEL, "")
+
+
+def read_pod(pod: Manifest) -> PodFact | None:
+    """A serving pod; None for one that serves no more, or is none, or has no node yet."""
+    if meta.deleting(pod):
+        return None
+    carried = pod["metadata"].get("labels") or {}
+    if carried.get(labels.COMPONENT) != "server":
+        return None
+    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return None
+    ready = is_true(pod, "Ready")
+    return PodFact(
+        name=meta.name(pod),
+        uid=meta.uid(pod),
+        node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        ready=ready,
+        template=str(carried.get(labels.TEMPLATE) or ""),
+        trouble=None if ready else pod_trouble(pod),
+    )
+
+
+def read_server(server: Manifest) -> ServerFact | None:
+    """A ModelServer; None for one that is being deleted."""
+    if meta.deleting(server):
+        return None
+    spec, status = server["spec"], meta.status(server)
+    assigned = spec["assigned"]
+    key = release_key(assigned["version"], assigned.get("pipeline"))
+    loaded = status.get("loaded") or {}
+    held = release_key(loaded["version"], loaded.get("pipeline")) if loaded else ""
+    holds = held == key and loaded.get("digest") == assigned["digest"]
+    current = status.get("observedGeneration") == meta.generation(server)
+    failed = current and status.get("phase") == "Failed" and not holds
+    figures = status.get("figures")
+    seen = status.get("reportedAt") or server["metadata"].get("creationTimestamp")
+    return ServerFact(
+        name=meta.name(server),
+        uid=meta.uid(server),
+        pod=str(spec.get("podName") or ""),
+        node=str(spec.get("nodeName") or ""),
+        pool=str(spec.get("pool") or ""),
+        assigned=key,
+        holds=holds,
+        loaded=held,
+        failure=str(status.get("message") or "no reason given") if failed else "",
+        staged=_state(spec.get("staged"), status.get("staged"), "done"),
+        shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
+        reported=parse_timestamp(seen).timestamp() if seen else 0.0,
+        figures=read_figures(figures)
+        if holds and figures and figures.get("version") == assigned["version"]
+        else None,
+        shadow_figures=read_shadow(status.get("shadow")) if spec.get("shadow") else None,
+    )
+
+
+def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:
+    if not wanted:
+        return "", ""
+    key = release_key(wanted["version"], wanted.get("pipeline"))
+    if not reported or reported.get("digest") != wanted["digest"]:
+        return key, "wanted"
+    return key, "failed" if reported.get("failure") else done
+
+
+def read_node(node: Manifest) -> NodeFact:
+    """A node; one that is being deleted counts as not ready."""
+    return NodeFact(
+        name=meta.name(node),
+        labels=dict(node["metadata"].get("labels") or {}),
+        ready=is_true(node, "Ready") and not meta.deleting(node),
+        cordoned=bool((node.get("spec") or {}).get("unschedulable")),
+    )

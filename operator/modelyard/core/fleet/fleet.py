@@ -1,0 +1,328 @@
+"""The servers of one Deployment, in groups of the same state, each in a stable order."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from modelyard.api.base import duration_seconds
+from modelyard.core.fleet.facts import ZONE_LABEL, NodeFact, PodFact, ServerFact
+from modelyard.core.fleet.figures import Sums, Total
+
+K = TypeVar("K")
+
+
+class Group(NamedTuple):
+    """What servers of one group have in common."""
+
+    pool: str
+    product: str
+    """GPU type of the node."""
+    assigned: str
+    """Release key; empty for a server without ModelServer."""
+    state: str
+    """holds, switching or failed."""
+    ready: bool
+    """Whether the pod answers."""
+    online: bool
+    template: str
+    """Hash of the pod's template; empty for cluster servers and where there is no pod."""
+    staged: tuple[str, str]
+    shadow: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """What of a Deployment's spec the grouping depends on."""
+
+    edge: bool = False
+    node_selector: tuple[tuple[str, str], ...] = ()
+    pool_label: str = ""
+    offline_after: float = 0.0
+    """Seconds."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One server: a pod (cluster) or a node (edge), with all that is known of it."""
+
+    name: str
+    """Of the pod (cluster) or the node (edge)."""
+    pod: PodFact | None = None
+    server: ServerFact | None = None
+    node: NodeFact | None = None
+    silent: bool = False
+    """Whether its agent has not reported for longer than offlineAfter."""
+    group: Group | None = None
+    site: str = ""
+
+    @property
+    def answers(self) -> bool:
+        return self.pod is not None and self.pod.ready
+
+
+Place = tuple[int, str, str]
+"""Order within a group: servers that hold nothing useful first, then by hash, then by name."""
+
+
+class Fleet:
+    """All servers of one Deployment."""
+
+    def __init__(self, salt: str) -> None:
+        """`salt` makes the order differ from other Deployments': it is the owner's UID."""
+        self._salt = salt
+        self.config = FleetConfig()
+        self.members: dict[str, Member] = {}
+        self.groups: dict[Group, list[Place]] = {}
+        self.sites: Counter[str] = Counter()
+        """Online servers by site."""
+        self.on: Counter[tuple[str, str]] = Counter()
+        """Online servers by site and assigned release key."""
+        self.stale: set[str] = set()
+        """Members whose ModelServer is missing or names another pod, node or pool."""
+        self.orphans: set[str] = set()
+        """Members that are only a ModelServer whose pod (cluster) or node (edge) is gone."""
+        self.troubled: dict[str, tuple[str, str]] = {}
+        """Reason and words of members that cannot do what they should."""
+        self._totals: dict[tuple[str, bool], Total] = {}
+        self._shadows: dict[str, Total] = {}
+        self._silence: list[tuple[float, str]] = []
+        """Heap of (when the member was last heard, or earlier, name)."""
+        self._queued: set[str] = set()
+
+    # Changes. Each returns whether a decision could come out otherwise.
+
+    def configure(self, config: FleetConfig) -> bool:
+        """Group by another spec; costs one look at every server if it is another one."""
+        if config == self.config:
+            return False
+        self.config = config
+        for member in list(self.members.values()):
+            self._settle(member)
+        return True
+
+    def set_pod(self, name: str, pod: PodFact | None) -> bool:
+        """A member's pod is new, another, changed or gone."""
+        member = self._member(name)
+        member.pod = pod
+        return self._settle(member)
+
+    def set_server(self, name: str, server: ServerFact | None) -> bool:
+        """A member's ModelServer is new, changed or gone."""
+        member = self._member(name)
+        self._count(member, -1)
+        before, member.server = member.server, server
+        if server is not None and (before is None or server.reported > before.reported):
+            member.silent = False
+            if name not in self._queued:
+                self._queued.add(name)
+                heapq.heappush(self._silence, (server.reported, name))
+        self._count(member, 1)
+        return self._settle(member)
+
+    def set_node(self, name: str, node: NodeFact | None) -> bool:
+        """The node of an edge member has changed or is gone."""
+        member = self.members.get(name)
+        if member is None:
+            return False
+        member.node = node
+        return self._settle(member)
+
+    def sweep(self, now: float) -> float | None:
+        """Find servers that have fallen silent; returns when to look again (seconds since the
+        epoch), or None if there is nothing to wait for. Costs nothing for servers that report.
+        """
+        if not self.config.edge:
+            return None
+        limit = self.config.offline_after
+        while self._silence and self._silence[0][0] + limit <= now:
+            _, name = heapq.heappop(self._silence)
+            self._queued.discard(name)
+            member = self.members.get(name)
+            if member is None or member.server is None:
+                continue
+            if member.server.reported + limit > now:
+                self._queued.add(name)
+                heapq.heappush(self._silence, (member.server.reported, name))
+            elif not member.silent:
+                member.silent = True
+                self._settle(member)
+        return self._silence[0][0] + limit if self._silence else None
+
+    # Reading.
+
+    def count(self, *, online: bool | None = None, **wanted: object) -> int:
+        """Servers in all groups with these attributes."""
+        if online is not None:
+            wanted["online"] = online
+        return sum(
+            len(places)
+            for group, places in self.groups.items()
+            if all(getattr(group, name) == value for name, value in wanted.items())
+        )
+
+    def total(self, key: str) -> Total | None:
+        """What online servers that hold a release report together."""
+        return self._totals.get((key, True))
+
+    def shadowed(self, key: str) -> Total | None:
+        """What servers that shadow a release report together."""
+        return self._shadows.get(key)
+
+    def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
+        """The members of several groups in their common order; lazy."""
+        places = [self.groups[group] for group in groups]
+        for _, _, name in heapq.merge(*places):
+            yield self.members[name]
+
+    # Keeping.
+
+    def _member(self, name: str) -> Member:
+        member = self.members.get(name)
+        if member is None:
+            member = self.members[name] = Member(name)
+        return member
+
+    def _settle(self, member: Member) -> bool:
+        """Put a member into the group where it belongs now."""
+        before = self._shown(member)
+        self._remove(member)
+        self._count(member, -1)
+        if member.pod is None and member.server is None:
+            del self.members[member.name]
+            return True
+        fresh = self._group(member)
+        if fresh is None:
+            self.orphans.add(member.name)
+            member.group = None
+        else:
+            member.group = fresh
+            member.site = self._site(member)
+            insort(self.groups.setdefault(fresh, []), self._place(member, fresh))
+            if fresh.online:
+                self.sites[member.site] += 1
+                self.on[member.site, fresh.assigned] += 1
+            if self._is_stale(member):
+                self.stale.add(member.name)
+            trouble = self._trouble(member)
+            if trouble:
+                self.troubled[member.name] = trouble
+        self._count(member, 1)
+        return before != self._shown(member)
+
+    def _shown(self, member: Member) -> tuple[object, ...]:
+        """All of a member that decisions look at, but its figures."""
+        name = member.name
+        trouble = self.troubled.get(name)
+        return member.group, name in self.stale, name in self.orphans, trouble
+
+    def _remove(self, member: Member) -> None:
+        group = member.group
+        if group is not None:
+            places = self.groups[group]
+            index = bisect_left(places, self._place(member, group))
+            del places[index]
+            if not places:
+                del self.groups[group]
+            if group.online:
+                _take(self.sites, member.site)
+                _take(self.on, (member.site, group.assigned))
+        self.stale.discard(member.name)
+        self.orphans.discard(member.name)
+        self.troubled.pop(member.name, None)
+
+    def _group(self, member: Member) -> Group | None:
+        """Where a member belongs; None for an orphan."""
+        pod, server, node = member.pod, member.server, member.node
+        edge = self.config.edge
+        if pod is None and not (edge and node is not None and self._selects(node)):
+            return None
+        state = "switching"
+        if server is not None:
+            state = "holds" if server.holds else "failed" if server.failure else "switching"
+        return Group(
+            pool=node.labels.get(self.config.pool_label, "") if node and edge else "",
+            product=node.product if node and edge else "",
+            assigned=server.assigned if server else "",
+            state=state,
+            ready=pod is not None and pod.ready,
+            online=not edge or ((node.ready if node else True) and not member.silent),
+            template=pod.template if pod and edge else "",
+            staged=server.staged if server else ("", ""),
+            shadow=server.shadow if server else ("", ""),
+        )
+
+    def _selects(self, node: NodeFact) -> bool:
+        return all(node.labels.get(key) == value for key, value in self.config.node_selector)
+
+    def _site(self, member: Member) -> str:
+        node = member.node
+        if node is None or not self.config.edge:
+            return ""
+        return node.labels.get(ZONE_LABEL) or node.labels.get(self.config.pool_label, "")
+
+    def _place(self, member: Member, group: Group) -> Place:
+        useful = group.state == "holds" and group.ready
+        if not self.config.edge:
+            return int(useful), "", member.name
+        # Neighbours have alike names: a hash spreads a wave over the fleet.
+        digest = hashlib.blake2s(f"{self._salt}/{member.name}".encode(), digest_size=8)
+        return int(useful), digest.hexdigest(), member.name
+
+    def _is_stale(self, member: Member) -> bool:
+        server = member.server
+        if server is None:
+            return True
+        pod, group = member.pod, member.group
+        if pod is None:
+            return False
+        pool = group.pool if group else ""
+        return (server.pod, server.node, server.pool) != (pod.name, pod.node, pool)
+
+    def _trouble(self, member: Member) -> tuple[str, str] | None:
+        if member.server is not None and member.server.failure:
+            return "LoadFailed", member.server.failure
+        return member.pod.trouble if member.pod is not None else None
+
+    def _count(self, member: Member, sign: int) -> None:
+        """Add a member's figures to the totals of its group, or take them back."""
+        server, group = member.server, member.group
+        if server is None or group is None:
+            return
+        if server.figures is not None:
+            _add(self._totals, (server.assigned, group.online), server.figures, sign)
+        if server.shadow_figures is not None and server.shadow[1] == "running":
+            _add(self._shadows, server.shadow[0], server.shadow_figures, sign)
+
+
+def _take(counter: Counter[K], key: K) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
+def _add(totals: dict[K, Total], key: K, sums: Sums, sign: int) -> None:
+    total = totals.get(key)
+    if total is None:
+        total = totals[key] = Total()
+    total.add(sums, sign)
+    if not total.servers:
+        del totals[key]
+
+
+def config_of(spec: Mapping[str, Any]) -> FleetConfig:
+    """The part of a Deployment's raw spec that grouping depends on."""
+    edge = (spec.get("target") or {}).get("edge")
+    if not edge:
+        return FleetConfig()
+    return FleetConfig(
+        edge=True,
+        node_selector=tuple(sorted((edge.get("nodeSelector") or {}).items())),
+        pool_label=str((edge.get("pools") or {}).get("label") or ""),
+        offline_after=duration_seconds(str(edge.get("offlineAfter") or "5m")),
+    )
