@@ -8,6 +8,7 @@
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
+    <root>/.digits.prepared                name of a generation that is kept beside what serves
 
 A generation is complete once generation.json is there, which is written last. A stable name
 switches by the replacement of one file, config.pbtxt. So a process that dies anywhere leaves
@@ -30,6 +31,7 @@ from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving import config as configs
 from modelyard.serving.names import (
     Generation,
+    parse_generation,
     parse_model,
     pipeline_name,
     stable_names,
@@ -163,6 +165,28 @@ class Repository:
         if generation is None or self.record(generation) is None:
             return None
         return generation
+
+    def prepare(self, generation: Generation | None) -> None:
+        """Remembers which generation is kept beside what serves."""
+        # Not in the generation's folder, where Triton would take it for a change of the model.
+        if generation is None:
+            self._mark.unlink(missing_ok=True)
+        else:
+            _write(self._mark, generation.name.encode())
+
+    def prepared(self) -> Generation | None:
+        """The complete generation that is kept beside what serves; None if there is none."""
+        try:
+            generation = parse_generation(self.line, self._mark.read_text())
+        except (OSError, ValueError):
+            return None
+        if generation is None or self.record(generation) is None:
+            return None
+        return generation
+
+    @property
+    def _mark(self) -> Path:
+        return self.root / f".{self.line}.prepared"
 
 
 def step_code(step: str) -> bytes:

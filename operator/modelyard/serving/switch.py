@@ -10,6 +10,9 @@
 A failure before the end of `switch` undoes everything: what served keeps serving. Every step
 finds out from Triton and the repository where it stands, so a restarted agent or a restarted
 Triton converges by the same call.
+
+`prepare` goes up to the warm-up only. What it brought up answers under its generation's own name,
+and stays beside what serves until `ensure` switches to it or `release` drops it.
 """
 
 from __future__ import annotations
@@ -20,53 +23,19 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving import config as configs
-from modelyard.serving.names import (
-    Generation,
-    network_name,
-    parse_model,
-    pipeline_name,
-    stable_names,
-)
-from modelyard.serving.repository import ArtifactMismatchError, Record, Repository
+from modelyard.serving.loading import POLL_SECONDS, Loading, SwitchError, short
+from modelyard.serving.names import Generation, network_name, pipeline_name, stable_names
+from modelyard.serving.repository import Record, Repository
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.traffic import TrafficMeter
-from modelyard.serving.triton import InferenceError, Triton, TritonError, TritonUnavailableError
-from modelyard.serving.warmup import grey_png
+from modelyard.serving.triton import Triton, TritonError, TritonUnavailableError
 
 logger = logging.getLogger(__name__)
 
-Stage = Literal["write", "load", "warm-up", "switch"]
-
-_POLL_SECONDS = 0.05
-_MAX_REASON = 700
-
-
-class SwitchError(Exception):
-    """A version could not be brought up; what served before still serves.
-
-    `stage` says where it failed, `version` what was tried, `serving` what answers (None if
-    nothing did before either).
-    """
-
-    def __init__(self, stage: Stage, version: int, serving: int | None, reason: str) -> None:
-        rest = f"version {serving} keeps serving" if serving else "nothing is served"
-        super().__init__(f"version {version} failed to {_VERBS[stage]}: {reason} ({rest})")
-        self.stage = stage
-        self.version = version
-        self.serving = serving
-        self.reason = reason
-
-
-_VERBS: dict[Stage, str] = {
-    "write": "be prepared",
-    "load": "load",
-    "warm-up": "answer a test image",
-    "switch": "take over",
-}
+__all__ = ["Serving", "Swap", "SwitchError", "Switcher"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +78,7 @@ class Switcher:
         Triton does not show whether requests that came in before the switch are through."""
         self._repository = repository
         self._triton = triton
+        self._loading = Loading(repository, triton, unload_timeout=unload_timeout)
         self.traffic = TrafficMeter(triton, repository.line)
         self._unload_timeout = unload_timeout
         self._settle_seconds = settle_seconds
@@ -128,6 +98,53 @@ class Switcher:
         if generation is None or not await self._triton.model_ready(self.line):
             return None
         return Serving(generation, self._repository.record(generation))
+
+    @property
+    def prepared(self) -> Generation | None:
+        """What `prepare` brought up and nothing has switched to yet, as the repository says it,
+        also to an agent that starts anew; None if there is none. A Triton that starts anew has
+        not loaded it: `prepare` it again."""
+        prepared = self._repository.prepared()
+        return None if prepared == self._repository.pointed() else prepared
+
+    async def prepare(
+        self,
+        version: int,
+        manifest: ArtifactManifest,
+        model_file: Path,
+        settings: ServingSettings,
+    ) -> Generation:
+        """Brings a version up beside what serves, and keeps it there in place of any other one
+        that was prepared. It answers under its generation's name.
+
+        Does nothing if it is up already, or is what serves. Raises as `ensure`.
+        """
+        async with self._lock:
+            generation = self._repository.generation(version, manifest, settings)
+            if generation == self._repository.pointed():
+                await self._release()
+                return generation
+            if generation == self.prepared and await self._loading.up(generation):
+                return generation
+            await self._release(keep=generation)
+            old = await self.serving()
+            serving = old.generation.version if old else None
+            await self._load(generation, manifest, settings, model_file, serving)
+            # Not before: what did not come up must not be kept.
+            self._repository.prepare(generation)
+            return generation
+
+    async def release(self) -> None:
+        """Drops what was prepared, unless it serves. Raises TritonUnavailableError."""
+        async with self._lock:
+            await self._release()
+
+    async def _release(self, keep: Generation | None = None) -> None:
+        prepared = self.prepared
+        # The mark first: an agent that dies in between leaves a rest that `ensure` drops.
+        self._repository.prepare(None)
+        if prepared is not None and prepared != keep:
+            await self._loading.discard(prepared)
 
     async def recover(self) -> Swap | None:
         """Serves again what the repository says was served; None if there is nothing.
@@ -171,18 +188,16 @@ class Switcher:
             return Swap(generation, generation.version, changed=False)
 
         serving = previous.version if previous else None
+        load = warmup = 0.0
+        if generation != self.prepared or not await self._loading.up(generation):
+            load, warmup = await self._load(generation, manifest, settings, model_file, serving)
         marks = [time.monotonic()]
-        await self._write(generation, manifest, settings, model_file, serving)
-        await self._load(generation, serving)
-        marks.append(time.monotonic())
-        await self._warm_up(generation, manifest, settings, serving)
-        marks.append(time.monotonic())
         await self._switch(generation, previous)
         marks.append(time.monotonic())
         await self._drop_others(generation, previous)
         marks.append(time.monotonic())
 
-        load, warmup, switch, unload = (b - a for a, b in pairwise(marks))
+        switch, unload = (b - a for a, b in pairwise(marks))
         logger.info(
             "%s serves version %d (before: %s): load %.2f s, warm-up %.2f s, switch %.3f s, "
             "unload %.2f s",
@@ -190,66 +205,23 @@ class Switcher:
         )  # fmt: skip
         return Swap(generation, serving, True, load, warmup, switch, unload)
 
-    async def _write(
+    async def _load(
         self,
         generation: Generation,
         manifest: ArtifactManifest,
         settings: ServingSettings,
         model_file: Path | None,
         serving: int | None,
-    ) -> None:
-        if model_file is None:
-            return
-        try:
-            await asyncio.to_thread(
-                self._repository.write, generation, manifest, model_file, settings
-            )
-        except (configs.UnservableError, ArtifactMismatchError, OSError) as error:
-            await self._discard(generation)
-            raise SwitchError("write", generation.version, serving, str(error)) from error
-
-    async def _load(self, generation: Generation, serving: int | None) -> None:
-        try:
-            await self._triton.load(generation.name)
-        except TritonUnavailableError:
-            raise
-        except TritonError as error:
-            reason = await self._load_reason(generation) or str(error)
-            await self._discard(generation)
-            raise SwitchError("load", generation.version, serving, _short(reason)) from error
-
-    async def _load_reason(self, generation: Generation) -> str:
-        """Triton's own words for the step that failed: the ensemble's repeat them nested."""
-        states = {state.name: state for state in await self._triton.index()}
-        for name in (generation.network, generation.preprocess, generation.postprocess):
-            state = states.get(name)
-            if state and state.state == "UNAVAILABLE" and state.reason not in ("", "unloaded"):
-                return f"{name.rsplit('-', 1)[1]}: {state.reason}"
-        return ""
-
-    async def _warm_up(
-        self,
-        generation: Generation,
-        manifest: ArtifactManifest,
-        settings: ServingSettings,
-        serving: int | None,
-    ) -> None:
-        image = grey_png(*manifest.imgsz)
-        try:
-            await self._try_image(generation, image)
-            # Every instance, with luck: Triton hands requests to whichever is free.
-            await asyncio.gather(
-                *(self._try_image(generation, image) for _ in range(2 * settings.instances))
-            )
-        except InferenceError as error:
-            await self._discard(generation)
-            raise SwitchError("warm-up", generation.version, serving, _short(str(error))) from error
-
-    async def _try_image(self, generation: Generation, image: bytes) -> None:
-        outputs = (await self._triton.infer_image(generation.name, image)).outputs
-        counts = {name: len(output) for name, output in outputs.items()}
-        if set(counts) != {"boxes", "scores", "classes", "labels"} or len(set(counts.values())) > 1:
-            raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")
+    ) -> tuple[float, float]:
+        """Brings a generation up; returns the seconds of its load and of its warm-up."""
+        marks = [time.monotonic()]
+        if model_file is not None:
+            await self._loading.write(generation, manifest, settings, model_file, serving)
+        await self._loading.load(generation, serving)
+        marks.append(time.monotonic())
+        await self._loading.warm_up(generation, manifest, settings, serving)
+        marks.append(time.monotonic())
+        return marks[1] - marks[0], marks[2] - marks[1]
 
     async def _switch(self, generation: Generation, previous: Generation | None) -> None:
         await self.traffic.sample()
@@ -265,22 +237,19 @@ class Switcher:
             if previous is not None and self._repository.record(previous) is not None:
                 for name in self._repository.point(previous):
                     await self._triton.load(name)
-                await self._discard(generation)
+                await self._loading.discard(generation)
             serving = previous.version if previous else None
-            raise SwitchError("switch", generation.version, serving, _short(str(error))) from error
+            raise SwitchError("switch", generation.version, serving, short(str(error))) from error
 
     async def _drop_others(self, keep: Generation, previous: Generation | None = None) -> None:
         self._repository.tidy(keep)
         await self._wait_for_old_stable(keep)
         if previous is not None and previous.version == keep.version:
             await asyncio.sleep(self._settle_seconds)
-        known = set(self._repository.generations())
-        for state in await self._triton.index():
-            generation = parse_model(self.line, state.name)
-            if generation is not None and state.occupied:
-                known.add(generation)
-        for generation in sorted(known - {keep}):
-            await self._discard(generation)
+        prepared = self.prepared
+        if prepared is None:
+            self._repository.prepare(None)
+        await self._loading.drop_all_but({keep} if prepared is None else {keep, prepared})
 
     async def _wait_for_old_stable(self, keep: Generation) -> None:
         """Waits until the stable names' old versions hold no request: only then is it certain
@@ -291,42 +260,12 @@ class Switcher:
             states = await self._triton.index()
             if not any(s.name in names and s.version != wanted and s.occupied for s in states):
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         logger.warning(
             "%s: requests to the version before %d are still not answered after %.0f s",
             self.line, keep.version, self._unload_timeout,
         )  # fmt: skip
 
-    async def _discard(self, generation: Generation) -> None:
-        """Unloads a generation and removes it. What Triton does not let go of in time stays,
-        and is dropped by the next call."""
-        deadline = time.monotonic() + self._unload_timeout
-        asked: set[str] = set()
-        while held := await self._held(generation):
-            # The ensemble first: it cannot do without its steps.
-            for name in (name for name in generation.models if name in held - asked):
-                try:
-                    await self._triton.unload(name)
-                except TritonUnavailableError:
-                    raise
-                except TritonError as error:
-                    logger.warning("unloading %s: %s", name, error)
-            asked |= held
-            if time.monotonic() > deadline:
-                logger.warning("%s still holds %s", self._triton.target, ", ".join(sorted(held)))
-                return
-            await asyncio.sleep(_POLL_SECONDS)
-        await asyncio.to_thread(self._repository.remove, generation)
-
-    async def _held(self, generation: Generation) -> set[str]:
-        states = await self._triton.index()
-        return {s.name for s in states if s.occupied and s.name in generation.models}
-
     async def _target_of(self, name: str) -> Generation | None:
         config = await self._triton.config(name)
         return None if config is None else configs.target_of(config, self.line)
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 1] + "…"

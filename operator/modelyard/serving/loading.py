@@ -1,0 +1,173 @@
+"""Brings a generation's own models up beside what serves, and takes them away again.
+
+    write    its models go into the repository
+    load     Triton loads them
+    warm-up  a synthetic image goes through them, off the users' path
+
+Nothing here touches the stable names: see `switch.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from modelyard.contract.manifest import ArtifactManifest
+from modelyard.serving import config as configs
+from modelyard.serving.names import Generation, parse_model
+from modelyard.serving.repository import ArtifactMismatchError, Repository
+from modelyard.serving.settings import ServingSettings
+from modelyard.serving.triton import InferenceError, Triton, TritonError, TritonUnavailableError
+from modelyard.serving.warmup import grey_png
+
+logger = logging.getLogger(__name__)
+
+Stage = Literal["write", "load", "warm-up", "switch"]
+
+POLL_SECONDS = 0.05
+_MAX_REASON = 700
+
+
+class SwitchError(Exception):
+    """A version could not be brought up; what served before still serves.
+
+    `stage` says where it failed, `version` what was tried, `serving` what answers (None if
+    nothing did before either).
+    """
+
+    def __init__(self, stage: Stage, version: int, serving: int | None, reason: str) -> None:
+        rest = f"version {serving} keeps serving" if serving else "nothing is served"
+        super().__init__(f"version {version} failed to {_VERBS[stage]}: {reason} ({rest})")
+        self.stage = stage
+        self.version = version
+        self.serving = serving
+        self.reason = reason
+
+
+_VERBS: dict[Stage, str] = {
+    "write": "be prepared",
+    "load": "load",
+    "warm-up": "answer a test image",
+    "switch": "take over",
+}
+
+
+class Loading:
+    """Generations of one model line on one Triton."""
+
+    def __init__(self, repository: Repository, triton: Triton, *, unload_timeout: float) -> None:
+        """`unload_timeout`: seconds to wait for requests of a generation that is taken away."""
+        self._repository = repository
+        self._triton = triton
+        self._unload_timeout = unload_timeout
+
+    async def write(
+        self,
+        generation: Generation,
+        manifest: ArtifactManifest,
+        settings: ServingSettings,
+        model_file: Path,
+        serving: int | None,
+    ) -> None:
+        """Puts its models into the repository. Raises SwitchError."""
+        try:
+            await asyncio.to_thread(
+                self._repository.write, generation, manifest, model_file, settings
+            )
+        except (configs.UnservableError, ArtifactMismatchError, OSError) as error:
+            await self.discard(generation)
+            raise SwitchError("write", generation.version, serving, str(error)) from error
+
+    async def load(self, generation: Generation, serving: int | None) -> None:
+        """Lets Triton load its models. Raises SwitchError."""
+        try:
+            await self._triton.load(generation.name)
+        except TritonUnavailableError:
+            raise
+        except TritonError as error:
+            reason = await self._load_reason(generation) or str(error)
+            await self.discard(generation)
+            raise SwitchError("load", generation.version, serving, short(reason)) from error
+
+    async def warm_up(
+        self,
+        generation: Generation,
+        manifest: ArtifactManifest,
+        settings: ServingSettings,
+        serving: int | None,
+    ) -> None:
+        """Sends test images through its pipeline. Raises SwitchError."""
+        image = grey_png(*manifest.imgsz)
+        try:
+            await self._try_image(generation, image)
+            # Every instance, with luck: Triton hands requests to whichever is free.
+            await asyncio.gather(
+                *(self._try_image(generation, image) for _ in range(2 * settings.instances))
+            )
+        except InferenceError as error:
+            await self.discard(generation)
+            raise SwitchError("warm-up", generation.version, serving, short(str(error))) from error
+
+    async def up(self, generation: Generation) -> bool:
+        """Whether its pipeline answers."""
+        return await self._triton.model_ready(generation.name)
+
+    async def drop_all_but(self, keep: Iterable[Generation]) -> None:
+        """Takes away all others, whether the repository or Triton holds something of them."""
+        known = set(self._repository.generations())
+        for state in await self._triton.index():
+            generation = parse_model(self._repository.line, state.name)
+            if generation is not None and state.occupied:
+                known.add(generation)
+        for generation in sorted(known.difference(keep)):
+            await self.discard(generation)
+
+    async def discard(self, generation: Generation) -> None:
+        """Unloads a generation and removes it. What Triton does not let go of in time stays,
+        and is dropped by the next call."""
+        deadline = time.monotonic() + self._unload_timeout
+        asked: set[str] = set()
+        while held := await self._held(generation):
+            # The ensemble first: it cannot do without its steps.
+            for name in (name for name in generation.models if name in held - asked):
+                try:
+                    await self._triton.unload(name)
+                except TritonUnavailableError:
+                    raise
+                except TritonError as error:
+                    logger.warning("unloading %s: %s", name, error)
+            asked |= held
+            if time.monotonic() > deadline:
+                logger.warning("%s still holds %s", self._triton.target, ", ".join(sorted(held)))
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.to_thread(self._repository.remove, generation)
+
+    async def _try_image(self, generation: Generation, image: bytes) -> None:
+        outputs = (await self._triton.infer_image(generation.name, image)).outputs
+        counts = {name: len(output) for name, output in outputs.items()}
+        if set(counts) != {"boxes", "scores", "classes", "labels"} or len(set(counts.values())) > 1:
+            raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")
+
+    async def _load_reason(self, generation: Generation) -> str:
+        """Triton's own words for the step that failed: the ensemble's repeat them nested."""
+        states = {state.name: state for state in await self._triton.index()}
+        for name in (generation.network, generation.preprocess, generation.postprocess):
+            state = states.get(name)
+            if state and state.state == "UNAVAILABLE" and state.reason not in ("", "unloaded"):
+                return f"{name.rsplit('-', 1)[1]}: {state.reason}"
+        return ""
+
+    async def _held(self, generation: Generation) -> set[str]:
+        states = await self._triton.index()
+        return {s.name for s in states if s.occupied and s.name in generation.models}
+
+
+def short(text: str) -> str:
+    """A text on one line, cut to what a status can carry."""
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 1] + "…"

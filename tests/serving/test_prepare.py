@@ -1,0 +1,153 @@
+"""A version that is brought up beside what serves, on a real Triton."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from modelyard.serving.settings import ServingSettings
+from modelyard.serving.switch import Switcher, SwitchError
+from modelyard.serving.triton import Triton
+from modelyard.serving.warmup import grey_png
+
+pytestmark = pytest.mark.triton
+
+PNG = grey_png(64, 64)
+
+
+def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
+    """One box whose left edge is the version's number, so that an answer tells who gave it."""
+    return [(number, 20, 50, 60, 0.9, 1)]
+
+
+async def serve_each(switcher: Switcher, models: Any, *numbers: int) -> None:
+    """Brings up versions one after another, each with a box of its own."""
+    for number in numbers:
+        manifest, file = models.constant(f"v{number}", box(number))
+        await switcher.ensure(number, manifest, file, ServingSettings())
+
+
+async def answer(triton: Triton, line: str) -> tuple[str, int]:
+    """Version that answered, and the number that its box carries."""
+    prediction = await triton.infer_image(line, PNG)
+    return prediction.version, round(float(prediction.outputs["boxes"][0][0]))
+
+
+async def line_states(triton: Triton, line: str) -> set[str]:
+    """Models of a line that Triton holds."""
+    return {s.name for s in await triton.index() if s.name.startswith(line) and s.occupied}
+
+
+async def test_a_prepared_version_answers_beside_the_serving_one_and_survives_ensure(
+    switcher, triton, models
+):
+    await serve_each(switcher, models, 1)
+    first = models.constant("v1", box(1))
+
+    generation = await switcher.prepare(2, *models.constant("v2", box(2)), ServingSettings())
+    again = await switcher.ensure(1, *first, ServingSettings())
+
+    assert not again.changed
+    assert switcher.prepared == generation
+    assert await answer(triton, switcher.line) == ("1", 1)
+    beside = await triton.infer_image(generation.name, PNG)
+    assert round(float(beside.outputs["boxes"][0][0])) == 2
+
+
+async def test_switching_to_what_was_prepared_loads_nothing(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    second = models.constant("v2", box(2))
+    generation = await switcher.prepare(2, *second, ServingSettings())
+    before = await triton.statistics(generation.network)
+
+    swap = await switcher.ensure(2, *second, ServingSettings())
+
+    assert (swap.load_seconds, swap.warmup_seconds) == (0, 0)
+    assert await answer(triton, switcher.line) == ("2", 2)
+    assert switcher.prepared is None
+    assert {g.version for g in switcher._repository.generations()} == {2}
+    # Its counters went on: the same instance.
+    after = await triton.statistics(generation.network)
+    assert after[0].successes == before[0].successes + 1
+
+
+async def test_a_released_version_is_gone_and_the_serving_one_stays(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    before = await line_states(triton, switcher.line)
+    await switcher.prepare(2, *models.constant("v2", box(2)), ServingSettings())
+
+    await switcher.release()
+    await switcher.release()
+
+    assert switcher.prepared is None
+    assert await line_states(triton, switcher.line) == before
+    assert {g.version for g in switcher._repository.generations()} == {1}
+
+
+async def test_only_one_version_is_prepared_at_a_time(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    await switcher.prepare(2, *models.constant("v2", box(2)), ServingSettings())
+
+    third = await switcher.prepare(3, *models.constant("v3", box(3)), ServingSettings())
+
+    assert switcher.prepared == third
+    assert {g.version for g in switcher._repository.generations()} == {1, 3}
+    assert not [n for n in await line_states(triton, switcher.line) if "-2-" in n]
+
+
+async def test_preparing_what_serves_changes_nothing(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    serving = (await switcher.serving()).generation
+
+    generation = await switcher.prepare(1, *models.constant("v1", box(1)), ServingSettings())
+    await switcher.release()
+
+    assert generation == serving
+    assert await answer(triton, switcher.line) == ("1", 1)
+
+
+async def test_a_version_that_cannot_be_prepared_leaves_nothing(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    before = await line_states(triton, switcher.line)
+
+    with pytest.raises(SwitchError, match="version 1 keeps serving"):
+        await switcher.prepare(2, *models.broken("v2"), ServingSettings())
+
+    assert switcher.prepared is None
+    assert await line_states(triton, switcher.line) == before
+
+
+async def test_a_restarted_agent_finds_what_was_prepared(switcher, triton, models):
+    await serve_each(switcher, models, 1)
+    second = models.constant("v2", box(2))
+    generation = await switcher.prepare(2, *second, ServingSettings())
+
+    other = Switcher(switcher._repository, triton, settle_seconds=0.2)
+    recovered = await other.recover()
+
+    assert not recovered.changed
+    assert other.prepared == generation
+    assert (await other.ensure(2, *second, ServingSettings())).load_seconds == 0
+
+
+async def test_a_restarted_triton_loads_a_prepared_version_when_asked_again(
+    own_server, make_switcher, models
+):
+    await own_server.wait_ready()
+    triton = own_server.client()
+    switcher = make_switcher(own_server, triton, "digits")
+    await serve_each(switcher, models, 1)
+    second = models.constant("v2", box(2))
+    generation = await switcher.prepare(2, *second, ServingSettings())
+    own_server.stop(signal.SIGKILL)
+    own_server.start()
+    await own_server.wait_ready()
+    await switcher.recover()
+
+    assert await switcher.prepare(2, *second, ServingSettings()) == generation
+
+    assert (await triton.infer_image(generation.name, PNG)).outputs["labels"].tolist() == ["dog"]
+    assert await answer(triton, "digits") == ("1", 1)
+    await triton.close()
