@@ -1,21 +1,17 @@
 """From `kubectl apply` to answered requests: the demo's path, with assertions.
 
-The tests run in order on one cluster; the last one takes it down.
+The tests run in order, on one cluster with those of test_rollouts.py; test_teardown.py takes it down.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from modelyard.cluster.local import LocalCluster
-from modelyard.cluster.paths import cluster_folder
-
-from .conftest import NAME, Demo, run_demo, until
+from .conftest import Demo, run_demo, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2700)]
 
@@ -125,23 +121,6 @@ def test_a_second_demo_uses_what_is_there_and_swaps_back_and_forth(demo: Demo) -
     swap = demo.summary["swap"]
     assert swap["failed"] == 0, swap["errors"]
     assert swap["answeredByVersion"].keys() == {"1", "2"}
-
-
-def test_down_leaves_no_process_and_no_mount(demo: Demo) -> None:
-    run_demo(demo.folder, "down")
-    folder = str(cluster_folder(NAME))
-    assert folder not in Path("/proc/mounts").read_text()
-    commands = [_command(p) for p in Path("/proc").iterdir() if p.name.isdigit()]
-    assert [c for c in commands if folder in c] == []
-    assert LocalCluster(cluster_folder(NAME)).left_overs() == []
-    assert not Path(folder).exists()
-
-
-def _command(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _get(demo: Demo, kind: str, name: str) -> dict[str, Any]:

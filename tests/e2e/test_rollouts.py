@@ -1,0 +1,209 @@
+"""Rollouts on the real kubelet and a real Triton, under requests that must not fail.
+
+Version 2 serves, from the tests before. Version 1 plays the candidate, and then version 2 again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from modelyard.cli.demo import reach
+from modelyard.cli.demo.agreement import validation_scenes
+from modelyard.cli.demo.load import RequestLoop, TritonConnection, figures
+
+from .conftest import Demo, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+DIGITS = "digits"
+ERRORS = {"name": "errors", "metric": "ErrorRate", "max": 0, "minSamples": 5, "interval": "3s"}
+AGREEMENT = {"name": "agreement", "metric": "Agreement", "min": 0.5, "minSamples": 5,
+             "interval": "2s", "inconclusiveLimit": 30}  # fmt: skip
+ERRORS["inconclusiveLimit"] = 30
+
+
+def test_a_version_is_shadowed_then_canaried_and_promoted(demo: Demo) -> None:
+    with requests(demo) as loop:
+        roll(
+            demo,
+            version={"policy": "Pinned", "number": 1},
+            rollout={
+                "shadow": {"share": 1, "duration": "6s", "analysis": {"metrics": [AGREEMENT]}},
+                "steps": [{"weight": 50, "pause": {}, "analysis": {"metrics": [ERRORS]}}],
+            },
+        )
+        until(lambda: stage(demo) == "Shadow", 60, "the shadow stage")
+        figure = until(lambda: shadow(demo), 120, "answers of version 1 beside version 2")
+        assert figure["version"] == 1
+        shadowed = until_waiting(demo, loop)
+        assert held(demo) == [1, 2]
+        annotate(demo, "promote", f"step@{time.time():.0f}")
+        until(lambda: phase(demo) == "Healthy", 120, "version 1 everywhere")
+        time.sleep(1)
+    answers = figures(loop.stop())
+    assert answers["failed"] == 0, answers["errors"]
+    assert answers["answeredByVersion"].keys() == {"1", "2"}
+    assert {a.version for a in loop.answers if a.at < shadowed} == {2}
+    assert held(demo) == [1, 1]
+    assert not any(server["spec"].get("shadow") for server in servers(demo))
+    record = status(demo)["history"][0]
+    assert (record["version"], record["previous"], record["outcome"]) == (1, 2, "Succeeded")
+    assert "agreement" in events(demo, "AnalysisSucceeded")
+
+
+def test_a_failed_analysis_rolls_back_within_seconds_and_loses_nothing(demo: Demo) -> None:
+    never = {**ERRORS, "name": "certainty", "metric": "Confidence", "max": None, "min": 1.1}
+    with requests(demo) as loop:
+        roll(
+            demo,
+            version={"policy": "Latest", "number": None},
+            rollout={
+                "shadow": None,
+                "steps": [{"weight": 50, "analysis": {"metrics": [never]}}],
+            },
+        )
+        until(lambda: phase(demo) == "Degraded", 180, "the analysis fails")
+        told = time.monotonic()
+        until(lambda: held(demo) == [1, 1], 60, "every server is back on version 1")
+        assert time.monotonic() - told < 30
+        time.sleep(1)
+    answers = figures(loop.stop())
+    assert answers["failed"] == 0, answers["errors"]
+    assert answers["answeredByVersion"].keys() == {"1", "2"}
+    found = status(demo)
+    assert found["stable"]["version"] == 1
+    assert found["rejected"]["version"] == 2
+    assert found["rejected"]["reason"] == "AnalysisFailed"
+    assert "certainty" in found["message"]
+    assert "≥ 1.1" in found["message"]
+
+
+def test_the_rejected_version_comes_back_when_somebody_asks(demo: Demo) -> None:
+    roll(demo, rollout={"steps": [{"weight": 50}]})
+    assert status(demo)["rejected"]["version"] == 2
+    with requests(demo) as loop:
+        annotate(demo, "retry", f"{time.time():.0f}")
+        until(lambda: phase(demo) == "Healthy" and held(demo) == [2, 2], 120, "version 2")
+    answers = figures(loop.stop())
+    assert answers["failed"] == 0, answers["errors"]
+    assert "rejected" not in status(demo)
+
+
+def test_an_edge_server_belongs_to_its_node_and_outlives_its_pod(demo: Demo) -> None:
+    body = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "edge"},
+        "spec": {
+            "modelLine": "digits",
+            "target": {"edge": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
+            "server": {"resources": {"cpu": "100m", "memory": "1Gi"}},
+        },
+    }
+    demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    until(lambda: phase(demo, "edge") == "Healthy", 180, "the edge server answers")
+    (before,) = servers(demo, "edge")
+    assert before["spec"]["nodeName"]
+    assert before["status"]["loaded"]["version"] == 2
+    demo.objects.kubectl("delete", "pod", before["spec"]["podName"], "--wait=false")
+
+    def replaced() -> bool:
+        (now,) = servers(demo, "edge")
+        assert now["metadata"]["uid"] == before["metadata"]["uid"]
+        return now["spec"]["podName"] != before["spec"]["podName"]
+
+    until(replaced, 120, "the ModelServer follows its node's new pod")
+    until(lambda: phase(demo, "edge") == "Healthy", 180, "the new pod answers")
+    demo.objects.kubectl("delete", "mdep", "edge")
+    until(lambda: not servers(demo, "edge"), 60, "its ModelServer is gone with it")
+
+
+@contextmanager
+def requests(demo: Demo) -> Iterator[RequestLoop]:
+    """A request loop over HTTP and gRPC while the context lasts."""
+    image = validation_scenes(demo.folder / "digits.zip", 1)[0].data
+    with reach.servers(demo.objects, DIGITS) as addresses:
+        loop = RequestLoop(
+            [partial(TritonConnection, p, a, DIGITS, image) for p, a in addresses.items()]
+        )
+        loop.start()
+        try:
+            yield loop
+        finally:
+            loop.stop()
+
+
+def roll(demo: Demo, **spec: Any) -> None:
+    """Change the Deployment's spec, and wait until the operator has seen it."""
+    demo.objects.patch_spec("Deployment", DIGITS, spec)
+
+    def seen() -> bool:
+        found = demo.objects.get("Deployment", DIGITS) or {}
+        generation = found["metadata"]["generation"]
+        return bool(found["status"].get("observedGeneration") == generation)
+
+    until(seen, 30, "the operator has seen the spec")
+
+
+def until_waiting(demo: Demo, loop: RequestLoop) -> float:
+    """Wait until the rollout waits for somebody; when the shadow stage was last seen."""
+    last = time.time()
+
+    def waiting() -> bool:
+        nonlocal last
+        if stage(demo) == "Shadow":
+            last = time.time()
+        return phase(demo) == "Paused"
+
+    until(waiting, 180, "the canary waits to be promoted")
+    return last - 0.5
+
+
+def annotate(demo: Demo, action: str, value: str) -> None:
+    demo.objects.kubectl("annotate", "mdep", DIGITS, f"modelyard.dev/{action}={value}")
+
+
+def status(demo: Demo, name: str = DIGITS) -> dict[str, Any]:
+    found = demo.objects.get("Deployment", name) or {}
+    return found.get("status") or {}
+
+
+def phase(demo: Demo, name: str = DIGITS) -> str:
+    return str(status(demo, name).get("phase"))
+
+
+def stage(demo: Demo) -> str:
+    return str((status(demo).get("rollout") or {}).get("stage"))
+
+
+def servers(demo: Demo, name: str = DIGITS) -> list[dict[str, Any]]:
+    return [s for s in demo.objects.list("ModelServer") if s["spec"]["deployment"] == name]
+
+
+def held(demo: Demo) -> list[int]:
+    """Versions that the servers answer with."""
+    return sorted(s["status"]["loaded"]["version"] for s in servers(demo))
+
+
+def shadow(demo: Demo) -> dict[str, Any] | None:
+    """What a server says of the version that it shadows, once it has compared something."""
+    found = [s["status"].get("shadow") or {} for s in servers(demo)]
+    return next((one for one in found if one.get("images")), None)
+
+
+def events(demo: Demo, reason: str) -> str:
+    return demo.objects.kubectl(
+        "get",
+        "events",
+        "--field-selector",
+        f"reason={reason}",
+        "-o",
+        "jsonpath={.items[*].message}",
+    )
