@@ -94,6 +94,8 @@ class DeploymentStatus(CommonStatus):
     """Rollouts that have ended, the latest first."""
     revision: int | None = None
     """Number of rollouts so far."""
+    desired_replicas: int | None = None
+    """Servers that there should be: as the spec says, or one for each matching node."""
     replicas: int | None = None
     """Servers that exist."""
     ready_replicas: int | None = None

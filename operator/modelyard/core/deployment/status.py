@@ -103,6 +103,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
     staged = situation.candidate.key if situation.candidate else None
     fields: dict[str, Any] = {
         "stable": dict(situation.stable.served),
+        "desiredReplicas": observed.replicas,
         "replicas": total.servers,
         "readyReplicas": total.ready,
         "updatedReplicas": total.done,
