@@ -1,6 +1,7 @@
 """From `kubectl apply` to answered requests: the demo's path, with assertions.
 
-The tests run in order, on one cluster with those of test_rollouts.py; test_teardown.py takes it down.
+The tests run in order, on one cluster with those of test_rollouts.py; test_teardown.py takes it
+down.
 """
 
 from __future__ import annotations
