@@ -33,13 +33,15 @@ def _metadata(observed: Observed, name: str) -> dict[str, Any]:
 
 
 def service(observed: Observed) -> dict[str, Any]:
-    """The Service that routes to servers that answer."""
+    """The Service that routes to servers that answer; on the edge, to the client's own node."""
+    local = {"internalTrafficPolicy": "Local"} if observed.edge else {}
     ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(observed, names.service_name(observed.obj)),
         "spec": {
+            **local,
             "selector": _selector(observed.obj),
             "ports": [
                 {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
@@ -313,10 +315,15 @@ def _pod(observed: Observed) -> dict[str, Any]:
     tmp, tmp_mount = pods.empty_dir("tmp", "/tmp")  # noqa: S108
     # Python backends exchange tensors with Triton through shared memory.
     shm, shm_mount = pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="512Mi")  # noqa: S108
+    # Copies of requests on their way to a version that is only tried; see serving/spool.py.
+    spool, spool_mount = pods.empty_dir(
+        "spool", str(paths.SPOOL), medium="Memory", sizeLimit="64Mi"
+    )
     run, run_mount = pods.run_volume()
     token, token_mount = pods.token_volume()
     store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
-    agent_mounts = [models_mount, cache_mount, tmp_mount, run_mount, token_mount, *store_mounts]
+    agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
+    agent_mounts += store_mounts
     own: dict[str, Any] = {
         "serviceAccountName": settings.agent_service_account,
         # Triton runs the user's models: only the agent gets a token, by its own volume.
@@ -325,10 +332,12 @@ def _pod(observed: Observed) -> dict[str, Any]:
         "terminationGracePeriodSeconds": 40,
         "securityContext": pods.pod_security(),
         "containers": [
-            _triton(observed, [{**models_mount, "readOnly": True}, tmp_mount, shm_mount]),
+            _triton(
+                observed, [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
+            ),
             _agent(observed, agent_mounts),
         ],
-        "volumes": [models, cache, tmp, shm, run, token, *store_volumes],
+        "volumes": [models, cache, tmp, shm, spool, run, token, *store_volumes],
     }
     edge = observed.spec.target.edge
     if edge is not None and edge.cache.host_path is not None:
