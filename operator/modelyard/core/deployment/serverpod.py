@@ -1,0 +1,213 @@
+"""The serving pod: Triton, its agent, and what they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.api.base import duration_seconds
+from modelyard.contract import paths
+from modelyard.contract.run import AgentRun, dump_run
+from modelyard.core import meta, pods
+from modelyard.core.deployment import names
+from modelyard.core.deployment.observed import Observed
+
+TRITON = "triton"
+AGENT = "agent"
+CONTROL_KEY = "MODELYARD_CONTROL_KEY"
+
+
+def _cpus(observed: Observed) -> float:
+    wanted, defaults = observed.spec.server.resources, observed.settings.server_resources
+    return pods.resource_requirements(wanted, defaults)[1]
+
+
+def agent_run(observed: Observed) -> str:
+    """The agent's run spec as JSON."""
+    edge = observed.spec.target.edge
+    own: dict[str, Any] = {}
+    if edge is not None:
+        after = duration_seconds(edge.offline_after)
+        own = {
+            "edge": True,
+            "cache_bytes": pods.quantity_bytes(edge.cache.quota),
+            # Three chances to be heard before silence counts.
+            "report_seconds": max(1, min(100, int(after / 3))),
+        }
+    return dump_run(
+        AgentRun(
+            namespace=meta.namespace(observed.obj),
+            deployment=meta.name(observed.obj),
+            model_line=observed.spec.model_line,
+            store=observed.settings.store,
+            cpu_limit=_cpus(observed),
+            gpus=observed.spec.server.resources.gpus or 0,
+            **own,
+        )
+    )
+
+
+def _control_key() -> dict[str, Any]:
+    """Only who knows it may load and unload models; the same in both containers."""
+    return {"name": CONTROL_KEY, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+
+
+def _triton_arguments() -> list[str]:
+    """Arguments that our image and the vendor's both take.
+
+    Configurations are complete, and --disable-auto-complete-config makes loads four times as
+    quick. Model control is kept from clients: over HTTP it would hold up other requests
+    (triton-inference-server/server#8117).
+    """
+    closed = "shared-memory,trace,logging"
+    return [
+        f"--model-repository={paths.MODELS}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        f"--http-port={names.HTTP_PORT}",
+        f"--grpc-port={names.GRPC_PORT}",
+        f"--metrics-port={names.METRICS_PORT}",
+        "--metrics-config=summary_latencies=true",
+        f"--http-restricted-api=model-repository,{closed}:modelyard-control=$({CONTROL_KEY})",
+        f"--grpc-restricted-protocol=model-repository:modelyard-control=$({CONTROL_KEY})",
+        f"--grpc-restricted-protocol={closed}:modelyard-closed=$({CONTROL_KEY})",
+        "--exit-timeout-secs=20",
+    ]
+
+
+def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    settings, server = observed.settings, observed.spec.server
+    resources, _ = pods.resource_requirements(
+        server.resources, settings.server_resources, limit_cpu=False
+    )
+    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
+    live = "/v2/health/live"
+    return {
+        "name": TRITON,
+        "image": server.image or settings.images.triton,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["tritonserver"],
+        "args": _triton_arguments(),
+        "env": [_control_key()],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+        ],
+        "resources": resources,
+        "securityContext": pods.container_security(),
+        "volumeMounts": mounts,
+        "startupProbe": _probe(live, names.HTTP_PORT, periodSeconds=2, failureThreshold=60),
+        "livenessProbe": _probe(live, names.HTTP_PORT, periodSeconds=10, failureThreshold=6),
+        # The agent knows whether a model answers; while it restarts alone, its few seconds of
+        # silence do not take a serving pod out of the Service.
+        "readinessProbe": _probe("/readyz", names.AGENT_PORT, periodSeconds=2, failureThreshold=3),
+        # Routes disappear before the server is told to stop.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    }
+
+
+def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    settings = observed.settings
+    resources, _ = pods.resource_requirements(None, settings.agent_resources, limit_cpu=False)
+    return {
+        "name": AGENT,
+        "image": settings.images.worker,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["python", "-m", "modelyard.workloads.agent"],
+        "env": [
+            *pods.identity_env(),
+            _control_key(),
+            *pods.store_env(settings.store_reader_secret),
+        ],
+        "ports": [{"name": "probes", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
+        "resources": resources,
+        "securityContext": pods.container_security(),
+        "volumeMounts": mounts,
+        "livenessProbe": _probe(
+            "/healthz", names.AGENT_PORT, periodSeconds=20, failureThreshold=6, timeoutSeconds=5
+        ),
+    }
+
+
+def _cache(observed: Observed) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Volume and mount of the agent's cache: one folder for each Modelyard Deployment, and in a
+    volume that nodes share one for each node."""
+    mount: dict[str, Any] = {"name": "cache", "mountPath": str(paths.AGENT_CACHE)}
+    place = f"{meta.namespace(observed.obj)}/{meta.name(observed.obj)}"
+    edge = observed.spec.target.edge
+    if edge is not None and edge.cache.host_path is not None:
+        path = f"{edge.cache.host_path}/{place}"
+        return {"name": "cache", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}, mount
+    if edge is not None and edge.cache.claim_name is not None:
+        mount["subPathExpr"] = f"{place}/$(NODE_NAME)"
+        claim = {"claimName": edge.cache.claim_name}
+        return {"name": "cache", "persistentVolumeClaim": claim}, mount
+    return pods.empty_dir("cache", str(paths.AGENT_CACHE))
+
+
+def _cache_owner(observed: Observed, mount: dict[str, Any]) -> dict[str, Any]:
+    """Gives a folder that the kubelet has made, as root, to the agent: fsGroup does not reach
+    hostPath volumes."""
+    user = pods.pod_security()["runAsUser"]
+    code = f"import os; os.chown('{paths.AGENT_CACHE}', {user}, {user})"
+    return {
+        "name": "cache-owner",
+        "image": observed.settings.images.worker,
+        "imagePullPolicy": observed.settings.images.pull_policy,
+        "command": ["python", "-c", code],
+        "securityContext": {
+            **pods.container_security(),
+            "runAsUser": 0,
+            "runAsNonRoot": False,
+            "capabilities": {"drop": ["ALL"], "add": ["CHOWN"]},
+        },
+        "volumeMounts": [mount],
+    }
+
+
+def _scheduling(observed: Observed) -> dict[str, Any]:
+    fields = pods.scheduling_fields(observed.spec.server.scheduling)
+    edge = observed.spec.target.edge
+    if edge is not None:
+        fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **edge.node_selector}
+    return fields
+
+
+def pod_spec(observed: Observed) -> dict[str, Any]:
+    """The pod's spec."""
+    settings = observed.settings
+    models, models_mount = pods.empty_dir("models", str(paths.MODELS))
+    cache, cache_mount = _cache(observed)
+    tmp, tmp_mount = pods.empty_dir("tmp", "/tmp")  # noqa: S108
+    # Python backends exchange tensors with Triton through shared memory.
+    shm, shm_mount = pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="512Mi")  # noqa: S108
+    # Copies of requests on their way to a version that is only tried; see serving/spool.py.
+    spool, spool_mount = pods.empty_dir(
+        "spool", str(paths.SPOOL), medium="Memory", sizeLimit="64Mi"
+    )
+    run, run_mount = pods.run_volume()
+    token, token_mount = pods.token_volume()
+    store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
+    agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
+    agent_mounts += store_mounts
+    own: dict[str, Any] = {
+        "serviceAccountName": settings.agent_service_account,
+        # Triton runs the user's models: only the agent gets a token, by its own volume.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 40,
+        "securityContext": pods.pod_security(),
+        "containers": [
+            _triton(
+                observed, [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
+            ),
+            _agent(observed, agent_mounts),
+        ],
+        "volumes": [models, cache, tmp, shm, spool, run, token, *store_volumes],
+    }
+    edge = observed.spec.target.edge
+    if edge is not None and edge.cache.host_path is not None:
+        own["initContainers"] = [_cache_owner(observed, cache_mount)]
+    return own | pods.pull_secrets(settings) | _scheduling(observed)
+
+
+def _probe(path: str, port: int, **options: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port}, "timeoutSeconds": 3, **options}
