@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 _DEFAULT_KUBECONFIG = "~/.kube/config"
+_FIELD_MANAGER = "modelyard-cli"
+
+
+class NotSelectable(CliError):
+    """The cluster cannot select objects by these fields."""
 
 
 class Cluster:
@@ -37,15 +43,48 @@ class Cluster:
 
         return client.CoreV1Api(self.api)
 
-    def objects(self, kind: str, namespace: str | None) -> list[Object]:
-        """Objects of one of our kinds; namespace None means all of them."""
+    def objects(
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int | None = None,
+    ) -> list[Object]:
+        """Objects of one of our kinds; namespace None means all of them.
+
+        `labels` and `fields` are selectors, `limit` the most objects. Raises NotSelectable where
+        the cluster cannot select by these fields.
+        """
+        page, _ = self.page(kind, namespace, labels=labels, fields=fields, limit=limit)
+        return page
+
+    def page(
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int | None = None,
+        after: str = "",
+    ) -> tuple[list[Object], str]:
+        """As `objects`, and where the next page begins; empty after the last one."""
         api, plural = self._custom(), kind_info(kind).plural
-        with told(f"reading {plural}", self.server), _not_installed(kind):
+        given = {"label_selector": labels, "field_selector": fields, "_continue": after}
+        wanted: dict[str, Any] = {key: value for key, value in given.items() if value}
+        if limit is not None:
+            wanted["limit"] = limit
+        with told(f"reading {plural}", self.server), _not_installed(kind), _not_selectable(fields):
             if namespace is None:
-                found: Any = api.list_cluster_custom_object(GROUP, VERSION, plural)
+                found: Any = api.list_cluster_custom_object(GROUP, VERSION, plural, **wanted)
             else:
-                found = api.list_namespaced_custom_object(GROUP, VERSION, namespace, plural)
-        return [dict(item) for item in found["items"]]
+                found = api.list_namespaced_custom_object(
+                    GROUP, VERSION, namespace, plural, **wanted
+                )
+        items = [dict(item) for item in found["items"]]
+        return items, str((found.get("metadata") or {}).get("continue") or "")
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
         """An object of one of our kinds. Raises CliError, also where there is none."""
@@ -53,6 +92,17 @@ class Cluster:
         with told(f"reading {kind} {name}", self.server), _not_found(kind, namespace, name):
             found: Any = api.get_namespaced_custom_object(GROUP, VERSION, namespace, plural, name)
             return dict(found)
+
+    def annotate(
+        self, kind: str, namespace: str, name: str, annotations: Mapping[str, str]
+    ) -> None:
+        """Sets annotations of an object and leaves everything else alone."""
+        api, plural = self._custom(), kind_info(kind).plural
+        patch = {"metadata": {"annotations": dict(annotations)}}
+        with told(f"annotating {kind} {name}", self.server), _not_found(kind, namespace, name):
+            api.patch_namespaced_custom_object(
+                GROUP, VERSION, namespace, plural, name, patch, field_manager=_FIELD_MANAGER
+            )
 
     def _custom(self) -> client.CustomObjectsApi:
         from kubernetes import client
@@ -132,6 +182,20 @@ class _On404:
 
         if isinstance(error, ApiException) and error.status == 404:
             raise CliError(self._message) from error
+
+
+@contextmanager
+def _not_selectable(fields: str) -> Iterator[None]:
+    """Tells apart the answer of clusters before Kubernetes 1.31, which know no field selectors for
+    our kinds."""
+    from kubernetes.client import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        if fields and error.status == 400:
+            raise NotSelectable(f"this cluster cannot select by {fields}") from error
+        raise
 
 
 def _not_installed(kind: str) -> _On404:

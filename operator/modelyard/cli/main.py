@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard.api.base import API_VERSION
-from modelyard.cli import predict, status, weights
+from modelyard.cli import history, predict, rollout, status, weights
 from modelyard.cli.errors import FAILED, INTERRUPTED, CliError
 
 LATER = {"cluster": "modelyard.cli.cluster", "demo": "modelyard.cli.demo.command"}
@@ -44,6 +44,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(status.status)
+app.add_typer(rollout.app)
+app.command()(history.history)
 app.command()(predict.predict)
 app.add_typer(weights.app)
 

@@ -1,0 +1,167 @@
+"""What answered when, by the records in Deployments and ModelServers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from modelyard.cli import times
+from modelyard.cli.kube import Object, name, status
+
+MOST_PERIODS = 10
+"""Earlier versions that a server keeps."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A time in which a version answered."""
+
+    model_version: str
+    version: int
+    digest: str
+    since: str
+    until: str | None
+    """None: it still answers, as far as its server has reported."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of a moment."""
+
+    period: Period | None
+    note: str
+    """What limits it, or why nothing is known."""
+
+
+def periods(server: Object) -> list[Period]:
+    """What a server answered with, the latest first."""
+    found = status(server)
+    loaded = found.get("loaded")
+    made = [_period(loaded, None)] if loaded else []
+    return made + [_period(one, one.get("until")) for one in found.get("history") or ()]
+
+
+def _period(one: Mapping[str, Any], until: str | None) -> Period:
+    return Period(
+        model_version=str(one.get("modelVersion") or ""),
+        version=int(one.get("version") or 0),
+        digest=str(one.get("digest") or ""),
+        since=str(one.get("since") or ""),
+        until=until,
+    )
+
+
+def answered(server: Object, at: datetime) -> Answer:
+    """What a server answered with at a moment that is past."""
+    found = status(server)
+    known = periods(server)
+    for one in known:
+        since, until = times.moment(one.since), times.moment(one.until)
+        if since is None or since > at or (until is not None and until <= at):
+            continue
+        reported = times.moment(found.get("reportedAt"))
+        if until is None and reported is not None and reported < at:
+            return Answer(one, f"by its last report, of {times.local(reported)}")
+        return Answer(one, "")
+    return Answer(None, _unknown(server, known, at))
+
+
+def _unknown(server: Object, known: list[Period], at: datetime) -> str:
+    first = times.moment(known[-1].since) if known else None
+    created = times.moment(server["metadata"].get("creationTimestamp"))
+    if first is None:
+        return "nothing has answered there yet"
+    if at >= first:
+        return "nothing answered there then: the server was between two versions, or down"
+    text = f"the record begins at {times.local(first)}"
+    if len(known) > MOST_PERIODS:
+        return f"{text}: a server keeps the last {MOST_PERIODS} versions"
+    if created is not None and created > at:
+        return f"{text}: the server has been there since {times.local(created)}"
+    return text
+
+
+def rolled_out(deployment: Object, at: datetime) -> tuple[int | None, str]:
+    """The version that a Deployment's servers were to answer with at a past moment, by its
+    rollouts, and what more is known; None if they do not go back so far."""
+    found = status(deployment)
+    running = found.get("rollout") or {}
+    began = times.moment(running.get("startedAt"))
+    stable = found.get("stable") or {}
+    if began is not None and began <= at:
+        going = (found.get("candidate") or {}).get("modelVersion")
+        return stable.get("version"), f"{going} is being rolled out since {times.local(began)}"
+    records = list(found.get("history") or ())
+    for record in records:
+        start, end = times.moment(record.get("startedAt")), times.moment(record.get("endedAt"))
+        if start is None or end is None or start > at:
+            continue
+        succeeded = record.get("outcome") == "Succeeded"
+        if at < end:
+            return record.get("previous"), (
+                f"{record.get('modelVersion')} was being rolled out, from {times.local(start)} to "
+                f"{times.local(end)}: {record.get('outcome')}"
+            )
+        version = record.get("version") if succeeded else record.get("previous")
+        ended = "had reached all servers" if succeeded else f"had ended ({record.get('outcome')})"
+        return version, f"rollout {record.get('revision')} {ended} at {times.local(end)}"
+    if not records:
+        return None, "no rollout has ended yet"
+    oldest = records[-1]
+    start = times.moment(oldest.get("startedAt"))
+    when = times.local(start) if start else "?"
+    return None, (
+        f"the record begins with rollout {oldest.get('revision')} at {when}, before which version "
+        f"{oldest.get('previous') or 'unknown'} was served; spec.rollout.historyLimit says how "
+        "many rollouts are kept"
+    )
+
+
+def lineage(
+    version: Object | None, training: Object | None, wanted: str, digest: str
+) -> dict[str, str]:
+    """Data, code and weights of a version by what they are, in the order to show. `wanted` is the
+    ModelVersion's name, `digest` the artifact's that answered (empty: not known)."""
+    if version is None:
+        return {"version": f"ModelVersion {wanted} does not exist any more"}
+    spec, found = version["spec"], status(version)
+    artifacts = found.get("artifacts") or []
+    one = next((a for a in artifacts if a.get("digest") == digest), None)
+    if digest and artifacts and one is None:
+        return {"version": f"ModelVersion {wanted} was made anew since, from something else"}
+    origin = spec.get("lineage") or {}
+    by = origin.get("trainingJob") or {}
+    data, trained = spec.get("dataset") or {}, status(training or {}).get("datasetDigest")
+    made: dict[str, str] = {}
+    if one:
+        made["format"] = f"{one.get('format')} ({one.get('name')})"
+    made["weights"] = str((spec.get("weights") or {}).get("digest") or "")
+    if trained:
+        made["trained on"] = str(trained)
+    made["evaluated on"] = f"{data.get('name')} {data.get('digest')}"
+    if by:
+        gone = "" if training is not None else ", which does not exist any more"
+        made["training"] = f"TrainingJob {by.get('name')}{gone}"
+    made["code"] = str(origin.get("trainerImage") or "")
+    made["fine-tuned from"] = str(origin.get("baseVersion") or "")
+    made["started from"] = str(origin.get("initialWeightsDigest") or "")
+    return {key: text for key, text in made.items() if text}
+
+
+def trained_by(version: Object) -> tuple[str, str] | None:
+    """Name and UID of the TrainingJob that made a version, if one did."""
+    by = (version["spec"].get("lineage") or {}).get("trainingJob")
+    return (str(by["name"]), str(by["uid"])) if by else None
+
+
+def title(server: Object) -> str:
+    """A server by name and node."""
+    node = server["spec"].get("nodeName")
+    return f"{name(server)} on {node}" if node else name(server)
+
+
+def newest(servers: Iterable[Object]) -> list[Object]:
+    """Servers by name."""
+    return sorted(servers, key=name)

@@ -1,0 +1,172 @@
+"""The tables of a drawn rollout: servers by pool with their bars, figures against their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from modelyard.cli.rolloutview import Measure, Servers, View, elapsed
+
+Part = tuple[str, str]
+Row = list[Part]
+"""A line: pieces of text with their styles."""
+
+MOST_POOLS = 12
+_VERDICTS = {
+    "Successful": ("✔", "green"),
+    "Failed": ("✘", "red"),
+    "Inconclusive": ("?", "yellow"),
+    "Running": ("●", "cyan"),
+}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What is drawn on."""
+
+    now: datetime
+    width: int = 100
+    bars: bool = True
+    command: str = "modelyard rollout {} {}"
+    """How a user types an action ({}, then the Deployment's name)."""
+    zone: tzinfo | None = None
+    """Time zone of what is shown; None is this machine's."""
+
+
+def indented(row: Row) -> Row:
+    return [("  ", ""), *row]
+
+
+def servers(seen: View, paper: Paper) -> Iterator[Row]:
+    if not seen.all.servers and not seen.pools:
+        return
+    shown = _of_interest(seen.pools) if len(seen.pools) > MOST_POOLS else list(seen.pools)
+    rows = [seen.all, *shown]
+    columns = [
+        (head, style, [count(one) for one in rows])
+        for head, style, count in _COLUMNS
+        if head in _ALWAYS or any(count(one) for one in rows)
+    ]
+    titles = [_pool_title(one) for one in rows]
+    wide = max(len(title) for title in titles)
+    taken = 4 + wide + sum(_wide(head, counts) for head, _, counts in columns)
+    length = min(30, max(8, paper.width - taken)) if paper.bars else 0
+    heads = "".join(f"{head:>{_wide(head, counts)}}" for head, _, counts in columns)
+    yield indented([(" " * (wide + 2 + length) + heads, "dim")])
+    for index, (title, one) in enumerate(zip(titles, rows, strict=True)):
+        row: Row = [(title.ljust(wide + 2), "bold" if one.pool is None else "")]
+        if length:
+            parts = [(one.updated, "green"), (one.failed, "red")]
+            row += bar(length, one.servers, parts, absent=one.offline)
+        for head, style, counts in columns:
+            count = counts[index]
+            known = count or (count == 0 and head in _ALWAYS)
+            text = f"{count:,}" if known else ""
+            row.append((f"{text:>{_wide(head, counts)}}", style if count else "dim"))
+        yield indented(row)
+    left = [one for one in seen.pools if one not in shown]
+    if left:
+        servers = sum(one.servers for one in left)
+        yield indented([(f"and {len(left)} more pools with {servers:,} servers", "dim")])
+
+
+_ALWAYS = ("UPDATED", "OF", "READY")
+_COLUMNS: tuple[tuple[str, str, Callable[[Servers], int | None]], ...] = (
+    ("UPDATED", "", lambda one: one.updated),
+    ("OF", "", lambda one: one.servers),
+    ("READY", "", lambda one: one.ready),
+    ("OFFLINE", "", lambda one: one.offline),
+    ("FAILED", "red", lambda one: one.failed),
+    ("STAGED", "", lambda one: one.staged),
+    ("UNFIT", "yellow", lambda one: one.unfit),
+)
+"""Heading, style, count. Those that are not in _ALWAYS are there if anything is counted."""
+
+
+def _wide(head: str, counts: Sequence[int | None]) -> int:
+    return 2 + max(len(head), *(len(f"{count or 0:,}") for count in counts))
+
+
+def _pool_title(one: Servers) -> str:
+    if one.pool is None:
+        return "servers"
+    return one.pool or "(no pool)"
+
+
+def _of_interest(pools: Sequence[Servers]) -> list[Servers]:
+    """The pools that are shown where there are many: failed ones, then unfinished ones, in their
+    own order."""
+    ranked = sorted(
+        range(len(pools)),
+        key=lambda i: (not pools[i].failed, pools[i].updated >= _reachable(pools[i]), i),
+    )
+    return [pools[i] for i in sorted(ranked[:MOST_POOLS])]
+
+
+def _reachable(servers: Servers) -> int:
+    return servers.servers - servers.offline
+
+
+def bar(width: int, total: int, parts: Sequence[tuple[int, str]], absent: int = 0) -> Row:
+    """A bar of so many characters; what is not nothing shows at least as one of them."""
+    cells = [_cells(count, total, width) for count, _ in parts]
+    gone = _cells(absent, total, width)
+    while sum(cells) + gone > width:
+        largest = max(range(len(cells)), key=lambda i: cells[i])
+        cells[largest] -= 1
+    row: Row = [("━" * n, style) for n, (_, style) in zip(cells, parts, strict=True) if n]
+    rest = width - sum(cells) - gone
+    return [*row, ("─" * rest, "dim"), ("┄" * gone, "dim")]
+
+
+def _cells(count: int, total: int, width: int) -> int:
+    if count <= 0 or total <= 0:
+        return 0
+    return min(width, max(1, count * width // total))
+
+
+def analysis(seen: View, paper: Paper) -> Iterator[Row]:
+    if not seen.measures:
+        return
+    since = elapsed(seen.analysis_started, paper.now)
+    yield indented([("analysis", "bold"), (f"  {seen.analysis}, for {since}".lower(), "dim")])
+    heads = ("", "VALUE", "STABLE", "MUST BE", "SAMPLES", "GOOD", "BAD", "UNCLEAR")
+    table = [heads, *(_cells_of(m) for m in seen.measures)]
+    wide = [max(len(row[i]) for row in table) for i in range(len(heads))]
+    for index, cells in enumerate(table):
+        text = [
+            cell.rjust(w) if i in (1, 2, 4, 5, 6, 7) else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(cells, wide, strict=True))
+        ]
+        if index == 0:
+            yield indented([("  " + "  ".join(text), "dim")])
+            continue
+        measure = seen.measures[index - 1]
+        mark, color = _VERDICTS.get(measure.phase, ("●", "dim"))
+        figure = color if measure.phase in ("Failed", "Successful") else ""
+        yield indented(
+            [
+                (f"{mark} ", color),
+                (text[0], ""),
+                ("  " + text[1], figure),
+                ("  " + "  ".join(text[2:]), ""),
+            ]
+        )
+        if measure.message:
+            yield indented([("    " + measure.message, "yellow")])
+
+
+def _cells_of(measure: Measure) -> tuple[str, ...]:
+    samples = "" if measure.samples is None else f"{measure.samples:,}"
+    good = f"{measure.successful}/{measure.count}"
+    return (
+        measure.name,
+        measure.value or "–",
+        measure.stable,
+        measure.bound,
+        samples,
+        good,
+        str(measure.failed or ""),
+        str(measure.inconclusive or ""),
+    )

@@ -1,0 +1,264 @@
+"""What there is to see of a Deployment's rollout. Pure: from the object as the API server sends it
+to values that can be drawn, or written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from modelyard.cli import times
+from modelyard.cli.kube import Object, name, status
+from modelyard.cli.rolloutstages import PAUSED, RUNNING, Stage, stages
+
+_UNITS = {
+    "LatencyP50": " ms",
+    "LatencyP95": " ms",
+    "LatencyP99": " ms",
+    "QueueTime": " ms",
+    "Throughput": "/s",
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Servers by state, of all or of one pool."""
+
+    pool: str | None
+    """None stands for all servers, the empty text for nodes without the pool's label."""
+    servers: int = 0
+    updated: int = 0
+    """Those that answer with the version that is wanted."""
+    ready: int | None = None
+    offline: int = 0
+    failed: int = 0
+    staged: int = 0
+    unfit: int = 0
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Why the rollout does not go on."""
+
+    reason: str
+    since: str | None
+    until: str | None
+    text: str
+    """What it waits for."""
+    command: str
+    """The `modelyard rollout` command that ends it; empty if none does."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric with its last figure."""
+
+    name: str
+    phase: str
+    value: str
+    stable: str
+    bound: str
+    samples: int | None
+    successful: int
+    count: int
+    failed: int
+    inconclusive: int
+    message: str
+    measured_at: str | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A server that could not load its version."""
+
+    name: str
+    node: str
+    message: str
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is drawn."""
+
+    namespace: str
+    name: str
+    phase: str
+    message: str
+    current: bool
+    """Whether the status is about the present spec."""
+    line: str
+    target: str
+    stable: str
+    candidate: str
+    digest: str
+    """Of the candidate, else of stable."""
+    trigger: str
+    revision: int | None
+    started: str | None
+    rolling: bool
+    stages: tuple[Stage, ...]
+    halt: Halt | None
+    analysis: str
+    """Phase of the present analysis; empty if there is none."""
+    analysis_started: str | None
+    measures: tuple[Measure, ...]
+    all: Servers
+    pools: tuple[Servers, ...]
+    rejected: Mapping[str, Any] | None
+    override: Mapping[str, Any] | None
+    history: tuple[Mapping[str, Any], ...]
+    failures: tuple[Failure, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The view as JSON types."""
+        return asdict(self)
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage that is going on."""
+        return next((s for s in self.stages if s.state in (RUNNING, PAUSED)), None)
+
+
+def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
+    """The view of a Deployment; `failures` are some of its servers that failed."""
+    spec, found, meta = obj["spec"], status(obj), obj["metadata"]
+    rollout = found.get("rollout") or {}
+    stable, candidate = found.get("stable") or {}, found.get("candidate") or {}
+    analysis = rollout.get("analysis") or {}
+    return View(
+        namespace=str(meta.get("namespace") or ""),
+        name=name(obj),
+        phase=str(found.get("phase") or "Pending"),
+        message=str(found.get("message") or ""),
+        current=_current(obj, found),
+        line=str(spec.get("modelLine") or ""),
+        target=_target(spec.get("target") or {}),
+        stable=str(stable.get("modelVersion") or ""),
+        candidate=str(candidate.get("modelVersion") or ""),
+        digest=str((candidate or stable).get("digest") or ""),
+        trigger=str(rollout.get("trigger") or ""),
+        revision=rollout.get("revision") or found.get("revision"),
+        started=rollout.get("startedAt") or found.get("rolloutStartedAt"),
+        rolling=bool(rollout or candidate),
+        stages=stages(spec, rollout),
+        halt=_halt(rollout.get("paused")),
+        analysis=str(analysis.get("phase") or ""),
+        analysis_started=analysis.get("startedAt"),
+        measures=tuple(
+            _measure(m, _units(spec)) for m in analysis.get("metrics") or () if m.get("name")
+        ),
+        all=_all(found),
+        pools=tuple(_pool(p) for p in found.get("pools") or ()),
+        rejected=found.get("rejected"),
+        override=found.get("override"),
+        history=tuple(found.get("history") or ()),
+        failures=failures,
+    )
+
+
+def _current(obj: Object, found: Mapping[str, Any]) -> bool:
+    generation = obj["metadata"].get("generation")
+    return generation is None or found.get("observedGeneration") == generation
+
+
+def _target(target: Mapping[str, Any]) -> str:
+    edge = target.get("edge")
+    if edge:
+        chosen = edge.get("nodeSelector") or {}
+        return "edge nodes " + ",".join(f"{k}={v}" for k, v in sorted(chosen.items()))
+    replicas = (target.get("cluster") or {}).get("replicas")
+    return f"{1 if replicas is None else replicas:,} in the cluster"
+
+
+def _halt(paused: Mapping[str, Any] | None) -> Halt | None:
+    if not paused:
+        return None
+    reason, until = str(paused.get("reason") or ""), paused.get("until")
+    text, command = {
+        "Step": ("pauses" if until else "waits to be promoted", "promote"),
+        "Inconclusive": ("the analysis could not tell good from bad", "promote"),
+        "Requested": ("paused by request", "resume"),
+        "Spec": ("spec.rollout.paused is true", ""),
+    }.get(reason, ("paused", "promote"))
+    return Halt(reason, paused.get("since"), until, text, command)
+
+
+def _units(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Units of the metrics by name."""
+    rollout = spec.get("rollout") or {}
+    analyses = [rollout.get("analysis"), (rollout.get("shadow") or {}).get("analysis")]
+    analyses += [step.get("analysis") for step in rollout.get("steps") or ()]
+    return {
+        str(m.get("name")): _UNITS.get(str(m.get("metric")), "")
+        for analysis in analyses
+        for m in (analysis or {}).get("metrics") or ()
+    }
+
+
+def _measure(metric: Mapping[str, Any], units: Mapping[str, str]) -> Measure:
+    unit = units.get(metric["name"], "")
+
+    def figure(value: Any) -> str:
+        return "" if value is None else f"{value:.4g}{unit}"
+
+    return Measure(
+        name=str(metric["name"]),
+        phase=str(metric.get("phase") or ""),
+        value=figure(metric.get("value")),
+        stable=figure(metric.get("stable")),
+        bound=str(metric.get("bound") or ""),
+        samples=metric.get("samples"),
+        successful=int(metric.get("successful") or 0),
+        count=int(metric.get("count") or 1),
+        failed=int(metric.get("failed") or 0),
+        inconclusive=int(metric.get("inconclusive") or 0),
+        message=str(metric.get("message") or ""),
+        measured_at=metric.get("measuredAt"),
+    )
+
+
+def _all(found: Mapping[str, Any]) -> Servers:
+    return Servers(
+        pool=None,
+        servers=int(found.get("replicas") or 0),
+        updated=int(found.get("updatedReplicas") or 0),
+        ready=int(found.get("readyReplicas") or 0),
+        offline=int(found.get("offlineReplicas") or 0),
+        failed=int(found.get("failedReplicas") or 0),
+        staged=int(found.get("stagedReplicas") or 0),
+        unfit=int(found.get("unfitReplicas") or 0),
+    )
+
+
+def _pool(pool: Mapping[str, Any]) -> Servers:
+    return Servers(
+        pool=str(pool.get("name") or ""),
+        servers=int(pool.get("servers") or 0),
+        updated=int(pool.get("updated") or 0),
+        offline=int(pool.get("offline") or 0),
+        failed=int(pool.get("failed") or 0),
+    )
+
+
+def ended(seen: View) -> bool | None:
+    """Whether what is going on has come to its end: True well, False badly, None not yet."""
+    if not seen.current or seen.rolling:
+        return None
+    if seen.phase in ("Healthy", "Suspended"):
+        return True
+    return False if seen.phase == "Degraded" else None
+
+
+def outcome_of(seen: View, revision: int | None) -> str:
+    """How a rollout ended that is over, by its number; empty if the history does not say."""
+    for record in seen.history:
+        if revision is not None and record.get("revision") == revision:
+            return str(record.get("outcome") or "")
+    return ""
+
+
+def elapsed(since: str | None, now: datetime) -> str:
+    """Time since an API timestamp; empty for none."""
+    then = times.moment(since)
+    return times.span((now - then).total_seconds()) if then else ""
