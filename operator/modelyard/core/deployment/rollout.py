@@ -28,26 +28,12 @@ from modelyard.core.deployment.analysis import (
     Sources,
     measure,
 )
+from modelyard.core.deployment.moving import Moves, move
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Tallies, at_most, first, pick, tally
+from modelyard.core.deployment.selection import Tallies, at_most, tally
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position, stages
-from modelyard.core.fleet.fleet import Group, Member
 from modelyard.core.plan import Event, Question
-
-BATCH = 500
-"""Most servers that one decision writes to: the next one sees how it went."""
-
-
-@dataclass
-class Moves:
-    """Which servers are told what."""
-
-    assign: list[Member] = field(default_factory=list)
-    stage: list[Member] = field(default_factory=list)
-    shadow: list[Member] = field(default_factory=list)
-    shadowing: bool = False
-    """Whether servers that shadow go on doing so."""
 
 
 @dataclass
@@ -200,8 +186,9 @@ class _Rollout:
         """Move servers on; whether all that the stage wants are there."""
         if self.out.state.get("promoteFull") and stage.kind != STEP:
             return True
-        move = {PRESTAGE: self._prestage, SHADOW: self._shadow, STEP: self._step}[stage.kind]
-        done, failed, want = move(stage)
+        there = move(self._observed, self._candidate, self._tallies, stage, held=self._held)
+        done, failed, want = there.done, there.failed, there.want
+        self.out.moves = there.moves
         state = self.out.state
         if done > int(state.get("done") or 0):
             state["lastProgressAt"] = timestamp(self._now)
@@ -228,82 +215,6 @@ class _Rollout:
         offline = self._tallies.all.offline
         rest = f"; {offline} offline" if offline else ""
         return f"{done} of {want} servers {verb} {self._candidate.name}{where}{rest}"
-
-    def _prestage(self, _: Stage) -> tuple[int, int, int]:
-        key, online = self._candidate.key, self._tallies.all.online
-        wanted = done = failed = 0
-        fresh: list[Group] = []
-        for group, count in self._fitting():
-            if self._tallies.has(group) or group.staged == (key, "done"):
-                done += count
-            elif group.staged == (key, "failed"):
-                failed += count
-            elif group.staged[0] == key:
-                wanted += count
-            else:
-                fresh.append(group)
-        if not self._held:
-            room = at_most(self._spec.prestage_concurrency, online) - wanted
-            self.out.moves.stage = first(self._fleet, fresh, min(room, BATCH))
-        return done, failed, online
-
-    def _shadow(self, stage: Stage) -> tuple[int, int, int]:
-        self.out.moves.shadowing = True
-        key = self._candidate.key
-        shadow = stage.shadow
-        assert shadow is not None
-        want = min(at_most(shadow.servers, self._tallies.all.online), self._tallies.all.online)
-        chosen = running = failed = 0
-        fresh: list[Group] = []
-        for group, count in self._fitting():
-            if group.shadow[0] == key:
-                chosen += count
-                running += count * (group.shadow[1] == "running")
-                failed += count * (group.shadow[1] == "failed")
-            elif group.state == "holds" and group.ready:
-                fresh.append(group)
-        if not self._held:
-            self.out.moves.shadow = first(self._fleet, fresh, min(want - chosen, BATCH))
-        return running, failed, want
-
-    def _step(self, stage: Stage) -> tuple[int, int, int]:
-        total = self._tallies.all
-        pools = self._tallies.pools
-        here = lambda group: stage.pool is None or group.pool == stage.pool  # noqa: E731
-        if stage.pool is not None:
-            pool = pools.get(stage.pool)
-            done, failed = (pool.done, pool.failed) if pool else (0, 0)
-            want_here = pool.online if pool else 0
-            want = total.on - (pool.on if pool else 0) + want_here
-        else:
-            done, failed = total.done, total.failed
-            share = f"{stage.weight}%" if stage.nodes is None else stage.nodes
-            want = want_here = min(at_most(share, total.online), total.online)
-        if not self._held:
-            self.out.moves.assign = pick(
-                self._fleet,
-                self._tallies,
-                want=want,
-                max_unavailable=self._spec.max_unavailable,
-                by_pool=self._by_pool,
-                only=here,
-                limit=BATCH,
-            )
-        return done, failed, want_here
-
-    @property
-    def _by_pool(self) -> bool:
-        edge = self._observed.spec.target.edge
-        return edge is not None and edge.pools is not None
-
-    def _fitting(self) -> list[tuple[Group, int]]:
-        """Groups of servers that can be reached and that the candidate fits, with their sizes."""
-        fits = self._candidate.fits
-        return [
-            (group, len(places))
-            for group, places in self._fleet.groups.items()
-            if group.online and fits(group.product)
-        ]
 
     def _check_failures(self, stage: Stage, failed: int, underway: int) -> None:
         """End the rollout where too many servers have failed, or do not come back."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.rollout import BATCH, Moves
 from modelyard.core.deployment.selection import Tallies, pick, tally
 from modelyard.core.fleet.facts import release_key
 from modelyard.core.fleet.fleet import Group, Member

@@ -1,0 +1,121 @@
+"""Which servers a stage of a rollout moves next, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.selection import Tallies, at_most, first, pick
+from modelyard.core.deployment.stages import PRESTAGE, SHADOW, Stage
+from modelyard.core.fleet.fleet import Fleet, Group, Member
+
+BATCH = 500
+"""Most servers that one decision writes to: the next one sees how it went."""
+
+
+@dataclass
+class Moves:
+    """Which servers are told what."""
+
+    assign: list[Member] = field(default_factory=list)
+    stage: list[Member] = field(default_factory=list)
+    shadow: list[Member] = field(default_factory=list)
+    shadowing: bool = False
+    """Whether servers that shadow go on doing so."""
+
+
+@dataclass
+class Reach:
+    """How far a stage is: only servers that can be reached and that the candidate fits count."""
+
+    done: int
+    failed: int
+    want: int
+    moves: Moves = field(default_factory=Moves)
+
+
+def move(
+    observed: Observed, candidate: Release, tallies: Tallies, stage: Stage, *, held: bool
+) -> Reach:
+    """How far a stage is and whom it moves next; nobody while the rollout is held."""
+    if stage.kind == PRESTAGE:
+        return _prestage(observed, candidate, tallies, held)
+    if stage.kind == SHADOW:
+        return _shadow(observed, candidate, tallies, stage, held)
+    return _step(observed, tallies, stage, held)
+
+
+def _prestage(observed: Observed, candidate: Release, tallies: Tallies, held: bool) -> Reach:
+    key, online = candidate.key, tallies.all.online
+    wanted = done = failed = 0
+    fresh: list[Group] = []
+    for group, count in _fitting(observed.fleet, candidate):
+        if tallies.has(group) or group.staged == (key, "done"):
+            done += count
+        elif group.staged == (key, "failed"):
+            failed += count
+        elif group.staged[0] == key:
+            wanted += count
+        else:
+            fresh.append(group)
+    there = Reach(done, failed, online)
+    if not held:
+        room = at_most(observed.spec.rollout.prestage_concurrency, online) - wanted
+        there.moves.stage = first(observed.fleet, fresh, min(room, BATCH))
+    return there
+
+
+def _shadow(
+    observed: Observed, candidate: Release, tallies: Tallies, stage: Stage, held: bool
+) -> Reach:
+    key, online = candidate.key, tallies.all.online
+    want = min(at_most(stage.shadow.servers if stage.shadow else 1, online), online)
+    chosen = running = failed = 0
+    fresh: list[Group] = []
+    for group, count in _fitting(observed.fleet, candidate):
+        if group.shadow[0] == key:
+            chosen += count
+            running += count * (group.shadow[1] == "running")
+            failed += count * (group.shadow[1] == "failed")
+        elif group.state == "holds" and group.ready:
+            fresh.append(group)
+    there = Reach(running, failed, want, Moves(shadowing=True))
+    if not held:
+        there.moves.shadow = first(observed.fleet, fresh, min(want - chosen, BATCH))
+    return there
+
+
+def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Reach:
+    total, rollout = tallies.all, observed.spec.rollout
+    if stage.pool is not None:
+        pool = tallies.pools.get(stage.pool)
+        done, failed = (pool.done, pool.failed) if pool else (0, 0)
+        here = pool.online if pool else 0
+        want = total.on - (pool.on if pool else 0) + here
+    else:
+        done, failed = total.done, total.failed
+        share = f"{stage.weight}%" if stage.nodes is None else stage.nodes
+        want = here = min(at_most(share, total.online), total.online)
+    there = Reach(done, failed, here)
+    if not held:
+        edge = observed.spec.target.edge
+        there.moves.assign = pick(
+            observed.fleet,
+            tallies,
+            want=want,
+            max_unavailable=rollout.max_unavailable,
+            by_pool=edge is not None and edge.pools is not None,
+            only=lambda group: stage.pool is None or group.pool == stage.pool,
+            limit=BATCH,
+        )
+    return there
+
+
+def _fitting(fleet: Fleet, candidate: Release) -> list[tuple[Group, int]]:
+    """Groups of servers that can be reached and that the candidate fits, with their sizes."""
+    return [
+        (group, len(places))
+        for group, places in fleet.groups.items()
+        if group.online and candidate.fits(group.product)
+    ]
