@@ -251,7 +251,7 @@ class Fleet:
             assigned=server.assigned if server else "",
             state=state,
             ready=pod is not None and pod.ready,
-            online=not edge or ((node.ready if node else True) and not member.silent),
+            online=not edge or (node is not None and node.ready and not member.silent),
             template=pod.template if pod and edge else "",
             staged=server.staged if server else ("", ""),
             shadow=server.shadow if server else ("", ""),
