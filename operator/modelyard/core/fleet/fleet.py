@@ -191,22 +191,23 @@ class Fleet:
     def _settle(self, member: Member) -> bool:
         """Put a member into the group where it belongs now."""
         before = self._shown(member)
-        self._remove(member)
         self._count(member, -1)
-        if member.pod is None and member.server is None:
+        gone = member.pod is None and member.server is None
+        group = None if gone else self._group(member)
+        site = self._site(member)
+        if (group, site) != (member.group, member.site):
+            self._leave(member)
+            member.group, member.site = group, site
+            self._enter(member)
+        self.stale.discard(member.name)
+        self.orphans.discard(member.name)
+        self.troubled.pop(member.name, None)
+        if gone:
             del self.members[member.name]
             return True
-        fresh = self._group(member)
-        if fresh is None:
+        if group is None:
             self.orphans.add(member.name)
-            member.group = None
         else:
-            member.group = fresh
-            member.site = self._site(member)
-            insort(self.groups.setdefault(fresh, []), self._place(member, fresh))
-            if fresh.online:
-                self.sites[member.site] += 1
-                self.on[member.site, fresh.assigned] += 1
             if self._is_stale(member):
                 self.stale.add(member.name)
             trouble = self._trouble(member)
@@ -221,20 +222,26 @@ class Fleet:
         trouble = self.troubled.get(name)
         return member.group, name in self.stale, name in self.orphans, trouble
 
-    def _remove(self, member: Member) -> None:
+    def _enter(self, member: Member) -> None:
         group = member.group
-        if group is not None:
-            places = self.groups[group]
-            index = bisect_left(places, self._place(member, group))
-            del places[index]
-            if not places:
-                del self.groups[group]
-            if group.online:
-                _take(self.sites, member.site)
-                _take(self.on, (member.site, group.assigned))
-        self.stale.discard(member.name)
-        self.orphans.discard(member.name)
-        self.troubled.pop(member.name, None)
+        if group is None:
+            return
+        insort(self.groups.setdefault(group, []), self._place(member, group))
+        if group.online:
+            self.sites[member.site] += 1
+            self.on[member.site, group.assigned] += 1
+
+    def _leave(self, member: Member) -> None:
+        group = member.group
+        if group is None:
+            return
+        places = self.groups[group]
+        del places[bisect_left(places, self._place(member, group))]
+        if not places:
+            del self.groups[group]
+        if group.online:
+            _take(self.sites, member.site)
+            _take(self.on, (member.site, group.assigned))
 
     def _group(self, member: Member) -> Group | None:
         """Where a member belongs; None for an orphan."""
