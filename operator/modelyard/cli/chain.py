@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from modelyard.cli.kube import Object, name, status
+from modelyard.cli.rolloutstages import PAUSED, stages
 
 KINDS = ("Dataset", "TrainingJob", "ModelVersion", "Deployment", "ModelServer")
 GOOD = frozenset({"Valid", "Succeeded", "Ready", "Healthy", "Serving"})
@@ -30,6 +31,8 @@ class Node:
     message: str
     """What the object's status says in words."""
     children: list[Node] = field(default_factory=list)
+    hidden: int = 0
+    """Children that are not listed."""
 
     def as_json(self) -> dict[str, Any]:
         """The node and all below it as JSON types."""
@@ -62,6 +65,9 @@ def build(objects: Objects) -> list[Node]:
         (children[parents[0]] if parents else roots).append(_id(kind, one))
     for parent, ids in children.items():
         nodes[parent].children = [nodes[one] for one in ids]
+    for one in objects.get("Deployment", ()):
+        node = nodes[_id("Deployment", one)]
+        node.hidden = max(0, int(status(one).get("replicas") or 0) - len(node.children))
     return [nodes[one] for one in roots]
 
 
@@ -162,9 +168,18 @@ def _deployment(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
         parts.append(f"version {stable}")
     if candidate and candidate != stable:
         updated, replicas = found.get("updatedReplicas") or 0, found.get("replicas") or 0
-        parts.append(f"version {candidate} on {updated} of {replicas}")
+        parts.append(f"version {candidate} on {updated:,} of {replicas:,}")
+    stage = next((s for s in stages(spec, found.get("rollout") or {}) if s.since), None)
+    if stage:
+        paused = "paused at " if stage.state == PAUSED else ""
+        parts.append(f"{paused}{stage.title} {stage.done:,}/{stage.target:,}")
     wanted = _get(spec, "target", "cluster", "replicas")
-    parts.append(f"{found.get('readyReplicas') or 0}/{1 if wanted is None else wanted} ready")
+    if _get(spec, "target", "edge"):
+        wanted = found.get("replicas") or 0
+    parts.append(f"{found.get('readyReplicas') or 0:,}/{1 if wanted is None else wanted:,} ready")
+    for key, word in (("offlineReplicas", "offline"), ("failedReplicas", "failed")):
+        if found.get(key):
+            parts.append(f"{found[key]:,} {word}")
     return [*parts, str(found.get("url") or "")]
 
 

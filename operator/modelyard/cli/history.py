@@ -90,7 +90,7 @@ def _servers(cluster: Cluster, obj: Object, node: str | None, server: str | None
             f"Modelyard Deployment {owner} has no server on node {node} now, and a server's record "
             f"goes with it. What was rolled out when: `modelyard history {owner}`"
         )
-    return rollouthistory.newest(found)
+    return sorted(found, key=name)
 
 
 def _server_at(cluster: Cluster, server: Object, when: datetime) -> dict[str, Any]:

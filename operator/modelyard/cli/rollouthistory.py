@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -160,8 +160,3 @@ def title(server: Object) -> str:
     """A server by name and node."""
     node = server["spec"].get("nodeName")
     return f"{name(server)} on {node}" if node else name(server)
-
-
-def newest(servers: Iterable[Object]) -> list[Object]:
-    """Servers by name."""
-    return sorted(servers, key=name)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelyard.cli import chain, options
+from modelyard.cli import chain, kube, options, servers
 from modelyard.cli.errors import CliError
-from modelyard.cli.kube import Cluster, connect
+from modelyard.cli.kube import Cluster, Object, connect
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_SECONDS = 2.0
+MOST_SERVERS = 10
+"""Servers of a Deployment that are listed."""
 
 
 class Output(enum.StrEnum):
@@ -53,7 +55,15 @@ def status(
 
 def read(cluster: Cluster, namespace: str | None, name: str | None) -> list[chain.Node]:
     """The trees of a namespace, or of all. Raises CliError where there is nothing to show."""
-    trees = chain.build({kind: cluster.objects(kind, namespace) for kind in chain.KINDS})
+    objects = {kind: cluster.objects(kind, namespace) for kind in chain.KINDS[:-1]}
+    objects["ModelServer"] = [
+        one for deployment in objects["Deployment"] for one in _shown(cluster, deployment)
+    ]
+    if name:
+        known = {kube.name(one) for one in objects["ModelServer"]}
+        asked = cluster.objects("ModelServer", namespace, fields=f"metadata.name={name}")
+        objects["ModelServer"] += [one for one in asked if kube.name(one) not in known]
+    trees = chain.build(objects)
     where = f"in namespace {namespace}" if namespace else "in the cluster"
     if name:
         trees = chain.only(trees, name)
@@ -65,6 +75,16 @@ def read(cluster: Cluster, namespace: str | None, name: str | None) -> list[chai
             "--all-namespaces or --namespace"
         )
     return trees
+
+
+def _shown(cluster: Cluster, deployment: Object) -> list[Object]:
+    """The servers of a Deployment that are listed: failed ones first, and not thousands."""
+    found = servers.some(cluster, deployment, MOST_SERVERS)
+    if len(found) < MOST_SERVERS or not kube.status(deployment).get("failedReplicas"):
+        return found
+    failed = servers.failed(cluster, deployment, MOST_SERVERS)
+    known = {kube.name(one) for one in failed}
+    return [*failed, *(one for one in found if kube.name(one) not in known)][:MOST_SERVERS]
 
 
 def _watch(cluster: Cluster, namespace: str | None, name: str | None, output: Output) -> None:
@@ -115,6 +135,8 @@ def plain_lines(trees: Iterable[chain.Node], *, many: bool, depth: int = 0) -> I
         if _worth_saying(node):
             yield "  " * (depth + 2) + node.message
         yield from plain_lines(node.children, many=many, depth=depth + 1)
+        if node.hidden:
+            yield "  " * (depth + 1) + _hidden(node)
 
 
 def rich_trees(trees: Iterable[chain.Node], *, many: bool) -> RenderableType:
@@ -125,6 +147,8 @@ def rich_trees(trees: Iterable[chain.Node], *, many: bool) -> RenderableType:
     def grow(node: chain.Node, at: Tree) -> None:
         for child in node.children:
             grow(child, at.add(_label(child, "")))
+        if node.hidden:
+            at.add(f"[dim]{_hidden(node)}[/dim]")
 
     roots = []
     for node in trees:
@@ -132,6 +156,12 @@ def rich_trees(trees: Iterable[chain.Node], *, many: bool) -> RenderableType:
         grow(node, root)
         roots.append(root)
     return Group(*roots)
+
+
+def _hidden(node: chain.Node) -> str:
+    them = "server" if node.hidden == 1 else "servers"
+    more = "more " if node.children else ""
+    return f"{node.hidden:,} {more}{them}: modelyard rollout status {node.name}"
 
 
 def _label(node: chain.Node, where: str) -> RenderableType:

@@ -144,3 +144,38 @@ def test_new_objects_without_a_status() -> None:
     fresh = {"metadata": {"name": "x", "namespace": "n"}, "spec": {"modelLine": "x"}}
     (node,) = chain.build({"Deployment": [fresh]})
     assert (node.phase, node.figures) == ("Unknown", "0/1 ready")
+
+
+def test_a_fleet_is_counted_and_not_listed() -> None:
+    spec = {"modelLine": "shelf", "target": {"edge": {"nodeSelector": {"camera": "true"}}}}
+    fleet = obj(
+        "shelf",
+        spec | {"rollout": {"steps": [{"weight": 10, "pause": {}}]}},
+        {
+            "phase": "Paused",
+            "message": "waits to be promoted",
+            "stable": {"version": 1},
+            "candidate": {"version": 2},
+            "rollout": {
+                "stage": "Step",
+                "step": 1,
+                "stageStartedAt": "2026-11-17T10:00:00Z",
+                "target": 490,
+                "done": 490,
+                "paused": {"reason": "Step", "since": "2026-11-17T10:00:00Z"},
+            },
+            "replicas": 5000,
+            "readyReplicas": 4900,
+            "updatedReplicas": 490,
+            "offlineReplicas": 100,
+        },
+    )
+    servers = [server("shelf-a", 2), server("shelf-b", 1)]
+    assert lines({"Deployment": [fleet], "ModelServer": servers}) == [
+        "Deployment shelf  Paused  version 1, version 2 on 490 of 5,000, paused at 10 % of "
+        "servers 490/490, 4,900/5,000 ready, 100 offline",
+        "    waits to be promoted",
+        "  ModelServer shelf-a  Ready  version 2, on node-1",
+        "  ModelServer shelf-b  Ready  version 1, 2 wanted, on node-1",
+        "  4,998 more servers: modelyard rollout status shelf",
+    ]

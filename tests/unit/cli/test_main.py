@@ -38,7 +38,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_help_names_the_commands(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("cluster", "demo", "status", "predict", "weights", "version"):
+    for command in (
+        "cluster", "demo", "history", "predict", "rollout", "status", "version", "weights",
+    ):  # fmt: skip
         assert command in out
 
 
@@ -136,6 +138,11 @@ def test_a_cluster_that_is_down(run: Run, tmp_path: Path) -> None:
     [
         (("predict", "none.jpg", "-d", "x"), "none.jpg cannot be read: No such file"),
         (("status", "-A", "-n", "x"), "choose either --namespace or --all-namespaces"),
+        (("history", "x", "--node", "a", "--server", "b"), "choose either --node or --server"),
+        (("history", "x", "--at", "noon"), "'noon' is no time: write 2026-11-17T10:00"),
+        (("history", "x", "--at", "2200-01-01"), "is yet to come"),
+        (("rollout", "status", "x", "--timeout", "soon"), "'soon' is no length of time"),
+        (("rollout", "rollback", "x", "0"), "0 is not in the range x>=1"),
         (("weights", "add", "x.pt", "--endpoint", "http://e"), "--endpoint belongs to --store"),
         (("weights", "add", "x.onnx"), "'x.onnx' cannot name weights"),
         (("weights", "add", "missing/x.pt"), "there is no file missing/x.pt"),

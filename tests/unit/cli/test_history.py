@@ -1,0 +1,220 @@
+"""What answered when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from modelyard.cli import history, rollouthistory, times
+from modelyard.cli.errors import CliError
+
+from .rollouts import DIGEST, HISTORY, NOW, at, deployment, period, rolling, server, version
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+ONE = server(
+    loaded=version(4) | {"since": at(1000)},
+    reportedAt=at(10),
+    history=[period(3, 5000, 1100), period(2, 9000, 5000)],
+)
+
+
+def before(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"), [(900, 4), (20, 4), (1000, 4), (1100.5, 3), (5000, 3), (5001, 2)]
+)
+def test_what_a_server_answered_with(seconds: float, wanted: int) -> None:
+    answer = rollouthistory.answered(ONE, before(seconds))
+    assert answer.period is not None
+    assert (answer.period.version, answer.note) == (wanted, "")
+
+
+def test_after_the_last_report_it_says_so() -> None:
+    answer = rollouthistory.answered(ONE, before(5))
+    assert answer.period is not None
+    assert answer.period.version == 4
+    assert answer.note == "by its last report, of 2026-11-17 09:59:50 UTC"
+
+
+def test_between_two_versions() -> None:
+    answer = rollouthistory.answered(ONE, before(1050))
+    assert answer.period is None
+    assert "between two versions, or down" in answer.note
+
+
+def test_the_record_does_not_go_back_so_far() -> None:
+    answer = rollouthistory.answered(ONE, before(20_000))
+    assert answer.period is None
+    assert answer.note == "the record begins at 2026-11-17 07:30:00 UTC"
+    created = rollouthistory.answered(ONE, before(3_000_000))
+    assert "the server has been there since 2026-10-25 06:26:40 UTC" in created.note
+    many = [period(20 - i, 2000 + 100 * (i + 1), 2000 + 100 * i) for i in range(10)]
+    full = server(loaded=version(21) | {"since": at(1000)}, history=many)
+    assert rollouthistory.answered(full, before(4000)).note.endswith("the last 10 versions")
+    assert "nothing has answered" in rollouthistory.answered(server(), NOW).note
+
+
+def test_a_server_as_a_table() -> None:
+    assert list(history.period_lines(ONE)) == [
+        "cameras-node-17-0123456789 on node-17",
+        "  VERSION  SINCE                    UNTIL                    ARTIFACT",
+        f"  shelf-4  2026-11-17 09:43:20 UTC  now                      {DIGEST}",
+        f"  shelf-3  2026-11-17 08:36:40 UTC  2026-11-17 09:41:40 UTC  {DIGEST}",
+        f"  shelf-2  2026-11-17 07:30:00 UTC  2026-11-17 08:36:40 UTC  {DIGEST}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted", "note"),
+    [
+        (100, 4, "rollout 6 had reached all servers at 2026-11-16 10:00:00 UTC"),
+        (88_000, 3, "shelf-4 was being rolled out"),
+        (100_000, 3, "rollout 5 had ended (RolledBack)"),
+        (200_000, 3, "rollout 4 had reached all servers"),
+        (
+            900_000,
+            None,
+            "the record begins with rollout 4 at 2026-11-08 03:46:40 UTC, before which",
+        ),
+    ],
+)
+def test_what_was_rolled_out(seconds: float, wanted: int | None, note: str) -> None:
+    found, said = rollouthistory.rolled_out(
+        deployment(phase="Healthy", history=HISTORY), before(seconds)
+    )
+    assert found == wanted
+    assert note in said
+
+
+def test_while_a_rollout_is_going_on() -> None:
+    found, said = rollouthistory.rolled_out(rolling(), before(60))
+    assert (found, said) == (4, "shelf-5 is being rolled out since 2026-11-17 09:35:50 UTC")
+    assert rollouthistory.rolled_out(deployment(), NOW) == (None, "no rollout has ended yet")
+
+
+WEIGHTS, DATA, ENGINE = (f"sha256:{c * 64}" for c in "cde")
+
+
+def mv(**lineage: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "shelf-4", "namespace": "vision"},
+        "spec": {
+            "modelLine": "shelf",
+            "version": 4,
+            "weights": {"digest": WEIGHTS},
+            "dataset": {"name": "shelf", "digest": DATA},
+            "lineage": lineage,
+        },
+        "status": {"artifacts": [{"name": "onnx", "format": "onnx", "digest": DIGEST}]},
+    }
+
+
+def test_data_code_and_weights() -> None:
+    made = mv(
+        trainingJob={"name": "november", "uid": "u"},
+        baseVersion="shelf-3",
+        initialWeightsDigest=ENGINE,
+        trainerImage="example.com/trainer:1",
+    )
+    job = {"metadata": {}, "spec": {}, "status": {"datasetDigest": ENGINE}}
+    assert rollouthistory.lineage(made, job, "shelf-4", DIGEST) == {
+        "format": "onnx (onnx)",
+        "weights": WEIGHTS,
+        "trained on": ENGINE,
+        "evaluated on": f"shelf {DATA}",
+        "training": "TrainingJob november",
+        "code": "example.com/trainer:1",
+        "fine-tuned from": "shelf-3",
+        "started from": ENGINE,
+    }
+    without = rollouthistory.lineage(made, None, "shelf-4", DIGEST)
+    assert without["training"] == "TrainingJob november, which does not exist any more"
+    assert rollouthistory.trained_by(made) == ("november", "u")
+    assert rollouthistory.trained_by(mv()) is None
+
+
+def test_a_version_that_is_gone_or_was_made_anew() -> None:
+    gone = rollouthistory.lineage(None, None, "shelf-4", DIGEST)
+    assert gone == {"version": "ModelVersion shelf-4 does not exist any more"}
+    anew = rollouthistory.lineage(mv(), None, "shelf-4", ENGINE)
+    assert anew == {"version": "ModelVersion shelf-4 was made anew since, from something else"}
+
+
+def test_an_answer_as_text() -> None:
+    one = {
+        "title": "cameras-node-17 on node-17",
+        "at": before(3000).isoformat(),
+        "answer": {
+            "model_version": "shelf-3",
+            "version": 3,
+            "digest": DIGEST,
+            "since": at(5000),
+            "until": at(1100),
+        },
+        "note": "",
+        "lineage": {"weights": WEIGHTS},
+    }
+    assert list(history.answer_lines(one)) == [
+        "cameras-node-17 on node-17 at 2026-11-17 09:10:00 UTC: shelf-3",
+        "  answered  2026-11-17 08:36:40 UTC to 2026-11-17 09:41:40 UTC",
+        f"  artifact  {DIGEST}",
+        f"  weights   {WEIGHTS}",
+    ]
+    unknown = one | {"answer": None, "lineage": {}, "note": "the record begins later"}
+    assert list(history.answer_lines(unknown)) == [
+        "cameras-node-17 on node-17 at 2026-11-17 09:10:00 UTC: not known",
+        "  note  the record begins later",
+    ]
+
+
+def test_rollouts_as_a_table() -> None:
+    assert list(history.record_lines(HISTORY))[:5] == [
+        "NO.  VERSION  BEFORE  OUTCOME     STARTED                  TOOK   SERVERS",
+        "6    shelf-4  3       Succeeded   2026-11-16 09:00:00 UTC  1h00m  4,990",
+        "     shelf-4 is the highest Ready version",
+        "5    shelf-4  3       RolledBack  2026-11-15 05:13:20 UTC  1h00m  0",
+        "     shelf-4 is the highest Ready version; errors 0.08 (must be ≤ 0.01)",
+    ]
+
+
+def test_times_as_people_write_them() -> None:
+    nine = datetime(2026, 11, 17, 9, tzinfo=UTC)
+    assert times.given("2026-11-17T09:00") == nine
+    assert times.given("2026-11-17 10:00+01:00") == nine
+    assert times.given("2026-11-17T09:00:00Z") == nine
+    assert times.given("2026-11-17T10:00", timezone(timedelta(hours=1))) == nine
+    assert times.given("2026-11-17").hour == 0
+    with pytest.raises(CliError, match="'last tuesday' is no time: write 2026-11-17T10:00"):
+        times.given("last tuesday")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        (-3, "0s"),
+        (42, "42s"),
+        (60, "1m"),
+        (200, "3m20s"),
+        (7500, "2h05m"),
+        (86_400, "1d"),
+        (100_000, "1d3h"),
+    ],
+)
+def test_lengths_of_time(seconds: float, wanted: str) -> None:
+    assert times.span(seconds) == wanted
