@@ -259,8 +259,11 @@ def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
         out.pop("additionalProperties", None)
     if out.get("type") == "integer":
         out["format"] = "int64"
-    for bound in ("exclusiveMinimum", "exclusiveMaximum"):
-        out.pop(bound, None)
+    for bound in ("Minimum", "Maximum"):
+        if f"exclusive{bound}" in out:
+            # A number in JSON schema; in OpenAPI 3.0 a flag beside the bound.
+            out[bound.lower()] = out[f"exclusive{bound}"]
+            out[f"exclusive{bound}"] = True
     if description:
         out["description"] = " ".join(description.split())
     elif "description" in out:

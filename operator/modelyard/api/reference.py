@@ -67,7 +67,8 @@ def _type(schema: dict[str, Any]) -> str:
 def _bounds(schema: dict[str, Any]) -> Iterator[str]:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        yield f"From {low} to {high}."
+        lowest = f"Above {low}, up" if schema.get("exclusiveMinimum") else f"From {low}"
+        yield f"{lowest} to {high}."
     elif low is not None:
         yield f"At least {low}."
 

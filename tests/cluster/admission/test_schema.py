@@ -228,7 +228,16 @@ def test_defaults_of_a_deployment(api: Any, valid: Any) -> None:
         "target": {"cluster": {"replicas": 1}},
         "server": {"resources": {}},
         "pipeline": {"confidence": 0.25, "iou": 0.7, "maxDetections": 300},
-        "rollout": {"maxUnavailable": 1, "progressDeadlineSeconds": 600},
+        "rollout": {
+            "maxUnavailable": 1,
+            "failureBudget": 0,
+            "progressDeadlineSeconds": 600,
+            "steps": [],
+            "prestage": False,
+            "prestageConcurrency": "10%",
+            "paused": False,
+            "historyLimit": 10,
+        },
     }
 
 
