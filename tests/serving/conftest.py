@@ -104,6 +104,11 @@ class Server:
     def metrics(self) -> str:
         return f"http://127.0.0.1:{self.ports[2]}/metrics"
 
+    @property
+    def spool(self) -> Path:
+        """Folder that is shared with the agent."""
+        return self.log.parent / "spool"
+
     def start(self) -> None:
         self.root.mkdir(exist_ok=True)
         # The backend is read from the working tree, so that a test never sees an older one.
@@ -116,6 +121,7 @@ class Server:
             "LD_LIBRARY_PATH": f"{self.folder}/lib",
             "MODELYARD_MODELS": str(self.root),
             "MODELYARD_CONTROL_KEY": self.control_key,
+            "MODELYARD_SPOOL": str(self.spool),
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -248,6 +254,24 @@ class Models:
             helper.make_node("Add", ["scaled", "base"], ["output0"]),
         ]
         return self._save(name, nodes, weights, (rows, side * side), batch, False)
+
+    def fragile(self, name: str) -> tuple[ArtifactManifest, Path]:
+        """A network that finds nothing in dark and grey images and fails on white ones: their
+        mean chooses a row that is not there."""
+        values = raw_columns([], 84)
+        nodes = [
+            helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["mean", "rows"], ["row"]),
+            helper.make_node("Cast", ["row"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["values", "index"], ["chosen"], axis=0),
+            helper.make_node("Unsqueeze", ["chosen", "first"], ["output0"]),
+        ]
+        weights = {
+            "values": values[None],
+            "rows": np.float32(1.01),
+            "first": np.array([0], np.int64),
+        }
+        return self._save(name, nodes, weights, values.shape, 1, False)
 
     def broken(self, name: str) -> tuple[ArtifactManifest, Path]:
         """A file that is no ONNX model, with a manifest that fits it."""

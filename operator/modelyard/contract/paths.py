@@ -16,6 +16,8 @@ MODELS = Path("/models")
 """Triton's model repository, shared by Triton and the agent."""
 AGENT_CACHE = Path("/var/cache/modelyard")
 """The agent's cache of artifacts and of its last assignment."""
+SPOOL = Path("/spool")
+"""Where Triton leaves copies of sampled requests for the agent; kept in memory, of limited size."""
 TERMINATION_LOG = Path("/dev/termination-log")
 STORE_MOUNT = Path("/var/lib/modelyard/store")
 """Where a directory store's volume is mounted."""

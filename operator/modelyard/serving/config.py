@@ -26,6 +26,7 @@ FRAME = "frame"
 TENSOR = "images"
 RAW = "raw"
 
+_FRAME_SHAPE = (1, 4)
 _STRING = pb.TYPE_STRING
 _OUTPUTS = (
     ("boxes", pb.TYPE_FP32, (-1, 4)),
@@ -107,10 +108,12 @@ def _preprocess(
     config = pb.ModelConfig(name=generation.preprocess, backend="python")
     _add_input(config, IMAGE, _STRING, (1,))
     _add_output(config, TENSOR, _dtype(manifest.input), (1, 3, *manifest.imgsz))
-    _add_output(config, FRAME, pb.TYPE_INT32, (1, 2))
+    _add_output(config, FRAME, pb.TYPE_INT64, _FRAME_SHAPE)
     _add_instances(config, settings.decoders, gpu=False)
     _add_parameters(
         config,
+        model=generation.line,
+        version=generation.version,
         height=manifest.imgsz[0],
         width=manifest.imgsz[1],
         dtype=manifest.input.dtype,
@@ -141,7 +144,7 @@ def _postprocess(
     config = pb.ModelConfig(name=generation.postprocess, backend="python")
     raw = manifest.outputs[0]
     _add_input(config, RAW, _dtype(raw), (1, *raw.shape[1:]))
-    _add_input(config, FRAME, pb.TYPE_INT32, (1, 2))
+    _add_input(config, FRAME, pb.TYPE_INT64, _FRAME_SHAPE)
     for output in _OUTPUTS:
         _add_output(config, *output)
     _add_instances(config, 1, gpu=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 DEFAULT_FILE = "model.onnx"
+_NETWORK_NAME = re.compile(r"^(.+)-([1-9][0-9]*)-[0-9a-f]{8}-network$")
 _CPU_PERIOD_FILES = (
     ("/sys/fs/cgroup/cpu.max", None),
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
@@ -48,6 +50,7 @@ class TritonPythonModel:
         self.outputs = [one["name"] for one in config["output"]]
         self.batched = config.get("max_batch_size", 0) > 0
         self._check_names(config)
+        self.failures = Failures(args["model_name"], args["model_version"])
 
     def _check_names(self, config: dict) -> None:
         for kind, wanted, found in (
@@ -85,6 +88,7 @@ class TritonPythonModel:
         try:
             results = self.session.run(self.outputs, dict(zip(self.inputs, columns, strict=True)))
         except Exception as error:
+            self.failures.add(len(requests))
             failure = pb_utils.TritonError(f"ONNX Runtime: {' '.join(str(error).split())}")
             return [pb_utils.InferenceResponse(error=failure) for _ in requests]
         if len(requests) == 1:
@@ -100,6 +104,33 @@ class TritonPythonModel:
                 for name, value in zip(self.outputs, values, strict=True)
             ]
         )
+
+
+class Failures:
+    """Counts failed requests as the metric modelyard_failures_total, with the model line and
+    version that a network of Modelyard's is part of, else the model's own.
+
+    Triton takes an error that a Python backend answers for a success of the model; its C++
+    backends tell it better.
+    """
+
+    def __init__(self, model: str, version: str) -> None:
+        found = _NETWORK_NAME.match(model)
+        line, number = found.groups() if found else (model, version)
+        self._labels = {"model": line, "version": number}
+        self._counter: Any = None
+
+    def add(self, count: int) -> None:
+        """Counts failed requests."""
+        if self._counter is None:
+            # Kept: its counters end with it.
+            self._family = pb_utils.MetricFamily(
+                name="modelyard_failures_total",
+                description="Images without an answer",
+                kind=pb_utils.MetricFamily.COUNTER,
+            )
+            self._counter = self._family.Metric(labels=self._labels)
+        self._counter.increment(count)
 
 
 def model_path(args: dict, config: dict) -> str:

@@ -4,7 +4,8 @@ Runs inside Triton's Python backend, alone: it may import numpy, nothing of ours
 
 raw      FP32|FP16 [1, 4 + classes, candidates]  centre x, y, width, height, a score per class
                 or [1, boxes, 6]                 x1, y1, x2, y2, confidence, class: final boxes
-frame    INT32 [1, 2]   height and width of the image
+frame    INT64 [1, 4]   height and width of the image; when the request came in, in nanoseconds of
+                        CLOCK_MONOTONIC; token of its copy in the spool, or 0
 boxes    FP32 [N, 4]    x1, y1, x2, y2 in pixels of the image
 scores   FP32 [N]       confidence, highest first
 classes  INT32 [N]      class ids
@@ -16,9 +17,12 @@ threshold, greedy suppression within each class, at most maxDetections.
 
 from __future__ import annotations
 
+import bisect
 import json
+import os
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,14 @@ CLASS_OFFSET = 7680
 """Pixels that separate the classes' boxes, so that one pass suppresses within each class."""
 BUCKETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Upper bounds of the confidence histogram, besides +Inf."""
+LATENCY_BOUNDS_MS = (
+    1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220, 320, 450, 640, 900, 1300, 1800, 2600,
+    5000,
+)  # fmt: skip
+"""Upper bounds of the latency histogram in milliseconds, besides +Inf: those of `Figures.latency`
+in api/modelserver.py."""
+SPOOL = os.environ.get("MODELYARD_SPOOL", "/spool")
+"""Folder that is shared with the agent."""
 FLUSH_SECONDS = 0.5
 """How late a counter may be."""
 
@@ -121,34 +133,42 @@ class Metrics:
             )
             for name, text in (
                 ("images_total", "Images answered"),
+                ("failures_total", "Images without an answer"),
                 ("detections_total", "Boxes returned, by class"),
                 ("confidence_bucket", "Boxes with a confidence of at most le"),
                 ("confidence_sum", "Sum of the boxes' confidences"),
                 ("confidence_count", "Boxes returned"),
                 ("box_area_ratio_sum", "Sum of the boxes' shares of their image's area"),
+                ("latency_bucket", "Images answered within le milliseconds"),
+                ("latency_sum", "Sum of the times from image to boxes, in milliseconds"),
+                ("latency_count", "Images answered"),
             )
         }
         self._counters: dict = {}
-        self._pending: Counter = Counter()
         self._lock = threading.Lock()
+        self._clear()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def observe(self, scores: np.ndarray, classes: np.ndarray, areas: np.ndarray) -> None:
-        """Counts one answered image and its boxes."""
-        changes: dict[tuple, float] = {("images_total",): 1}
-        for class_id, count in zip(*np.unique(classes, return_counts=True), strict=True):
-            changes[("detections_total", "class", label(self._names, class_id))] = count
-        if len(scores):
-            for bound in BUCKETS:
-                changes[("confidence_bucket", "le", str(bound))] = int(np.sum(scores <= bound))
-            changes[("confidence_bucket", "le", "+Inf")] = len(scores)
-            changes[("confidence_sum",)] = scores.sum(dtype=np.float64)
-            changes[("confidence_count",)] = len(scores)
-            changes[("box_area_ratio_sum",)] = areas.sum(dtype=np.float64)
+    def observe(
+        self, scores: np.ndarray, classes: np.ndarray, areas: np.ndarray, milliseconds: float
+    ) -> None:
+        """Counts one answered image, its boxes, and how long it took."""
+        buckets = np.searchsorted(BUCKETS, scores)
         with self._lock:
-            self._pending.update(changes)
+            self._sums["images_total"] += 1
+            self._sums["latency_sum"] += milliseconds
+            self._sums["confidence_sum"] += float(scores.sum(dtype=np.float64))
+            self._sums["box_area_ratio_sum"] += float(areas.sum(dtype=np.float64))
+            self._latency[bisect.bisect_left(LATENCY_BOUNDS_MS, milliseconds)] += 1
+            self._confidence += np.bincount(buckets, minlength=len(BUCKETS) + 1)
+            self._classes.update(classes.tolist())
+
+    def fail(self) -> None:
+        """Counts one image that could not be answered."""
+        with self._lock:
+            self._sums["failures_total"] += 1
 
     def stop(self) -> None:
         """Hands over the rest and ends the thread."""
@@ -160,19 +180,56 @@ class Metrics:
             self._flush()
         self._flush()
 
+    def _clear(self) -> None:
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._latency = np.zeros(len(LATENCY_BOUNDS_MS) + 1, np.int64)
+        self._confidence = np.zeros(len(BUCKETS) + 1, np.int64)
+        self._classes: Counter = Counter()
+
     def _flush(self) -> None:
         with self._lock:
-            pending, self._pending = self._pending, Counter()
-        for key, value in pending.items():
-            if value:
-                self._counter(key).increment(float(value))
+            sums, latency, confidence = self._sums, self._latency, self._confidence
+            classes = self._classes
+            self._clear()
+        for name, value in sums.items():
+            self._add(value, name)
+        for class_id, count in classes.items():
+            self._add(count, "detections_total", "class", label(self._names, class_id))
+        self._add_histogram("latency", LATENCY_BOUNDS_MS, latency)
+        self._add_histogram("confidence", BUCKETS, confidence)
 
-    def _counter(self, key: tuple) -> Any:
+    def _add_histogram(self, name: str, bounds: tuple, counts: np.ndarray) -> None:
+        for bound, value in zip((*bounds, "+Inf"), np.cumsum(counts), strict=True):
+            self._add(value, f"{name}_bucket", "le", str(bound))
+        self._add(counts.sum(), f"{name}_count")
+
+    def _add(self, value: float, *key: str) -> None:
+        if not value:
+            return
         if key not in self._counters:
             own = {key[1]: key[2]} if len(key) > 1 else {}
             family = self._families[key[0]]
             self._counters[key] = family.Metric(labels={**self._labels, **own})
-        return self._counters[key]
+        self._counters[key].increment(float(value))
+
+
+def write_answer(
+    folder: str, token: int, version: int, milliseconds: float, found: tuple[np.ndarray, ...]
+) -> None:
+    """Puts the answer (boxes, scores, classes) of a copied request beside its image: a line of
+    JSON, then the arrays as little-endian float32, float32 and int32. Fails no request: without
+    an answer the copy is dropped."""
+    boxes, scores, classes = found
+    head = {"version": version, "milliseconds": round(milliseconds, 3), "boxes": len(boxes)}
+    path = os.path.join(folder, f"{token:016x}.answer")
+    try:
+        with open(path + ".part", "wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.write(boxes.astype("<f4").tobytes() + scores.astype("<f4").tobytes())
+            file.write(classes.astype("<i4").tobytes())
+        os.rename(path + ".part", path)
+    except OSError:
+        pass
 
 
 def label(names: list[str], class_id: int) -> str:
@@ -192,6 +249,8 @@ class TritonPythonModel:
         self.confidence, self.iou = float(values["confidence"]), float(values["iou"])
         self.limit = int(values["maxDetections"])
         self.labels = json.loads(values["classes"])
+        self.version = int(values["version"])
+        self.spool = os.path.join(SPOOL, values["model"])
         self.metrics = Metrics(values["model"], values["version"], self.labels)
 
     def execute(self, requests: list) -> list:
@@ -203,16 +262,27 @@ class TritonPythonModel:
         self.metrics.stop()
 
     def _answer(self, request: Any) -> Any:
+        try:
+            return self._select(request)
+        except Exception as error:
+            self.metrics.fail()
+            failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
+            return pb_utils.InferenceResponse(error=failure)
+
+    def _select(self, request: Any) -> Any:
         raw = pb_utils.get_input_tensor_by_name(request, "raw").as_numpy()[0]
         raw = raw.astype(np.float32, copy=False)
-        rows, columns = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
-        frame = (int(rows), int(columns))
+        passed = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
+        *frame, started, token = passed.tolist()
         if self.suppressed:
             boxes, scores, classes = select_final(raw, self.confidence, self.limit)
         else:
             boxes, scores, classes = select_raw(raw, self.confidence, self.iou, self.limit)
         boxes = to_image(boxes, self.network, frame)
-        self.metrics.observe(scores, classes, relative_areas(boxes, frame))
+        spent = (time.monotonic_ns() - started) / 1e6
+        self.metrics.observe(scores, classes, relative_areas(boxes, frame), spent)
+        if token:
+            write_answer(self.spool, token, self.version, spent, (boxes, scores, classes))
         names = np.array([label(self.labels, one) for one in classes], dtype=np.object_)
         return pb_utils.InferenceResponse(
             [

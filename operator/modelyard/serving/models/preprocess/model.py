@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
+import random
 import re
+import time
 from typing import Any
 
 # OpenCV reads it when it is imported: a small file must not unpack to gigabytes.
@@ -29,6 +32,14 @@ try:
     import triton_python_backend_utils as pb_utils
 except ModuleNotFoundError:  # outside Triton, where only the functions below are of use
     pb_utils = None
+
+SPOOL = os.environ.get("MODELYARD_SPOOL", "/spool")
+"""Folder that is shared with the agent."""
+CONTROL = "control.json"
+LOOK_SECONDS = 1.0
+"""How often the control file is looked at."""
+CONTROL_SECONDS = 60.0
+"""A control file that its writer has not touched for so long says nothing: nobody would read."""
 
 PADDING = 114
 """Grey value of the border, as in training."""
@@ -112,14 +123,108 @@ def to_tensor(image: np.ndarray, dtype: type) -> np.ndarray:
     return (planes.astype(np.float32) / np.float32(255)).astype(dtype, copy=False)
 
 
+class Sampler:
+    """Copies a share of the images into the spool, for the agent.
+
+    The agent asks for it by a control file in the model line's folder (`serving/spool.py` has the
+    format); without it nothing is copied. The file names the generation whose requests are meant,
+    so that the agent's own requests to another one are not copied. An image lies there as
+    TOKEN.image; the last step adds TOKEN.answer. Whatever goes wrong here is counted as a dropped
+    copy and never fails a request.
+    """
+
+    def __init__(self, folder: str, generation: str) -> None:
+        self._folder = folder
+        self._generation = generation
+        self._share = 0.0
+        self._files = self._bytes = 0
+        self._next_look = 0.0
+
+    def sample(self, image: bytes) -> int:
+        """Token of the image's copy; 0 if none was made."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._look()
+        if not self._share or random.random() >= self._share:  # noqa: S311
+            return 0
+        token = random.getrandbits(62) | 1
+        try:
+            if not self._fits(len(image)):
+                raise OSError("full")
+            path = os.path.join(self._folder, f"{token:016x}.image")
+            with open(path + ".part", "wb") as file:
+                file.write(image)
+            os.rename(path + ".part", path)
+        except OSError:
+            self._count_drop()
+            return 0
+        return token
+
+    def _look(self) -> None:
+        try:
+            path = os.path.join(self._folder, CONTROL)
+            if time.time() - os.stat(path).st_mtime > CONTROL_SECONDS:
+                raise ValueError("left behind")
+            with open(path, "rb") as file:
+                control = json.load(file)
+            self._files, self._bytes = int(control["files"]), int(control["bytes"])
+            mine = control["generation"] == self._generation
+            self._share = float(control["share"]) if mine else 0.0
+        except (OSError, ValueError, KeyError, TypeError):
+            self._share = 0.0
+
+    def _fits(self, size: int) -> bool:
+        files = used = 0
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if ".image" in entry.name:
+                    files, used = files + 1, used + entry.stat().st_size
+        return files < self._files and used + size <= self._bytes
+
+    def _count_drop(self) -> None:
+        """The file's size is the number of drops: an append of one byte needs no lock between
+        processes."""
+        try:
+            with open(os.path.join(self._folder, "dropped"), "ab") as file:
+                file.write(b".")
+        except OSError:
+            self._share = 0.0  # not even that fits, or the folder is gone
+
+
+class Count:
+    """A counter on Triton's metrics page, there from its first count on.
+
+    For what happens seldom: each count is a round trip to the server's process, about 0.2 ms.
+    """
+
+    def __init__(self, name: str, description: str, labels: dict) -> None:
+        self._name, self._description, self._labels = name, description, labels
+        self._counter: Any = None
+
+    def add(self) -> None:
+        """Counts one."""
+        if self._counter is None:
+            kind = pb_utils.MetricFamily.COUNTER
+            # Kept: its counters end with it.
+            self._family = pb_utils.MetricFamily(self._name, self._description, kind)
+            self._counter = self._family.Metric(labels=self._labels)
+        self._counter.increment(1)
+
+
 class TritonPythonModel:
     """What Triton's Python backend calls."""
 
     def initialize(self, args: dict) -> None:
-        """Reads the model's parameters: height, width, dtype."""
-        import json
-
+        """Reads the model's parameters: model line, version, height, width, dtype."""
         parameters = json.loads(args["model_config"])["parameters"]
+        line = parameters["model"]["string_value"]
+        generation = args["model_name"].removesuffix("-preprocess")
+        self.sampler = Sampler(os.path.join(SPOOL, line), generation)
+        labels = {"model": line, "version": parameters["version"]["string_value"]}
+        # Triton counts both as answered by this step, and as failures of the whole pipeline.
+        self.rejected = Count("modelyard_rejected_total", "Images that are none", labels)
+        self.failed = Count("modelyard_failures_total", "Images without an answer", labels)
         self.height = int(parameters["height"]["string_value"])
         self.width = int(parameters["width"]["string_value"])
         half = parameters["dtype"]["string_value"] == "FP16"
@@ -132,15 +237,25 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        data = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().reshape(-1)
         try:
-            image = decode(bytes(data[0]))
+            return self._prepare(request)
         except ImageError as error:
+            self.rejected.add()
             # The client's fault: HTTP 400, gRPC INVALID_ARGUMENT.
             failure = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
-            return pb_utils.InferenceResponse(error=failure)
+        except Exception as error:
+            self.failed.add()
+            failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
+        return pb_utils.InferenceResponse(error=failure)
+
+    def _prepare(self, request: Any) -> Any:
+        started = time.monotonic_ns()
+        tensor = pb_utils.get_input_tensor_by_name(request, "IMAGE")
+        data = bytes(tensor.as_numpy().reshape(-1)[0])
+        image = decode(data)
         tensor = to_tensor(letterbox(image, self.height, self.width), self.dtype)
-        frame = np.array([image.shape[:2]], np.int32)
+        token = self.sampler.sample(data)
+        frame = np.array([[*image.shape[:2], started, token]], np.int64)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("images", tensor), pb_utils.Tensor("frame", frame)]
         )

@@ -1,0 +1,147 @@
+"""Copies of sampled requests with the serving version's answers, left by Triton for the agent.
+
+    <root>/digits/control.json      what to copy; written here, read by the pipeline's first step
+    <root>/digits/TOKEN.image       an encoded image; written by the first step
+    <root>/digits/TOKEN.answer      the serving version's answer; written by the last step
+    <root>/digits/dropped           as many bytes as there were copies that did not fit
+
+The folder lies in memory that Triton's container and the agent's share. Files appear whole, by a
+rename. The first step copies nothing unless control.json is there, was touched in the last minute
+and names its own generation, and it never goes beyond the limits in it; so an agent that dies
+leaves little behind, and costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.contract import paths
+from modelyard.serving.names import Generation
+
+CONTROL = "control.json"
+DROPPED = "dropped"
+ORPHAN_SECONDS = 30.0
+"""An image without an answer for so long belongs to a request that failed, or to a Triton that
+ended; so does a part of a file."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One copied request."""
+
+    image: bytes
+    """The image as it was sent: a JPEG, PNG, WebP or BMP file, or base64 text of one."""
+    version: int
+    """Version that answered."""
+    milliseconds: float
+    """How long the answer took."""
+    boxes: np.ndarray
+    """[N, 4] float32: x1, y1, x2, y2 in pixels of the image."""
+    scores: np.ndarray
+    """[N] float32, highest first."""
+    classes: np.ndarray
+    """[N] int32."""
+
+
+class Spool:
+    """One model line's copies, seen from the agent."""
+
+    def __init__(self, line: str, root: Path = paths.SPOOL) -> None:
+        self._folder = root / line
+
+    def control(
+        self,
+        share: float,
+        generation: Generation,
+        *,
+        files: int = 32,
+        size: int = 24 * 1024 * 1024,
+    ) -> None:
+        """Asks for a share (0 to 1) of the requests that `generation` answers, from within a second
+        on. At most so many images and bytes lie there at a time. Holds for a minute: `take` and
+        another `control` prolong it. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Triton may be another user of the same group: its processes make files here.
+        with contextlib.suppress(PermissionError):
+            self._folder.chmod(0o2770)
+        text = json.dumps(
+            {"generation": generation.name, "share": share, "files": files, "bytes": size}
+        )
+        part = self._folder / f"{CONTROL}.part"
+        part.write_text(text)
+        part.chmod(0o640)
+        part.replace(self._folder / CONTROL)
+
+    def off(self) -> None:
+        """Ends copying, drops what lies there, and counts anew."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / CONTROL).unlink()
+            for entry in list(self._folder.iterdir()):
+                entry.unlink(missing_ok=True)
+
+    def take(self, limit: int = 8) -> list[Sample]:
+        """Takes out the oldest copies that have an answer, at most so many, and clears away what
+        will never get one."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._folder / CONTROL)
+        entries = sorted(self._entries())
+        answers = [path for _, path in entries if path.suffix == ".answer"][:limit]
+        samples = [sample for path in answers if (sample := self._take(path)) is not None]
+        oldest = time.time() - ORPHAN_SECONDS
+        for modified, path in entries:
+            waiting = path.suffix == ".image" and not path.with_suffix(".answer").exists()
+            if modified < oldest and (waiting or path.suffix == ".part"):
+                path.unlink(missing_ok=True)
+        return samples
+
+    @property
+    def dropped(self) -> int:
+        """Copies that did not fit, since `off`."""
+        try:
+            return (self._folder / DROPPED).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _entries(self) -> Iterator[tuple[float, Path]]:
+        """Files with the times of their last change."""
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                yield path.stat().st_mtime, path
+
+    def _take(self, answer: Path) -> Sample | None:
+        image = answer.with_suffix(".image")
+        try:
+            return _sample(image.read_bytes(), answer.read_bytes())
+        except (OSError, ValueError, KeyError):
+            return None  # not of this format, or half of it is gone
+        finally:
+            answer.unlink(missing_ok=True)
+            image.unlink(missing_ok=True)
+
+
+def _sample(image: bytes, answer: bytes) -> Sample:
+    line, _, arrays = answer.partition(b"\n")
+    head: dict[str, Any] = json.loads(line)
+    count = int(head["boxes"])
+    if len(arrays) != 4 * count * 6:
+        raise ValueError(f"{count} boxes take {4 * count * 6} bytes, not {len(arrays)}")
+    numbers = np.frombuffer(arrays, "<f4", 5 * count)
+    return Sample(
+        image=image,
+        version=int(head["version"]),
+        milliseconds=float(head["milliseconds"]),
+        boxes=numbers[: 4 * count].reshape(count, 4),
+        scores=numbers[4 * count :],
+        classes=np.frombuffer(arrays, "<i4", count, offset=4 * 5 * count),
+    )
