@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -95,9 +96,16 @@ class Store:
                 obstore.put(self._client, key, data, chunk_size=CHUNK, max_concurrency=UPLOADS)
         return digest
 
-    def get_file(self, digest: str, destination: Path) -> Path:
+    def get_file(
+        self,
+        digest: str,
+        destination: Path,
+        *,
+        on_piece: Callable[[int], None] = lambda size: None,
+    ) -> Path:
         """Fetch a blob into a file, which appears complete and verified or not at all.
 
+        `on_piece` is called with the size of each piece, and stops the fetch by what it raises.
         Returns `destination`. Raises BlobMissing, DigestMismatch, OSError if it cannot be written.
         """
         key = _key(digest)
@@ -112,6 +120,7 @@ class Store:
                 for piece in self._pieces(key):
                     hasher.update(piece)
                     file.write(piece)
+                    on_piece(len(piece))
             self._verify(digest, f"sha256:{hasher.hexdigest()}")
             # mkstemp makes files for the owner alone; this one is as readable as any other.
             partial.chmod(0o644)

@@ -34,6 +34,7 @@ from modelyard.store import Store
 ROOT = Path(__file__).parents[3]
 LINE = "digits"
 POD = "digits-server-0"
+NODE = "node-1"
 PNG = grey_png(64, 64)
 GROUP = ("modelyard.dev", "v1alpha1")
 
@@ -106,6 +107,7 @@ class Agent:
             "MODELYARD_RUN": str(self.folder / "run.json"),
             "POD_NAME": POD,
             "POD_NAMESPACE": self.namespace,
+            "NODE_NAME": NODE,
             "MODELYARD_TRITON": self.server.grpc,
             "MODELYARD_CONTROL_KEY": self.server.control_key,
             "MODELYARD_MODELS": str(self.server.root),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,12 @@ from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSp
 from modelyard.contract.paths import blob_key
 from modelyard.contract.run import StoreLocation
 from modelyard.store import BlobMissing, DigestMismatch, Store, sha256_bytes
-from modelyard.workloads.agent.artifacts import ArtifactCache, ManifestError
+from modelyard.workloads.agent.artifacts import (
+    ArtifactCache,
+    ManifestError,
+    QuotaError,
+    StoppedError,
+)
 
 SIZE = 100_000
 
@@ -23,9 +30,15 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, store: Store) -> ArtifactCache:
+def used() -> set[str]:
+    """Digests in use."""
+    return set()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, store: Store, used: set[str]) -> ArtifactCache:
     # Room for two model files with their manifests, not for three.
-    return ArtifactCache(tmp_path / "cache", store, 2 * SIZE + 50_000)
+    return ArtifactCache(tmp_path / "cache", store, 2 * SIZE + 70_000, lambda: used)
 
 
 def publish(store: Store, version: int, **changes: object) -> Assignment:
@@ -55,9 +68,9 @@ def path_of(cache: ArtifactCache, digest: str) -> Path:
 
 def test_what_is_cached_needs_no_store(cache, store, tmp_path):
     one = publish(store, 1)
-    first = cache.fetch(one, keep=())
+    first = cache.fetch(one)
     (tmp_path / "store").rename(tmp_path / "gone")
-    again = cache.fetch(one, keep=())
+    again = cache.fetch(one)
 
     assert first.downloaded > SIZE
     assert again.downloaded == 0
@@ -66,45 +79,124 @@ def test_what_is_cached_needs_no_store(cache, store, tmp_path):
 
 def test_damaged_file_is_fetched_again(cache, store):
     one = publish(store, 1)
-    cache.fetch(one, keep=())
+    cache.fetch(one)
     path_of(cache, one.digest).write_bytes(b"damage")
-    assert cache.fetch(one, keep=()).model_file.read_bytes() == b"\1" * SIZE
+    assert cache.fetch(one).model_file.read_bytes() == b"\1" * SIZE
 
 
-def test_least_recently_used_goes_and_what_is_in_use_stays(cache, store):
+def test_least_recently_used_goes_and_what_is_in_use_stays(cache, store, used):
     one, two, three = (publish(store, number) for number in (1, 2, 3))
-    cache.fetch(one, keep=())
-    cache.fetch(two, keep=())
+    cache.fetch(one)
+    cache.fetch(two)
     for number, digest in enumerate((two.digest, one.digest)):
         os.utime(path_of(cache, digest), (number, number))
 
-    cache.fetch(three, keep=(one.digest, one.manifest_digest))
+    used |= {one.digest, one.manifest_digest}
+    cache.fetch(three)
 
     assert path_of(cache, one.digest).exists()
     assert not path_of(cache, two.digest).exists()
     assert path_of(cache, three.digest).exists()
 
 
-def test_quota_yields_to_what_is_in_use(tmp_path, store):
-    small = ArtifactCache(tmp_path / "small", store, 10)
-    one, two = publish(store, 1), publish(store, 2)
-    small.fetch(one, keep=())
-    small.fetch(two, keep=(one.digest, one.manifest_digest))
-    assert path_of(small, one.digest).exists()
-    assert path_of(small, two.digest).exists()
+def test_what_does_not_fit_beside_what_is_in_use_is_refused_and_nothing_goes(cache, store, used):
+    one, two, three = (publish(store, number) for number in (1, 2, 3))
+    for each in (one, two):
+        used |= {each.digest, each.manifest_digest}
+        cache.fetch(each)
+    old = publish(store, 4)
+    path_of(cache, old.manifest_digest).write_bytes(store.get_bytes(old.manifest_digest))
+
+    with pytest.raises(QuotaError, match=r"0\.1 MB do not fit .* quota of 0\.3 MB"):
+        cache.fetch(three)
+
+    assert path_of(cache, one.digest).exists()
+    assert path_of(cache, two.digest).exists()
+    assert path_of(cache, old.manifest_digest).exists()
+    # Once one of them is not needed any more, there is room.
+    used -= {one.digest}
+    assert cache.fetch(three).model_file.exists()
 
 
-def test_rest_of_an_interrupted_fetch_counts_and_goes_first(cache, store):
+def test_rest_of_an_interrupted_fetch_is_removed_by_the_next_agent(cache, store, tmp_path):
     one = publish(store, 1)
-    cache.fetch(one, keep=())
+    cache.fetch(one)
     rest = path_of(cache, one.digest).with_name(".abc.partial")
     rest.write_bytes(b"x" * 2 * SIZE)
-    os.utime(rest, (1, 1))
 
-    cache.fetch(publish(store, 2), keep=(one.digest, one.manifest_digest))
+    again = ArtifactCache(tmp_path / "cache", store, 10)
 
     assert not rest.exists()
-    assert path_of(cache, one.digest).exists()
+    assert again.fetch(one).downloaded == 0
+
+
+class SlowStore(Store):
+    """Lets another thread in between two pieces of a download."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store._client, store.url)
+        self.started = threading.Event()
+        self.go = threading.Event()
+        self.downloads: list[str] = []
+
+    def get_file(self, digest, destination, *, on_piece=lambda size: None):
+        self.downloads.append(digest)
+
+        def piece(size: int) -> None:
+            self.started.set()
+            assert self.go.wait(10)
+            on_piece(size)
+
+        return super().get_file(digest, destination, on_piece=piece)
+
+
+def test_two_fetches_of_one_artifact_share_the_download(tmp_path, store):
+    slow = SlowStore(store)
+    cache = ArtifactCache(tmp_path / "cache", slow, 2 * SIZE + 70_000)
+    one = publish(store, 1)
+    with ThreadPoolExecutor(2) as pool:
+        fetches = [pool.submit(cache.fetch, one) for _ in range(2)]
+        assert slow.started.wait(10)
+        slow.go.set()
+        files = [fetch.result(10).model_file for fetch in fetches]
+
+    assert files[0].read_bytes() == files[1].read_bytes() == b"\1" * SIZE
+    assert sorted(slow.downloads) == sorted({one.digest, one.manifest_digest})
+
+
+def test_fetch_that_is_not_to_go_on_stops_between_two_pieces_and_leaves_nothing(tmp_path, store):
+    cache = ArtifactCache(tmp_path / "cache", store, 2 * SIZE + 70_000)
+    asked: list[bool] = []
+
+    def goes_on() -> bool:
+        asked.append(True)
+        return len(asked) < 2
+
+    with pytest.raises(StoppedError):
+        cache.fetch(publish(store, 1), goes_on)
+
+    # The manifest came, the model file did not.
+    assert [path.name[0] for path in (tmp_path / "cache/blobs/sha256").iterdir()] != ["."]
+    assert cache.size() < SIZE
+
+
+def test_room_for_a_fetch_in_progress_is_not_given_away(tmp_path, store, used):
+    slow = SlowStore(store)
+    cache = ArtifactCache(tmp_path / "cache", slow, SIZE + 70_000)
+    one, two = publish(store, 1), publish(store, 2)
+    slow.go.set()
+    path_of(cache, one.manifest_digest).parent.mkdir(parents=True)
+    for each in (one, two):
+        path_of(cache, each.manifest_digest).write_bytes(store.get_bytes(each.manifest_digest))
+    slow.started.clear()
+    slow.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cache.fetch, one)
+        assert slow.started.wait(10)
+        with pytest.raises(QuotaError):
+            cache.fetch(two)
+        slow.go.set()
+        assert first.result(10).downloaded == SIZE
 
 
 def test_missing_and_damaged_artifacts_are_told_apart(cache, store, tmp_path):
@@ -112,9 +204,9 @@ def test_missing_and_damaged_artifacts_are_told_apart(cache, store, tmp_path):
     (tmp_path / "store" / blob_key(one.digest)).unlink()
     (tmp_path / "store" / blob_key(two.digest)).write_bytes(b"damage")
     with pytest.raises(BlobMissing, match=one.digest[7:]):
-        cache.fetch(one, keep=())
+        cache.fetch(one)
     with pytest.raises(DigestMismatch, match=two.digest[7:]):
-        cache.fetch(two, keep=())
+        cache.fetch(two)
     assert not path_of(cache, two.digest).exists()
 
 
@@ -122,10 +214,10 @@ def test_manifest_of_another_file_is_refused(cache, store):
     one, two = publish(store, 1), publish(store, 2)
     mixed = two.model_copy(update={"manifest_digest": one.manifest_digest})
     with pytest.raises(ManifestError, match=r"of m-2 describes another file \(onnx, sha256:"):
-        cache.fetch(mixed, keep=())
+        cache.fetch(mixed)
 
 
 def test_manifest_that_is_none_is_refused(cache, store):
     wrong = publish(store, 1, manifest_digest=store.put_bytes(b'{"format":"onnx"}'))
     with pytest.raises(ManifestError, match="worker image older"):
-        cache.fetch(wrong, keep=())
+        cache.fetch(wrong)

@@ -11,7 +11,15 @@ from modelyard.serving.switch import SwitchError
 from modelyard.store import AccessDenied, BlobMissing, BucketMissing, StoreUnavailable
 from modelyard.workloads.agent.artifacts import ManifestError
 from modelyard.workloads.agent.failures import TritonCrashedError, failure
-from modelyard.workloads.agent.status import Phase, Reason, Report, build, difference
+from modelyard.workloads.agent.status import (
+    NOTHING,
+    Beside,
+    Phase,
+    Reason,
+    Report,
+    build,
+    difference,
+)
 
 MORNING = datetime(2026, 1, 2, 8, 0, 0, tzinfo=UTC)
 NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -23,22 +31,24 @@ def report(phase: Phase = Phase.READY, **fields: object) -> Report:
     return Report(phase=phase, **{**defaults, **fields})
 
 
-def written(one: Report, before: ModelServerStatus, now: datetime) -> ModelServerStatus:
+def written(
+    one: Report, before: ModelServerStatus, now: datetime, beside: Beside = NOTHING
+) -> ModelServerStatus:
     """The status after the agent wrote, as the API server merges it (RFC 7396)."""
-    patch = difference(before, build(one, before, None, now))
+    patch = difference(before, build(one, before, beside, now))
     merged = {**before.model_dump(by_alias=True, mode="json"), **patch}
     return ModelServerStatus.model_validate(merged)
 
 
 def test_same_report_again_writes_nothing():
     status = written(report(), ModelServerStatus(), MORNING)
-    assert difference(status, build(report(), status, None, NOON)) == {}
+    assert difference(status, build(report(), status, NOTHING, NOON)) == {}
 
 
 def test_traffic_alone_is_no_difference():
     status = written(report(), ModelServerStatus(), MORNING)
     traffic = Traffic(requests=5, failures=0)
-    assert difference(status, build(report(), status, traffic, NOON)) == {}
+    assert difference(status, build(report(), status, Beside(traffic=traffic), NOON)) == {}
 
 
 def test_transition_time_moves_only_with_the_condition_status():
@@ -69,13 +79,13 @@ def test_kstatus_conditions_are_there_only_while_true(one, types):
 def test_what_no_longer_answers_leaves_the_status():
     first = written(report(failures=2), ModelServerStatus(), MORNING)
     gone = report(Phase.LOADING, loaded=None, failures=0)
-    patch = difference(first, build(gone, first, None, NOON))
+    patch = difference(first, build(gone, first, NOTHING, NOON))
     assert patch["loaded"] is None
     assert patch["failures"] is None
 
 
 def test_long_messages_are_cut():
-    status = build(report(message="x" * 5000), ModelServerStatus(), None, NOON)
+    status = build(report(message="x" * 5000), ModelServerStatus(), NOTHING, NOON)
     assert len(status.message) == len(status.conditions[0].message) == 1024
 
 

@@ -27,9 +27,10 @@ async def _run() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     logger.info(
-        "agent of %s/%s on node %s: serves %s of Modelyard Deployment %s with Triton at %s",
+        "agent of %s/%s on node %s: serves %s of Modelyard Deployment %s with Triton at %s, "
+        "as ModelServer %s says",
         settings.namespace, settings.pod_name, settings.node_name or "?",
-        settings.run.model_line, settings.run.deployment, settings.triton,
+        settings.run.model_line, settings.run.deployment, settings.triton, settings.server_name,
     )  # fmt: skip
     try:
         await agent.run()

@@ -19,11 +19,15 @@ from modelyard.store.opening import Retries as StoreRetries
 from modelyard.workloads.agent import probes
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.artifacts import ArtifactCache
-from modelyard.workloads.agent.loader import Loader
+from modelyard.workloads.agent.inuse import in_use
+from modelyard.workloads.agent.loader import Hardware, Loader
 from modelyard.workloads.agent.memory import Memory
 from modelyard.workloads.agent.metrics import Metrics
+from modelyard.workloads.agent.prestage import Stager
 from modelyard.workloads.agent.report import Reporter
+from modelyard.workloads.agent.sampler import Sampler
 from modelyard.workloads.agent.settings import AgentSettings
+from modelyard.workloads.agent.status import Beside
 from modelyard.workloads.agent.traffic import TrafficMeter
 from modelyard.workloads.agent.watch import Assigned, Watch
 
@@ -47,9 +51,10 @@ class Agent:
         self._line = run.model_line
         self._stopping = asyncio.Event()
         self._rounds: dict[str, float] = {}
-        self._metrics = Metrics(run.model_line)
+        self._metrics = Metrics(run.model_line, run.deployment, settings.node_name)
         self._memory = Memory(settings.cache, settings.namespace, run.deployment)
         self._meter = TrafficMeter(settings.cache, settings.pod_name)
+        self._sampler = Sampler(settings.triton_metrics, run.model_line, self._version)
         self._assigned = Assigned()
         self._api = ApiServer(
             f"https://{_host(settings.api_host)}:{settings.api_port}",
@@ -57,34 +62,45 @@ class Agent:
             settings.credentials,
         )
         self._triton = Triton(settings.triton, control_key=settings.control_key)
+        artifacts = ArtifactCache(
+            settings.cache,
+            Store.open(run.store, retries=_STORE_RETRIES),
+            settings.cache_bytes,
+            lambda: in_use(self._assigned, self._memory),
+        )
         self._loader = Loader(
             triton=self._triton,
             switcher=Switcher(Repository(settings.models, run.model_line), self._triton),
-            artifacts=ArtifactCache(
-                settings.cache,
-                Store.open(run.store, retries=_STORE_RETRIES),
-                settings.cache_bytes,
-            ),
+            artifacts=artifacts,
             memory=self._memory,
             assigned=self._assigned,
             metrics=self._metrics,
-            cpus=run.cpu_limit,
-            gpus=run.gpus,
-            on_report=lambda: self._reporter.changed(),  # noqa: PLW0108 - it is made below
+            hardware=Hardware(run.cpu_limit, run.gpus),
+            on_report=self._changed,
+        )
+        self._stager = Stager(
+            artifacts=artifacts,
+            assigned=self._assigned,
+            idle=self._loader.idle,
+            metrics=self._metrics,
+            on_report=self._changed,
         )
         self._reporter = Reporter(
             api=self._api,
             assigned=self._assigned,
-            server_name=settings.pod_name,
-            traffic=self._meter,
+            server_name=settings.server_name,
+            pod_name=settings.pod_name,
             report=lambda: self._loader.report,
+            beside=self._beside,
+            written=self._meter.reported,
             every_seconds=run.report_seconds,
+            heartbeat=run.edge,
             metrics=self._metrics,
         )
         self._watch = Watch(
             self._api,
             self._assigned,
-            server_name=settings.pod_name,
+            server_name=settings.server_name,
             deployment=run.deployment,
             remembered=self._memory.served.assignment if self._memory.served else None,
             on_error=self._metrics.api_error,
@@ -108,6 +124,8 @@ class Agent:
             loops = {
                 "watch": self._watch.run,
                 "load": self._load,
+                "stage": self._stager.run,
+                "figures": self._sampler.run,
                 "report": self._reporter.run,
                 "traffic": self._count_traffic,
             }
@@ -120,6 +138,22 @@ class Agent:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             await self._last_report()
+
+    def _changed(self) -> None:
+        self._reporter.changed()
+
+    def _beside(self) -> Beside:
+        return Beside(
+            staged=self._stager.report,
+            history=tuple(self._memory.history),
+            traffic=self._meter.report(),
+            figures=self._sampler.figures(),
+        )
+
+    def _version(self) -> int | None:
+        """Number of the version that serves."""
+        report = self._loader.report
+        return report.loaded.version if report and report.loaded else None
 
     async def _load(self) -> None:
         changed = self._assigned.changed
@@ -178,7 +212,7 @@ class Agent:
         not wait for ever.
         """
         logger.info("asked to stop: waiting for Triton to end")
-        self._loader.stopping = True
+        self._loader.stopping = self._stager.stopping = True
         deadline = time.monotonic() + self._settings.drain_seconds
         # Another process, which sends no event.
         while time.monotonic() < deadline and await self._triton.ready():  # noqa: ASYNC110
@@ -186,7 +220,7 @@ class Agent:
 
     async def _last_report(self) -> None:
         try:
-            await asyncio.wait_for(self._reporter.write(with_traffic=True), 3)
+            await asyncio.wait_for(self._reporter.write(measured=True), 3)
         except (ApiError, OSError) as error:
             logger.info("no last report: %s", error)
 

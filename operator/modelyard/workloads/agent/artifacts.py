@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,20 @@ from modelyard.store import Store, sha256_file
 
 logger = logging.getLogger(__name__)
 
+_MANIFEST_BYTES = 64 * 1024
+"""What a manifest takes at most, usually; its size is not known before."""
+
 
 class ManifestError(ValueError):
     """The manifest cannot be used for this assignment."""
+
+
+class QuotaError(Exception):
+    """The artifact does not fit beside what is in use."""
+
+
+class StoppedError(Exception):
+    """The fetch was not to go on."""
 
 
 @dataclass(frozen=True)
@@ -38,72 +51,124 @@ class Fetched:
 
 
 class ArtifactCache:
-    """Blocking calls; run them in a thread."""
+    """Blocking calls; run them in threads. Several fetches may go on at a time."""
 
-    def __init__(self, root: Path, store: Store, quota: int) -> None:
-        """`quota` is in bytes. It yields to what is in use: that is never removed."""
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        quota: int,
+        in_use: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """`quota` is in bytes; `in_use` gives the digests that must stay, whatever the quota.
+
+        The folder is this agent's alone: what an earlier one left half fetched is removed.
+        """
         self._root = root
         self._store = store
         self._quota = quota
-
-    def fetch(self, assignment: Assignment, keep: Collection[str]) -> Fetched:
-        """The assignment's manifest and model file. `keep` are digests that must stay.
-
-        Raises StoreError, ManifestError, OSError if the disk is full.
-        """
-        keep = {*keep, assignment.digest, assignment.manifest_digest}
-        path, downloaded = self._blob(assignment.manifest_digest)
-        manifest = _parse(path, assignment)
-        if not self._path(assignment.digest).exists():
-            self.evict(keep, room=manifest.file.size_bytes)
-        model_file, size = self._blob(assignment.digest)
-        return Fetched(manifest, model_file, downloaded + size)
-
-    def evict(self, keep: Collection[str], room: int = 0) -> int:
-        """Removes what was used longest ago until `room` bytes fit; returns the bytes freed."""
-        held = {self._path(digest) for digest in keep}
-        entries = sorted(self._entries(), key=lambda entry: entry[1].st_mtime)
-        total = sum(stat.st_size for _, stat in entries) + room
-        freed = 0
-        for path, stat in entries:
-            if total - freed <= self._quota:
-                break
-            if path in held:
-                continue
+        self._in_use = in_use
+        self._index = threading.Lock()
+        self._fetching: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._reserved: dict[str, int] = {}
+        """Bytes that fetches in progress will take, by digest."""
+        for path, _ in self._entries(partial=True):
             path.unlink(missing_ok=True)
-            freed += stat.st_size
-            logger.info("removed %s (%d bytes) from the cache", path.name[:12], stat.st_size)
-        return freed
+
+    def fetch(self, assignment: Assignment, goes_on: Callable[[], bool] = lambda: True) -> Fetched:
+        """The assignment's manifest and model file, verified.
+
+        Two fetches of one artifact share the download. `goes_on` is asked between pieces of a
+        download. Raises StoreError, ManifestError, QuotaError, OSError if the disk is full, and
+        StoppedError if it was not to go on.
+        """
+        own = {assignment.digest, assignment.manifest_digest}
+        path, downloaded = self._blob(assignment.manifest_digest, _MANIFEST_BYTES, own, goes_on)
+        manifest = _parse(path, assignment)
+        size = manifest.file.size_bytes
+        model_file, more = self._blob(assignment.digest, size, own, goes_on)
+        return Fetched(manifest, model_file, downloaded + more)
+
+    def evict(self) -> int:
+        """Removes what was used longest ago until the quota is kept; returns the bytes freed."""
+        with self._index:
+            return self._evict(set(), 0)[0]
 
     def size(self) -> int:
         """Bytes in the cache."""
         return sum(stat.st_size for _, stat in self._entries())
 
-    def _blob(self, digest: str) -> tuple[Path, int]:
+    def _blob(
+        self, digest: str, size: int, own: set[str], goes_on: Callable[[], bool]
+    ) -> tuple[Path, int]:
         path = self._path(digest)
-        if path.exists():
-            if sha256_file(path) == digest:
-                os.utime(path)
-                return path, 0
-            logger.warning("%s in the cache is damaged, fetching it again", path)
-            path.unlink(missing_ok=True)
-        self._store.get_file(digest, path)
+        with self._index:
+            lock = self._fetching[digest]
+        with lock:
+            if path.exists():
+                if sha256_file(path) == digest:
+                    os.utime(path)
+                    return path, 0
+                logger.warning("%s in the cache is damaged, fetching it again", path)
+                path.unlink(missing_ok=True)
+            self._reserve(digest, size, own)
+            try:
+                self._store.get_file(digest, path, on_piece=lambda _: _check(goes_on))
+            finally:
+                with self._index:
+                    del self._reserved[digest]
         return path, path.stat().st_size
+
+    def _reserve(self, digest: str, size: int, own: set[str]) -> None:
+        with self._index:
+            _, missing = self._evict(own, size)
+            if missing > 0:
+                raise QuotaError(
+                    f"{size / 1e6:.1f} MB do not fit into the cache's quota of "
+                    f"{self._quota / 1e6:.1f} MB beside what serves and what a rollback needs "
+                    f"({missing / 1e6:.1f} MB are missing): raise the quota"
+                )
+            self._reserved[digest] = size
+
+    def _evict(self, own: set[str], room: int) -> tuple[int, int]:
+        """Makes room for so many bytes, or leaves all as it is if that is not possible; returns
+        the bytes freed, and those that are missing."""
+        held = {self._path(digest) for digest in {*own, *self._in_use()}}
+        entries = sorted(self._entries(), key=lambda entry: entry[1].st_mtime)
+        excess = sum(stat.st_size for _, stat in entries) + sum(self._reserved.values())
+        excess += room - self._quota
+        free = [(path, stat) for path, stat in entries if path not in held]
+        missing = max(0, excess - sum(stat.st_size for _, stat in free))
+        freed = 0
+        for path, stat in free if not (room and missing) else ():
+            if freed >= excess:
+                break
+            path.unlink(missing_ok=True)
+            freed += stat.st_size
+            logger.info("removed %s (%d bytes) from the cache", path.name[:12], stat.st_size)
+        return freed, missing
 
     def _path(self, digest: str) -> Path:
         return self._root / blob_key(digest)
 
-    def _entries(self) -> list[tuple[Path, os.stat_result]]:
+    def _entries(self, *, partial: bool = False) -> list[tuple[Path, os.stat_result]]:
+        """Blobs, or what of them is half fetched."""
         folder = self._path("sha256:x").parent
         entries = []
         if folder.is_dir():
             for path in folder.iterdir():
-                # A fetch of a process that died leaves .partial files: they are old, and go first.
+                if path.name.startswith(".") is not partial:
+                    continue
                 try:
                     entries.append((path, path.stat()))
                 except FileNotFoundError:
                     continue
         return entries
+
+
+def _check(goes_on: Callable[[], bool]) -> None:
+    if not goes_on():
+        raise StoppedError
 
 
 def _parse(path: Path, assignment: Assignment) -> ArtifactManifest:

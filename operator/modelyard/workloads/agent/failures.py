@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelyard.serving.switch import SwitchError
 from modelyard.store import StoreError
-from modelyard.workloads.agent.artifacts import ManifestError
+from modelyard.workloads.agent.artifacts import ManifestError, QuotaError
 from modelyard.workloads.agent.retry import Cause
 from modelyard.workloads.agent.status import Reason
 from modelyard.workloads.runner import classify
@@ -56,6 +56,8 @@ def failure(error: Exception) -> Failure:
         return Failure(Reason.TRITON_UNAVAILABLE, str(error), Cause.FETCH)
     if isinstance(error, ManifestError):
         return Failure(Reason.MANIFEST_INVALID, str(error), Cause.LOAD)
+    if isinstance(error, QuotaError):
+        return Failure(Reason.NO_SPACE, str(error), Cause.LOAD)
     if isinstance(error, StoreError):
         outcome, _ = classify(error)
         return Failure(Reason(outcome.reason), outcome.message, Cause.FETCH)

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from modelyard.api.modelserver import Assignment, LoadedVersion
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
 from modelyard.serving.triton import Triton, TritonUnavailableError
-from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched
+from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched, StoppedError
 from modelyard.workloads.agent.failures import (
     Failure,
     InterruptedLoadError,
@@ -41,6 +42,22 @@ class SupersededError(Exception):
     """Another assignment came while the artifact was fetched."""
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """What Triton's container has."""
+
+    cpus: float | None = None
+    gpus: int = 0
+
+    def settings(self, assignment: Assignment) -> ServingSettings:
+        """How an assignment is served here."""
+        return ServingSettings(
+            pipeline=assignment.pipeline,
+            cpus=self.cpus,
+            gpu=self.gpus > 0 or assignment.format == "tensorrt",
+        )
+
+
 class Loader:
     """Brings one server to what is assigned."""
 
@@ -53,20 +70,17 @@ class Loader:
         memory: Memory,
         assigned: Assigned,
         metrics: Metrics,
-        cpus: float | None,
-        gpus: int,
+        hardware: Hardware,
         on_report: Callable[[], None],
     ) -> None:
-        """`cpus` and `gpus` are what Triton's container has; `on_report` is called when `report` is
-        another one."""
+        """`on_report` is called when `report` is another one."""
         self._triton = triton
         self._switcher = switcher
         self._artifacts = artifacts
         self._memory = memory
         self._assigned = assigned
         self._metrics = metrics
-        self._cpus = cpus
-        self._gpus = gpus
+        self._hardware = hardware
         self._on_report = on_report
         self._tried: Assignment | None = None
         self._retries = Retries()
@@ -74,11 +88,14 @@ class Loader:
         self._failure: Failure | None = None
         self._known = {memory.served.generation: memory.served} if memory.served else {}
         self._fresh = True
+        self._acquainted = False
         self._started = timestamp()
         self.report: Report | None = None
         """What is to be said of the server; None until there is something."""
         self.switching = asyncio.Event()
         """Set while Triton is being changed."""
+        self.idle = asyncio.Event()
+        """Set while nothing is due for the assigned version: other work may go on."""
         self.stopping = False
         """Once set, nothing is changed any more."""
 
@@ -87,6 +104,9 @@ class Loader:
         wanted = self._assigned.wanted
         if wanted is None or self.stopping:
             return LOOK_SECONDS
+        if self._assigned.server is not None and not self._acquainted:
+            self._acquainted = True
+            self._memory.adopt(self._assigned.status)
         try:
             return await self._step(wanted)
         except TritonUnavailableError as error:
@@ -107,6 +127,7 @@ class Loader:
         if assignment is None:
             text = f"this agent cannot read the assignment ({wanted.problem}): update its image"
             self._say(wanted, Phase.FAILED, Reason.INVALID_ASSIGNMENT, text, serving, stalled=True)
+            self.idle.set()
             return LOOK_SECONDS
         if assignment != self._tried:
             self._tried = assignment
@@ -118,6 +139,7 @@ class Loader:
             self._failure = None
             text = f"{assignment.model_version} answers"
             self._say(wanted, Phase.READY, Reason.SERVING, text, serving)
+            self.idle.set()
             return LOOK_SECONDS
         alternative = self._alternative(serving, assignment)
         if self._retries.due(time.monotonic(), alternative=alternative):
@@ -133,10 +155,12 @@ class Loader:
             self._say_failed(wanted, self._failure, serving)
         if serving is None:
             await self._restore(assignment)
+        self.idle.set()
         return min(LOOK_SECONDS, max(0.1, self._retries.next_try - time.monotonic()))
 
     async def _bring(self, wanted: Wanted, assignment: Assignment, serving: Serving | None) -> None:
         """One try to serve the assignment. Raises what went wrong."""
+        self.idle.clear()
         first = not self._retries.failures
         name = f"{assignment.model_version} ({assignment.artifact})"
         if first:
@@ -153,6 +177,7 @@ class Loader:
             return
         if not self._restores.due(time.monotonic(), alternative=False):
             return
+        self.idle.clear()
         logger.warning(
             "nothing answers and %s cannot be served: going back to %s",
             assignment.model_version, served.assignment.model_version,
@@ -171,9 +196,12 @@ class Loader:
         """The assignment's artifact; gives up once another assignment than `current` comes, for
         a store that hangs must not hold up a rollback to a version that is cached."""
         started = time.monotonic()
-        task = asyncio.create_task(
-            asyncio.to_thread(self._artifacts.fetch, assignment, self._in_use())
-        )
+
+        def goes_on() -> bool:
+            wanted = self._assigned.wanted
+            return not self.stopping and wanted is not None and wanted.assignment == current
+
+        task = asyncio.create_task(asyncio.to_thread(self._artifacts.fetch, assignment, goes_on))
         changed = self._assigned.changed
         try:
             while not task.done():
@@ -181,22 +209,19 @@ class Loader:
                 await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
                 changed.clear()
-                wanted = self._assigned.wanted
-                if self.stopping or wanted is None or wanted.assignment != current:
+                if not goes_on():
                     raise SupersededError
             fetched = task.result()
+        except StoppedError as error:
+            raise SupersededError from error
         finally:
-            # The thread goes on unheard; what it fetches lands in the cache.
+            # A thread that waits for the store goes on unheard until its next piece.
             task.cancel()
         self._metrics.fetched(fetched.downloaded, time.monotonic() - started)
         return fetched
 
     async def _load(self, assignment: Assignment, fetched: Fetched) -> None:
-        settings = ServingSettings(
-            pipeline=assignment.pipeline,
-            cpus=self._cpus,
-            gpu=self._gpus > 0 or assignment.format == "tensorrt",
-        )
+        settings = self._hardware.settings(assignment)
         self.switching.set()
         try:
             swap = await self._switcher.ensure(
@@ -223,8 +248,8 @@ class Loader:
         self._known = {name: served}
         if served != self._memory.served:
             await asyncio.to_thread(self._memory.remember, served)
-        self._metrics.loaded(assignment, swap)
-        await asyncio.to_thread(self._artifacts.evict, self._in_use())
+        self._metrics.loaded(swap)
+        await asyncio.to_thread(self._artifacts.evict)
 
     def _count(self, assignment: Assignment, error: Exception) -> None:
         found = failure(error)
@@ -273,6 +298,7 @@ class Loader:
         )
         if report != self.report:
             self.report = report
+            self._metrics.serves(report.loaded)
             self._on_report()
 
     def _holds(self, serving: Serving | None, assignment: Assignment) -> bool:
@@ -317,14 +343,3 @@ class Loader:
         """Whether something else answers, or could."""
         served = self._memory.served
         return serving is not None or (served is not None and served.assignment != assignment)
-
-    def _in_use(self) -> set[str]:
-        """Digests that must stay in the cache: what is wanted, what answers, and what answered
-        before, for a rollback."""
-        wanted, served = self._assigned.wanted, self._memory.served
-        used = (
-            wanted.assignment if wanted else None,
-            served.assignment if served else None,
-            self._memory.previous,
-        )
-        return {d for one in used if one is not None for d in (one.digest, one.manifest_digest)}

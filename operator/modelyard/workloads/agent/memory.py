@@ -1,4 +1,5 @@
-"""What the server served last, on disk: it serves it again when it starts without its operator."""
+"""What the server served last and before, on disk: it serves it again when it starts without its
+operator, and can tell which version answered when."""
 
 from __future__ import annotations
 
@@ -7,13 +8,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from modelyard.api.modelserver import Assignment
+from modelyard.api.modelserver import Assignment, ModelServerStatus, ServedPeriod
 
 logger = logging.getLogger(__name__)
 
 FILE = "assignment.json"
+PERIODS = 10
+"""Ended periods that are kept."""
 
 
 class Served(BaseModel):
@@ -34,6 +37,8 @@ class Remembered(BaseModel):
     served: Served
     previous: Assignment | None = None
     """What was served before; its artifact is kept for a rollback."""
+    history: list[ServedPeriod] = Field(default_factory=list)
+    """What answered before, the latest first."""
 
 
 class Memory:
@@ -44,6 +49,8 @@ class Memory:
         self._namespace = namespace
         self._deployment = deployment
         self._remembered = self._read()
+        self._adopted: list[ServedPeriod] = []
+        self._before: ServedPeriod | None = None
 
     @property
     def served(self) -> Served | None:
@@ -55,6 +62,25 @@ class Memory:
         """What was served before that."""
         return self._remembered.previous if self._remembered else None
 
+    @property
+    def history(self) -> list[ServedPeriod]:
+        """What answered before, the latest first."""
+        return self._remembered.history if self._remembered else self._adopted
+
+    def adopt(self, status: ModelServerStatus) -> None:
+        """Takes over what an earlier pod of the same server reported, unless something is
+        remembered: a cache that goes with its pod does not outlive it."""
+        if self._remembered is None:
+            self._adopted = list(status.history or ())
+            if (loaded := status.loaded) is not None:
+                self._before = ServedPeriod(
+                    model_version=loaded.model_version,
+                    version=loaded.version,
+                    digest=loaded.digest,
+                    since=loaded.since,
+                    until=loaded.since,
+                )
+
     def remember(self, served: Served) -> None:
         """Keeps a version that answers now. A disk that cannot be written only costs the
         memory: it is logged."""
@@ -62,11 +88,14 @@ class Memory:
         previous = self.previous
         if last and last.assignment != served.assignment:
             previous = last.assignment
+        ended = _period(last) if last else self._before
+        history = self.history if ended is None else _ended(self.history, ended, served.since)
         self._remembered = Remembered(
             namespace=self._namespace,
             deployment=self._deployment,
             served=served,
             previous=previous,
+            history=history,
         )
         try:
             write_whole(self._path, self._remembered.model_dump_json(by_alias=True))
@@ -88,6 +117,29 @@ class Memory:
             )  # fmt: skip
             return None
         return found
+
+
+def _period(served: Served) -> ServedPeriod:
+    one = served.assignment
+    return ServedPeriod(
+        model_version=one.model_version,
+        version=one.version,
+        digest=one.digest,
+        since=served.since,
+        until=served.since,
+    )
+
+
+def _ended(history: list[ServedPeriod], ended: ServedPeriod, until: str) -> list[ServedPeriod]:
+    """The history with a period that ended. Interruptions of one version, such as restarts, make
+    one period."""
+    if history and (history[0].model_version, history[0].digest) == (
+        ended.model_version,
+        ended.digest,
+    ):
+        ended = ended.model_copy(update={"since": history[0].since})
+        history = history[1:]
+    return [ended.model_copy(update={"until": until}), *history][:PERIODS]
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from modelyard.api.modelserver import Assignment
+from modelyard.api.modelserver import LoadedVersion
 from modelyard.serving.switch import Swap
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -13,13 +13,13 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 class Metrics:
     """Counters of one agent, in a registry of their own."""
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, deployment: str = "", node: str = "") -> None:
         self.registry = CollectorRegistry()
-        self._line = line
+        self._server = (deployment, node, line)
         self._info = Gauge(
             "modelyard_agent_served_version",
             "1 for the version that answers.",
-            ["model_line", "model_version", "version", "digest"],
+            ["deployment", "node", "model_line", "model_version", "version", "digest"],
             registry=self.registry,
         )
         self._switches = Counter(
@@ -71,12 +71,16 @@ class Metrics:
             registry=self.registry,
         )
 
-    def loaded(self, assignment: Assignment, swap: Swap) -> None:
-        """A version answers."""
+    def serves(self, loaded: LoadedVersion | None) -> None:
+        """A version answers, or none."""
         self._info.clear()
-        self._info.labels(
-            self._line, assignment.model_version, str(assignment.version), assignment.digest
-        ).set(1)
+        if loaded is not None:
+            self._info.labels(
+                *self._server, loaded.model_version, str(loaded.version), loaded.digest
+            ).set(1)
+
+    def loaded(self, swap: Swap) -> None:
+        """A version was brought up."""
         if swap.changed:
             self._switches.inc()
             self._switch_seconds.observe(

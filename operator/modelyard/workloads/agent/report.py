@@ -1,4 +1,9 @@
-"""Writes the ModelServer's status: when something changed, and now and then the traffic."""
+"""Writes the ModelServer's status: when something changed, and now and then what was measured.
+
+How often what was measured is worth a write depends: often while somebody looks at a new version's
+figures, seldom else, and not at all if there was no request. An edge server says now and then that
+it is there, which is how the operator tells it from one that is offline.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,21 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.metrics import Metrics
-from modelyard.workloads.agent.status import Report, build, difference, timestamp
-from modelyard.workloads.agent.traffic import TrafficMeter
+from modelyard.workloads.agent.status import Beside, Report, build, difference, timestamp
 from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.2
 """States that are over sooner than this are not worth a write."""
+OFTEN_SECONDS = 10.0
+YOUNG = timedelta(minutes=15)
+"""How long a version counts as new: its figures are reported often."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 
 
@@ -32,21 +39,30 @@ class Reporter:
         api: ApiServer,
         assigned: Assigned,
         server_name: str,
-        traffic: TrafficMeter,
+        pod_name: str,
         report: Callable[[], Report | None],
+        beside: Callable[[], Beside],
+        written: Callable[[], None],
         every_seconds: float,
+        heartbeat: bool,
         metrics: Metrics,
     ) -> None:
-        """`every_seconds`: how often traffic alone is worth a write."""
+        """`written` is called (in a thread) when the traffic was; `every_seconds`: how often what
+        was measured alone is worth a write; `heartbeat`: whether a report is written as often
+        even if there is nothing to say."""
         self._api = api
         self._assigned = assigned
         self._name = server_name
-        self._traffic = traffic
+        self._pod_name = pod_name
         self._report = report
+        self._beside = beside
+        self._written = written
         self._every = every_seconds
+        self._heartbeat = heartbeat
         self._metrics = metrics
         self._changed = asyncio.Event()
-        self._traffic_due = 0.0
+        self._due = 0.0
+        self._beat_due = 0.0
 
     def changed(self) -> None:
         """There is something new to say."""
@@ -55,9 +71,9 @@ class Reporter:
     async def run(self) -> None:
         """Reports for ever."""
         backoff = _FIRST_BACKOFF
-        self._traffic_due = time.monotonic() + self._every * random.random()  # noqa: S311
+        self._due = time.monotonic() + self._every * random.random()  # noqa: S311
         while True:
-            await self._wait(max(0.0, self._traffic_due - time.monotonic()))
+            await self._wait(max(0.0, self._due - time.monotonic()))
             await asyncio.sleep(SETTLE_SECONDS)
             try:
                 await self.write()
@@ -69,15 +85,21 @@ class Reporter:
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
                 self._changed.set()
 
-    async def write(self, *, with_traffic: bool = False) -> None:
-        """Writes what differs from the status as last seen; `with_traffic` also if only the
-        traffic does. Raises ApiError."""
+    async def write(self, *, measured: bool = False) -> None:
+        """Writes what differs from the status as last seen; `measured` also if only what was
+        measured does. Raises ApiError."""
         now = time.monotonic()
-        with_traffic = with_traffic or now >= self._traffic_due
-        if now >= self._traffic_due:
-            self._traffic_due = now + self._every * random.uniform(0.9, 1.1)  # noqa: S311
-        observed, patch = self._assigned.server, self._patch(with_traffic)
-        if observed is None or not patch:
+        measured = measured or now >= self._due
+        after = now + self._seconds() * random.uniform(0.9, 1.1)  # noqa: S311
+        # A version that came up meanwhile brings the next report nearer.
+        self._due = after if now >= self._due else min(self._due, after)
+        observed = self._assigned.server
+        # Somebody else's report would be refused: another pod has taken over, or will be told
+        # to, which the watch says.
+        if observed is None or not self._assigned.reported_by(self._pod_name):
+            return
+        patch = self._patch(measured, beat=self._heartbeat and now >= self._beat_due)
+        if not patch:
             return
         uid = observed["metadata"]["uid"]
         try:
@@ -86,25 +108,36 @@ class Reporter:
             if error.status in (404, 409):
                 return  # deleted or replaced meanwhile, which the watch will say
             raise
+        self._beat_due = now + self._every * 0.9
         self._metrics.reported()
         if "traffic" in patch:
-            await asyncio.to_thread(self._traffic.reported)
+            await asyncio.to_thread(self._written)
         self._assigned.see(server)
 
-    def _patch(self, with_traffic: bool) -> dict[str, Any]:
+    def _patch(self, measured: bool, beat: bool) -> dict[str, Any]:
         report = self._report()
-        if report is None or self._assigned.server is None:
+        if report is None:
             return {}
         observed = self._assigned.status
         now = datetime.now(UTC)
-        traffic = self._traffic.report()
-        wanted = build(report, observed, traffic, now)
-        patch = difference(observed, wanted)
-        if traffic is not None and (patch or with_traffic) and _other(traffic, observed.traffic):
-            patch["traffic"] = traffic.model_dump(by_alias=True)
-        if patch:
+        wanted = build(report, observed, self._beside(), now)
+        patch = difference(observed, wanted, measured=measured)
+        if patch or beat:
             patch["reportedAt"] = timestamp(now)
         return patch
+
+    def _seconds(self) -> float:
+        """How often what was measured is worth a write now."""
+        return min(OFTEN_SECONDS, self._every) if self._watched() else self._every
+
+    def _watched(self) -> bool:
+        """Whether somebody is likely to look at the figures."""
+        if self._assigned.shadow is not None:
+            return True
+        report = self._report()
+        if report is None or report.loaded is None:
+            return False
+        return report.loaded.since > timestamp(datetime.now(UTC) - YOUNG)
 
     async def _wait(self, seconds: float) -> None:
         """Until something changed here or there, but not longer."""
@@ -117,8 +150,3 @@ class Reporter:
                 waiter.cancel()
         for event in events:
             event.clear()
-
-
-def _other(traffic: Any, observed: Any) -> bool:
-    before = (observed.requests, observed.failures) if observed else None
-    return before != (traffic.requests, traffic.failures)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modelyard.contract import paths
+from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, parse_run
 from modelyard.workloads.runner import RUN_ENV
 
@@ -32,6 +33,8 @@ class AgentSettings:
     node_name: str = ""
     triton: str = "127.0.0.1:8001"
     """Triton's gRPC endpoint."""
+    triton_metrics: str = "http://127.0.0.1:8002/metrics"
+    """Triton's Prometheus endpoint."""
     control_key: str | None = None
     """What Triton wants to see before it loads models."""
     models: Path = paths.MODELS
@@ -43,8 +46,17 @@ class AgentSettings:
     api_host: str = ""
     """Host of the API server; empty if the pod does not know one."""
     api_port: int = 443
+    shadow_percent: int = 25
+    """Most of the time that the shadowed version may be asked, in percent."""
     drain_seconds: float = 20.0
     """How long to wait for Triton to end after SIGTERM."""
+
+    @property
+    def server_name(self) -> str:
+        """Name of the ModelServer: an edge server's goes with its node, others' with the pod."""
+        if self.run.edge:
+            return edge_server_name(self.run.deployment, self.node_name)
+        return self.pod_name
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> AgentSettings:
@@ -53,18 +65,23 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> AgentSettings:
     pod_name = environ.get("POD_NAME")
     if not pod_name:
         raise SettingsError("POD_NAME is not set: the pod template must pass metadata.name in it")
+    node_name = environ.get("NODE_NAME", "")
+    if run.edge and not node_name:
+        raise SettingsError("NODE_NAME is not set: the pod template must pass spec.nodeName in it")
     return AgentSettings(
         run=run,
         pod_name=pod_name,
         namespace=environ.get("POD_NAMESPACE") or run.namespace,
-        node_name=environ.get("NODE_NAME", ""),
+        node_name=node_name,
         triton=environ.get("MODELYARD_TRITON") or AgentSettings.triton,
+        triton_metrics=environ.get("MODELYARD_TRITON_METRICS") or AgentSettings.triton_metrics,
         control_key=environ.get("MODELYARD_CONTROL_KEY") or None,
         models=Path(environ.get("MODELYARD_MODELS") or paths.MODELS),
         cache=Path(environ.get("MODELYARD_CACHE") or paths.AGENT_CACHE),
-        cache_bytes=_number(environ, "MODELYARD_CACHE_BYTES", CACHE_BYTES),
+        cache_bytes=_number(environ, "MODELYARD_CACHE_BYTES", run.cache_bytes or CACHE_BYTES),
         probe_host=environ.get("MODELYARD_PROBE_HOST") or AgentSettings.probe_host,
         probe_port=_number(environ, "MODELYARD_PROBE_PORT", AgentSettings.probe_port),
+        shadow_percent=_number(environ, "MODELYARD_SHADOW_PERCENT", AgentSettings.shadow_percent),
         credentials=Path(environ.get("MODELYARD_CREDENTIALS") or CREDENTIALS),
         api_host=environ.get("KUBERNETES_SERVICE_HOST", ""),
         api_port=_number(environ, "KUBERNETES_SERVICE_PORT", AgentSettings.api_port),

@@ -8,7 +8,15 @@ from enum import StrEnum
 from typing import Any
 
 from modelyard.api.base import Condition
-from modelyard.api.modelserver import LoadedVersion, ModelServerStatus, Traffic
+from modelyard.api.modelserver import (
+    Figures,
+    LoadedVersion,
+    ModelServerStatus,
+    ServedPeriod,
+    ShadowFigures,
+    StagedVersion,
+    Traffic,
+)
 
 READY = "Ready"
 """Condition: the assigned version answers."""
@@ -87,16 +95,33 @@ class Report:
     """Whether trying again without a change is unlikely to help."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What the agent has to say besides."""
+
+    staged: StagedVersion | None = None
+    shadow: ShadowFigures | None = None
+    history: tuple[ServedPeriod, ...] = ()
+    traffic: Traffic | None = None
+    figures: Figures | None = None
+
+
+NOTHING = Beside()
+_MEASURED = ("traffic", "figures", "shadow")
+"""Fields that change with every request."""
+
+
 def timestamp(moment: datetime | None = None) -> str:
     """A moment, now by default, as metav1.Time writes it."""
     return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def build(
-    report: Report, observed: ModelServerStatus, traffic: Traffic | None, now: datetime
+    report: Report, observed: ModelServerStatus, beside: Beside, now: datetime
 ) -> ModelServerStatus:
-    """The status that says what the report says. Transition times carry over from `observed`."""
-    message = _cut(report.message)
+    """The status that says what the report says. Transition times carry over from `observed`, and
+    so do figures where nothing was asked before nor since."""
+    message = cut(report.message)
     ready = report.phase is Phase.READY
     conditions = [(READY, ready, report.reason)]
     if report.stalled:
@@ -112,24 +137,63 @@ def build(
             for kind, value, reason in conditions
         ],
         loaded=report.loaded,
-        traffic=traffic,
+        traffic=beside.traffic,
         failures=report.failures or None,
+        figures=_figures(beside.figures, observed.figures),
+        staged=beside.staged,
+        shadow=beside.shadow,
+        history=list(beside.history) or None,
     )
 
 
-def difference(observed: ModelServerStatus, wanted: ModelServerStatus) -> dict[str, Any]:
+def difference(
+    observed: ModelServerStatus, wanted: ModelServerStatus, *, measured: bool = False
+) -> dict[str, Any]:
     """The merge patch from the observed to the wanted status; empty if they are equal.
 
-    Traffic and the time of the report are not looked at. A field that is to go is null.
+    What is measured goes along, but is no difference by itself unless `measured`; the time of
+    the report is not looked at. A field that is to go is null.
     """
     before, after = _dump(observed), _dump(wanted)
-    keys = (before.keys() | after.keys()) - {"traffic", "reportedAt"}
-    patch = {key: after.get(key) for key in sorted(keys) if before.get(key) != after.get(key)}
+    keys = (before.keys() | after.keys()) - {"reportedAt"}
+    differ = [key for key in sorted(keys) if _said(before, key) != _said(after, key)]
+    if not measured and all(_only_measured(before, after, key) for key in differ):
+        return {}
+    patch = {key: after.get(key) for key in differ}
     # A merge patch would keep what an object's new state no longer has.
-    held, holds = before.get("loaded"), patch.get("loaded")
-    if held and holds:
-        patch["loaded"] = {**dict.fromkeys(held), **holds}
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            patch[key] = {**dict.fromkeys(before.get(key) or ()), **value}
     return patch
+
+
+def _said(status: dict[str, Any], key: str) -> Any:
+    value = status.get(key)
+    if key == "traffic" and value:
+        # A mean over no request is no news.
+        return {k: v for k, v in value.items() if k != "meanMilliseconds"}
+    return value
+
+
+def _only_measured(before: dict[str, Any], after: dict[str, Any], key: str) -> bool:
+    """Whether no more than figures differ. Which version is shadowed, and that it cannot be, is
+    more."""
+    if key != "shadow":
+        return key in _MEASURED
+    names = ("modelVersion", "version", "digest", "failure")
+    one, other = before.get(key), after.get(key)
+    return bool(one and other and all(one.get(name) == other.get(name) for name in names))
+
+
+def _figures(measured: Figures | None, observed: Figures | None) -> Figures | None:
+    """A server that nobody asks reports 0 once, and nothing more."""
+    if _asked(measured) or _asked(observed):
+        return measured
+    return observed
+
+
+def _asked(figures: Figures | None) -> bool:
+    return figures is not None and figures.requests + figures.failures > 0
 
 
 def _condition(
@@ -159,5 +223,6 @@ def _dump(status: ModelServerStatus) -> dict[str, Any]:
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A message, not longer than the status takes."""
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"

@@ -11,14 +11,16 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from modelyard.api.modelserver import Assignment, ModelServerStatus
+from modelyard.api.modelserver import Assignment, ModelServerStatus, Shadowing
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer, Object
 
 logger = logging.getLogger(__name__)
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 Source = Literal["ModelServer", "Deployment", "memory"]
 
@@ -49,8 +51,16 @@ class Assigned:
     wanted: Wanted | None = None
     server: Object | None = None
     """The ModelServer as last seen."""
+    staged: Assignment | None = None
+    """A version to fetch ahead of its switch."""
+    shadow: Shadowing | None = None
+    """A version to run beside the one that serves."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Another version is wanted."""
+    staged_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Another version is to be fetched."""
+    shadow_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Another version is to run beside."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     """The ModelServer was seen in another state."""
 
@@ -67,8 +77,25 @@ class Assigned:
             return
         self.server = server
         self.seen.set()
+        self._want_beside(server)
         if server is not None:
             self.want(read_assignment(server))
+
+    def _want_beside(self, server: Object | None) -> None:
+        staged = _read_spec(server, "staged", Assignment)
+        if staged != self.staged:
+            self.staged = staged
+            self.staged_changed.set()
+        shadow = _read_spec(server, "shadow", Shadowing)
+        if shadow != self.shadow:
+            self.shadow = shadow
+            self.shadow_changed.set()
+
+    def reported_by(self, pod_name: str) -> bool:
+        """Whether this pod's agent is the one that reports into the ModelServer, as far as is
+        known. An edge server's outlives its pods: the operator enters the new one."""
+        spec = (self.server or {}).get("spec") or {}
+        return bool(spec.get("podName") == pod_name)
 
     @property
     def status(self) -> ModelServerStatus:
@@ -87,6 +114,18 @@ def read_assignment(server: Object) -> Wanted:
     except (KeyError, TypeError, ValidationError) as error:
         return Wanted(None, "ModelServer", generation, _problem(error))
     return Wanted(found, "ModelServer", generation)
+
+
+def _read_spec(server: Object | None, key: str, kind: type[_Model]) -> _Model | None:
+    """An optional field of a ModelServer's spec; None if it has none that can be read."""
+    value = ((server or {}).get("spec") or {}).get(key)
+    if value is None:
+        return None
+    try:
+        return kind.model_validate(value, extra="ignore")
+    except ValidationError as error:
+        logger.warning("spec.%s cannot be read and is left alone: %s", key, _problem(error))
+        return None
 
 
 def read_stable(deployment: Object) -> Wanted | None:

@@ -1,0 +1,58 @@
+"""Looks at Triton's metrics now and then, for the figures of the last minute."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from modelyard.api.modelserver import Figures
+from modelyard.serving.figures import parse
+from modelyard.workloads.agent.window import Window
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 3.0
+_ANSWER_SECONDS = 5.0
+
+
+class Sampler:
+    """Keeps a window over one model's counters."""
+
+    def __init__(self, url: str, line: str, serving: Callable[[], int | None]) -> None:
+        """`url` is Triton's Prometheus endpoint; `serving` tells which version serves."""
+        self._url = url
+        self._line = line
+        self._serving = serving
+        self._window = Window()
+        self._reachable = True
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                await self._look(session)
+                await asyncio.sleep(EVERY_SECONDS)
+
+    def figures(self) -> Figures | None:
+        """What the version that serves did in the last minute; None if that is not known."""
+        version = self._serving()
+        return None if version is None else self._window.figures(version, time.monotonic())
+
+    async def _look(self, session: aiohttp.ClientSession) -> None:
+        try:
+            async with session.get(self._url, raise_for_status=True) as response:
+                text = await response.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if self._reachable:
+                logger.info("no figures: %s: %s", self._url, error or type(error).__name__)
+            self._reachable = False
+            return
+        self._reachable = True
+        version = self._serving()
+        totals = parse(text, self._line).get(version) if version is not None else None
+        self._window.add(time.monotonic(), version, totals)

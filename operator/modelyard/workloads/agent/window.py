@@ -1,0 +1,67 @@
+"""What the loaded version did in the last minute, from counters that only grow."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from modelyard.api.modelserver import Figures
+from modelyard.serving.figures import Totals
+
+SECONDS = 60.0
+
+
+class Window:
+    """One version's counters over a sliding window."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._version: int | None = None
+        self._samples: deque[tuple[float, Totals]] = deque()
+
+    def add(self, at: float, version: int | None, totals: Totals | None) -> None:
+        """Takes in the counters of the version that serves, None if there are none; `at` is in
+        seconds of any monotonic clock. Another version starts anew: what it answered before it
+        served, such as copies of requests, does not count."""
+        if totals is None or version != self._version:
+            self._samples.clear()
+        self._version = version
+        if totals is None:
+            return
+        if self._samples and _restarted(self._samples[-1][1], totals):
+            self._samples.clear()
+        self._samples.append((at, totals))
+        while self._samples[0][0] < at - self._seconds:
+            self._samples.popleft()
+
+    def figures(self, version: int, now: float) -> Figures | None:
+        """What a version did; None if it was not looked at for long enough, or not lately."""
+        samples = self._samples
+        if version != self._version or not samples or samples[-1][0] < now - self._seconds / 4:
+            return None
+        seconds = round(samples[-1][0] - samples[0][0])
+        if seconds < 1:
+            return None
+        grown = samples[-1][1].since(samples[0][1])
+        return Figures(
+            version=version,
+            seconds=seconds,
+            requests=grown.requests,
+            failures=grown.failures,
+            latency=list(grown.latency) if any(grown.latency) else [],
+            queue_micros=grown.queue_micros,
+            boxes=grown.boxes,
+            confidence_millis=grown.confidence_millis,
+        )
+
+
+def _restarted(before: Totals, now: Totals) -> bool:
+    """Whether the counters started anew, with the version or with Triton."""
+    return any(
+        b < a
+        for a, b in (
+            (before.requests, now.requests),
+            (before.failures, now.failures),
+            (before.boxes, now.boxes),
+            (before.queue_micros, now.queue_micros),
+        )
+    )
