@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,6 +14,7 @@ from typer.core import TyperGroup
 from modelyard.api.base import API_VERSION
 from modelyard.cli import history, predict, rollout, status, weights
 from modelyard.cli.errors import FAILED, INTERRUPTED, CliError
+from modelyard.cli.options import program
 
 LATER = {"cluster": "modelyard.cli.cluster", "demo": "modelyard.cli.demo.command"}
 """Commands whose modules take long to import: only where they are meant, or listed."""
@@ -81,12 +81,6 @@ def _for_people(error: Exception) -> bool:
     from modelyard.cluster.errors import ClusterError
 
     return isinstance(error, DemoError | ClusterError)
-
-
-def program(invoked: str) -> str:
-    """What the user calls us by: kubectl runs plugins as kubectl-NAME."""
-    name = Path(invoked).name.removesuffix(".exe")
-    return "kubectl modelyard" if name == "kubectl-modelyard" else "modelyard"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what the user calls the program."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="Namespace; default: the context's."),
 ]
+
+
+def program(invoked: str) -> str:
+    """What the user calls us by: kubectl runs plugins as kubectl-NAME."""
+    name = Path(invoked).name.removesuffix(".exe")
+    return "kubectl modelyard" if name == "kubectl-modelyard" else "modelyard"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from modelyard.api.base import duration_seconds
@@ -212,6 +212,5 @@ def _seconds(text: str) -> float:
 
 def _command(namespace: str | None) -> str:
     """How the user types an action: {} for the action, {} for the Deployment."""
-    program = click.get_current_context().find_root().info_name or "modelyard"
     suffix = f" -n {namespace}" if namespace else ""
-    return f"{program} rollout {{}} {{}}{suffix}"
+    return f"{options.program(sys.argv[0])} rollout {{}} {{}}{suffix}"

@@ -192,7 +192,8 @@ def _rejected(seen: View, paper: Paper) -> Iterator[Row]:
 def _history(seen: View, paper: Paper) -> Iterator[Row]:
     if not seen.history:
         return
-    yield indented([("history", "bold"), (f"  modelyard history {seen.name}", "dim")])
+    command = paper.command.replace("rollout {} {}", f"history {seen.name}")
+    yield indented([("history", "bold"), (f"  {command}", "dim")])
     shown = seen.history[:MOST_RECORDS]
     wide = max(len(str(r.get("modelVersion"))) for r in shown)
     number = max(len(str(r.get("revision"))) for r in shown)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.cli import weights as weights_command
-from modelyard.cli.main import main, program
+from modelyard.cli.main import main
+from modelyard.cli.options import program
 from modelyard.contract.paths import weights_key
 from modelyard.contract.run import StoreLocation
 from modelyard.store import Store, sha256_file
@@ -142,7 +143,7 @@ def test_a_cluster_that_is_down(run: Run, tmp_path: Path) -> None:
         (("history", "x", "--at", "noon"), "'noon' is no time: write 2026-11-17T10:00"),
         (("history", "x", "--at", "2200-01-01"), "is yet to come"),
         (("rollout", "status", "x", "--timeout", "soon"), "'soon' is no length of time"),
-        (("rollout", "rollback", "x", "0"), "0 is not in the range x>=1"),
+        (("rollout", "rollback", "x", "0"), "greater than or equal to 1"),
         (("weights", "add", "x.pt", "--endpoint", "http://e"), "--endpoint belongs to --store"),
         (("weights", "add", "x.onnx"), "'x.onnx' cannot name weights"),
         (("weights", "add", "missing/x.pt"), "there is no file missing/x.pt"),
