@@ -53,6 +53,43 @@ def pod_status(
     }
 
 
+def node(name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A node that is Ready, as a kubelet would register it. Admission taints it until a controller
+    takes that back: patch `spec.taints` to None."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": dict(labels)},
+        "status": node_status(ready=True),
+    }
+
+
+def node_status(*, ready: bool) -> dict[str, Any]:
+    """What a node's kubelet, or the node controller in its stead, would write."""
+    return {"conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}]}
+
+
+def daemon_node(pod: Mapping[str, Any]) -> str | None:
+    """The node that a DaemonSet's pod is meant for and must be bound to; None for other pods."""
+    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity")) or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field["key"] == "metadata.name":
+                return str(field["values"][0])
+    return None
+
+
+def binding(node_name: str) -> dict[str, Any]:
+    """What the scheduler posts to a pod's subresource `binding`."""
+    target = {"apiVersion": "v1", "kind": "Node", "name": node_name}
+    return {"apiVersion": "v1", "kind": "Binding", "metadata": {}, "target": target}
+
+
+NODES_STAY = "--controllers=*,-node-lifecycle-controller"
+"""Flag of kube-controller-manager: nodes without a kubelet stay as they are played."""
+
+
 def loaded(server: Mapping[str, Any]) -> dict[str, Any]:
     """A ModelServer's status once its server holds what it is assigned."""
     assigned = server["spec"]["assigned"]

@@ -29,6 +29,7 @@ WATCHED = {
     **{kind: f"{GROUP}/{plural}" for kind, plural in PLURALS.items()},
     "Job": "/apis/batch/v1/jobs",
     "apps/Deployment": "/apis/apps/v1/deployments",
+    "apps/DaemonSet": "/apis/apps/v1/daemonsets",
     "Service": "/api/v1/services",
     "Pod": "/api/v1/pods",
 }

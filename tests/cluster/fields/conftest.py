@@ -14,6 +14,7 @@ import pytest
 
 from modelyard.cluster import ControlPlane
 
+from ..played import NODES_STAY
 from .apiserver import Server
 from .cases import SPACE
 from .experiment import Experiment, Record
@@ -65,7 +66,8 @@ class Outcome:
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     folder = tmp_path_factory.mktemp("fields")
-    with ControlPlane(folder / "plane", controller_manager=True) as plane:
+    flags = {"kube-controller-manager": [NODES_STAY]}
+    with ControlPlane(folder / "plane", controller_manager=True, more_flags=flags) as plane:
         operator = Operator(plane.kubeconfig, folder / "operator.log")
 
         async def experiment() -> Record:

@@ -19,12 +19,13 @@ from typing import Any
 import orjson
 import yaml
 
+from ..played import node
 from . import cases
 from .apiserver import DRY, GROUP, PLURALS, STRICT, Object, Server, View, path_of
 from .cases import SPACE, Asked, Trial
 from .players import Players
 from .state import condition, differences, reasons, state
-from .values import CROWDED, DIGEST, LATER, NAMES, SPECS
+from .values import CROWDED, DIGEST, EDGE, LATER, NAMES, SITES, SPECS
 from .walking import Leaf
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -202,11 +203,17 @@ class Experiment:
             await server.must("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", classes)
             classes = {"metadata": {"name": name}, "handler": "runc"}
             await server.must("POST", "/apis/node.k8s.io/v1/runtimeclasses", classes)
+        for site in SITES:
+            await self._node(f"{SPACE}-{site}", {f"{EDGE}/edge": "true", f"{EDGE}/site": site})
         await _all(self._ready_version(*where) for where in sorted(self._versions()))
 
     async def _served(self, plural: str) -> bool:
         status, _ = await self._server.ask("GET", f"{GROUP}/{plural}")
         return status == 200
+
+    async def _node(self, name: str, marks: dict[str, str]) -> None:
+        await self._server.must("POST", "/api/v1/nodes", node(name, marks))
+        await self._server.merge(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
 
     def _versions(self) -> set[tuple[str, str, int]]:
         """(namespace, line, number) of the versions that Deployments need."""

@@ -10,9 +10,12 @@ import aiohttp
 from modelyard.contract import labels
 from modelyard.contract.result import DataResult, Outcome
 
+from ..played import binding, daemon_node
 from .apiserver import MERGE_PATCH, Object, Server, path_of
 
 SINCE = "2026-01-01T00:00:00Z"
+FOR_EVER = "2100-01-01T00:00:00Z"
+"""Agents here report when their server changes, and must not fall silent in between."""
 
 
 class Players:
@@ -42,6 +45,11 @@ class Players:
     async def _start(self, pod: Object) -> None:
         own = pod["metadata"]
         path = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}/status"
+        node = daemon_node(pod)
+        if node is not None and not pod["spec"].get("nodeName"):
+            # Already bound, by an earlier look, is as good.
+            bind = path.removesuffix("status") + "binding"
+            await self._server.ask("POST", bind, binding(node))
         ready = [{"type": "Ready", "status": "True"}]
         await self._try(path, {"status": {"phase": "Running", "conditions": ready}})
 
@@ -52,6 +60,7 @@ class Players:
             "observedGeneration": own["generation"],
             "phase": "Serving",
             "loaded": {**loaded, "since": SINCE},
+            "reportedAt": FOR_EVER,
         }
         path = path_of("ModelServer", own["namespace"], own["name"], "status")
         await self._try(path, {"status": status})

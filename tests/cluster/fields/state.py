@@ -10,12 +10,13 @@ import orjson
 
 from .apiserver import Object, View
 
-CHILDREN = ("Job", "apps/Deployment", "Service", "ModelServer")
+CHILDREN = ("Job", "apps/Deployment", "apps/DaemonSet", "Service", "ModelServer")
 PASSING = frozenset(
     {
         "observedGeneration", "lastTransitionTime", "startTime", "completionTime", "since",
         "lastProgressAt", "rolloutStartedAt", "creationTimestamp", "clusterIP", "clusterIPs",
-        "uid", "resourceVersion", "generation", "managedFields",
+        "uid", "resourceVersion", "generation", "managedFields", "revision", "history",
+        "modelyard.dev/template",
     }
 )  # fmt: skip
 OURS = re.compile(r"^(app\.kubernetes\.io|modelyard\.dev)/(?!applied-hash)")
@@ -65,7 +66,9 @@ def _child(kind: str, child: Object) -> dict[str, Any]:
 
 def _lasting(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _lasting(v) for k, v in value.items() if k not in PASSING}
+        # A hash of a template, which names the object. The template itself is looked at.
+        named = "template" if isinstance(value.get("template"), str) else ""
+        return {k: _lasting(v) for k, v in value.items() if k not in PASSING and k != named}
     if isinstance(value, list):
         return [_lasting(item) for item in value]
     return value

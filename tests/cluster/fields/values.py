@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.api import base
+from modelyard.api.target import NodeCache
 
 from .walking import OMITTED, Leaf, Values, derive
 
@@ -22,8 +23,22 @@ LINE = "shelf"
 """Model line with a Ready version 1."""
 LATER = "later"
 """Dataset that appears, Ready, only after all specs were changed."""
+EDGE = "example.com"
+"""Prefix of the labels of nodes: `edge`, which is true, and `site`."""
+SITES = ("a", "b")
+"""There is one node at each."""
 CROWDED = "crowded"
 """Namespace whose quota admits no pod."""
+
+ASSIGNED = {
+    "modelVersion": f"{LINE}-1",
+    "version": 1,
+    "artifact": "onnx",
+    "format": "onnx",
+    "digest": DIGEST,
+    "manifestDigest": DIGEST,
+}
+"""What a ModelServer may be told to serve, stage or shadow."""
 
 SPECS: dict[str, dict[str, Any]] = {
     "Dataset": {"source": {"http": {"url": "https://data.example/shelf.zip"}}},
@@ -43,14 +58,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "deployment": "none",
         "podName": "none-0",
         "modelLine": LINE,
-        "assigned": {
-            "modelVersion": "shelf-1",
-            "version": 1,
-            "artifact": "onnx",
-            "format": "onnx",
-            "digest": DIGEST,
-            "manifestDigest": DIGEST,
-        },
+        "assigned": ASSIGNED,
     },
 }
 """A valid spec of each kind, from which a leaf's value is the only difference."""
@@ -66,6 +74,13 @@ ADDRESS = ["", "shelf.zip", "file:///etc/passwd", "https://a b", "https://a\u00a
 def _pattern(annotated: Any) -> str:
     """The pattern of one of api.base's string types."""
     found: str = next(m.pattern for f in annotated.__metadata__ for m in f.metadata
+                      if getattr(m, "pattern", None))  # fmt: skip
+    return found
+
+
+def _field_pattern(model: Any, name: str) -> str:
+    """The pattern of a field that has one of its own."""
+    found: str = next(m.pattern for m in model.model_fields[name].metadata
                       if getattr(m, "pattern", None))  # fmt: skip
     return found
 
@@ -96,6 +111,11 @@ EXAMPLES: dict[str, Values] = {
         valid=["other", "NVIDIA-H100-80GB-HBM3"],
         boundary=["a", "a" * 63],
         invalid=["-a", "a-", "a b", "a/b", "ä"],
+    ),
+    _pattern(base.Duration): Values(
+        valid=["4m", "1h30m", "500ms"],
+        boundary=["0s", "99999h99999m99999s99999ms"],
+        invalid=["", "5", "s", "1.5h", "5 m", "-1s", "1d", "1h 30m", "100000s"],
     ),
     base.IMAGE_PATTERN: Values(
         valid=["registry.example:5000/team/server:2@" + DIGEST],
@@ -144,6 +164,11 @@ EXAMPLES: dict[str, Values] = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": Values(
         valid=["other"], boundary=["a", "a" * 20], invalid=["", "Other", "-a", "a-", "a.b"]
     ),
+    _field_pattern(NodeCache, "host_path"): Values(
+        valid=["/var/lib/modelyard", "/mnt/.cache/a..b"],
+        boundary=["/a", "/" + "a" * 511],
+        invalid=["", "/", "a/b", "/a/", "/a//b", "/a b", "/ä", "/a/../b", "/..", "/a/."],
+    ),
     _pattern(base.LabelKey): Values(
         valid=["nvidia.com/gpu"],
         boundary=["", "a", "a" * 253 + "/" + "b" * 63],
@@ -177,6 +202,14 @@ class Entry:
     silent: str = ""
     """Why the value shows neither in the object's status nor in its children."""
 
+
+METRIC = {"name": "slow", "metric": "LatencyP95", "max": 0.5}
+WRONG_LABELS = ({"a b": "c"}, {"-": "c"}, {"a/b/c": "d"}, {"x" * 64: "c"})
+SOME_SERVERS = Entry(
+    valid=(2, "25%"),
+    boundary=(1, 2_147_483_647, "1%", "100%"),
+    invalid=(0, -1, "0%", "101%", "25", "a", "", "25 %", 1.5, True),
+)
 
 ENTRIES: dict[str, Entry] = {
     # Dataset
@@ -241,15 +274,73 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Deployment:target.cluster.replicas": Entry(space=CROWDED),
     "Deployment:rollout": Entry(silent="shows only while a version is rolled out"),
-    "Deployment:rollout.maxUnavailable": Entry(
+    "Deployment:rollout.maxUnavailable": SOME_SERVERS,
+    "Deployment:rollout.failureBudget": Entry(
         valid=(2, "25%"),
-        boundary=(1, 2_147_483_647, "1%", "100%"),
-        invalid=(0, -1, "0%", "101%", "25", "a", "", "25 %", 1.5, True),
+        boundary=(0, 2_147_483_647, "0%", "100%"),
+        invalid=(-1, "101%", "25", "a", "", "25 %", 1.5, True),
     ),
+    "Deployment:rollout.prestageConcurrency": SOME_SERVERS,
+    "Deployment:rollout.shadow.servers": SOME_SERVERS,
+    "Deployment:rollout.steps": Entry(
+        item=lambda i: {"weight": i + 1}, invalid=({"weight": 10}, [10])
+    ),
+    "Deployment:rollout.steps[]": Entry(context={"rollout.steps[].weight": 10}),
+    "Deployment:rollout.steps[].weight": Entry(invalid=(OMITTED,)),
+    "Deployment:rollout.steps[].nodes": Entry(
+        context={"rollout.steps[].weight": OMITTED}, invalid=(OMITTED,)
+    ),
+    "Deployment:rollout.steps[].pool": Entry(
+        context={"rollout.steps[].weight": OMITTED}, invalid=(OMITTED,)
+    ),
+    "analysis.metrics": Entry(
+        item=lambda i: {**METRIC, "name": f"m-{i}"}, invalid=([METRIC, METRIC],)
+    ),
+    "analysis.metrics[]": Entry(
+        context={f"analysis.metrics[].{key}": value for key, value in METRIC.items()}
+    ),
+    "analysis.metrics[].query": Entry(context={"analysis.metrics[].metric": OMITTED}),
+    "analysis.metrics[].min": Entry(valid=(0.25,), boundary=(-1e9 + 0.5, 0.5), invalid=(0.75,)),
+    "analysis.metrics[].max": Entry(
+        context={"analysis.metrics[].min": 0.125},
+        valid=(0.25,),
+        boundary=(0.125, 1e9 + 0.5),
+        invalid=(0.1,),
+    ),
+    "analysis.metrics[].minRatio": Entry(
+        context={"analysis.metrics[].maxRatio": 1.25},
+        valid=(0.95,),
+        boundary=(0, 1.25),
+        invalid=(-0.1, 1.3),
+    ),
+    "analysis.metrics[].maxRatio": Entry(
+        context={"analysis.metrics[].minRatio": 0.5},
+        valid=(1.2,),
+        boundary=(0.5, 1000.5),
+        invalid=(-0.1, 0.4),
+    ),
+    "Deployment:target.edge": Entry(
+        context={"target": {"edge": {"nodeSelector": {f"{EDGE}/edge": "true"}}}}
+    ),
+    "Deployment:target.edge.nodeSelector": Entry(
+        item=lambda i: (f"example.com/key-{i}", "a"), invalid=WRONG_LABELS
+    ),
+    "Deployment:target.edge.nodeSelector{}": Entry(boundary=("",)),
+    "Deployment:target.edge.pools": Entry(
+        context={"target.edge.pools": {"label": f"{EDGE}/site", "values": ["a"]}}
+    ),
+    "Deployment:target.edge.pools.label": Entry(invalid=("",)),
+    "Deployment:target.edge.pools.values": Entry(item=lambda i: "ba"[i] if i < 2 else f"p{i}"),
+    "Deployment:target.edge.pools.values[]": Entry(
+        silent="the pool is one that no node is in, and those have no order"
+    ),
+    # ModelServer
+    "ModelServer:staged": Entry(context={"staged": ASSIGNED}),
+    "ModelServer:shadow": Entry(context={"shadow": {"version": ASSIGNED, "share": 0.5}}),
     # Common to several kinds
     "scheduling.nodeSelector": Entry(
         item=lambda i: (f"example.com/key-{i}", "a"),
-        invalid=({"a b": "c"}, {"-": "c"}, {"a/b/c": "d"}, {"x" * 64: "c"}),
+        invalid=WRONG_LABELS,
     ),
     "scheduling.nodeSelector{}": Entry(boundary=("",)),
     "scheduling.tolerations": Entry(item=lambda i: {"key": f"k{i}", "operator": "Exists"}),

@@ -191,6 +191,9 @@ def _number(schema: Mapping[str, Any], values: Values) -> None:
     values.valid = [min(low + 1, high) if whole else (low + high) / 2]
     values.boundary, values.taken = [low], [high]
     values.invalid += [low - 1, high + 1] if whole else [low - 0.001, high + 0.001]
+    if schema.get("exclusiveMinimum"):
+        values.boundary = [low + 0.001]
+        values.invalid.append(low)
 
 
 def _string(schema: Mapping[str, Any], values: Values, examples: Mapping[str, Values]) -> None:
@@ -201,7 +204,7 @@ def _string(schema: Mapping[str, Any], values: Values, examples: Mapping[str, Va
     pattern = schema.get("pattern")
     if pattern is not None:
         known = examples.get(pattern, Values())
-        fits = [v for v in known.boundary if high is None or len(v) <= high]
+        fits = [v for v in known.boundary if low <= len(v) <= (len(v) if high is None else high)]
         values.valid += known.valid[:1]
         values.boundary += sorted(fits, key=len)[-1:]
         values.taken += [*known.valid[1:], *(v for v in fits if v not in values.boundary)]
