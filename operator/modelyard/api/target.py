@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import (
@@ -14,15 +16,99 @@ from modelyard.api.base import (
     ObjectName,
     cel,
     exactly_one,
+    int_or_percent,
     rules,
 )
+
+
+class ScalingMetrics(ApiModel):
+    """What a server should be busy with; the figure that asks for most servers counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.cpuPercent) || has(self.queueMilliseconds) || "
+                "has(self.requestsPerSecond)",
+                "set at least one of cpuPercent, queueMilliseconds, requestsPerSecond",
+            )
+        )
+    )
+
+    cpu_percent: int | None = Field(default=None, ge=1, le=10_000)
+    """CPU that Triton uses, in percent of server.resources.cpu. Needs metrics-server only."""
+    queue_milliseconds: int | None = Field(default=None, ge=1, le=600_000)
+    """Mean time that a request waits for the network, as Triton counts it. Needs the adapter of
+    docs/serving.md."""
+    requests_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
+    """Answered requests of a server. Needs the adapter of docs/serving.md."""
+
+
+class Autoscaling(ApiModel):
+    """More servers under load, fewer without: by a HorizontalPodAutoscaler, which writes
+    `replicas`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("self.minReplicas <= self.maxReplicas", "minReplicas is above maxReplicas"),
+            cel(
+                "duration(self.scaleDownDelay) <= duration('1h')",
+                "scaleDownDelay is at most 1h",
+            ),
+        )
+    )
+
+    min_replicas: int = Field(default=1, ge=1, le=10_000)
+    """Fewest servers."""
+    max_replicas: int = Field(ge=1, le=10_000)
+    """Most servers."""
+    metrics: ScalingMetrics = Field(default_factory=lambda: ScalingMetrics(cpu_percent=70))
+    """What a server should be busy with."""
+    scale_down_delay: Duration = "5m"
+    """For how long fewer servers must have been enough before one goes."""
+
+
+class TopologySpread(ApiModel):
+    """One rule of how servers are spread, as in a pod's spec."""
+
+    topology_key: LabelKey = Field(min_length=1)
+    """Node label whose values are the places, such as topology.kubernetes.io/zone."""
+    max_skew: int = Field(default=1, ge=1, le=10_000)
+    """By how many servers two places may differ."""
+    when_unsatisfiable: Literal["ScheduleAnyway", "DoNotSchedule"] = "ScheduleAnyway"
+    """Whether a server that fits nowhere by this rule runs anyway, or waits."""
+
+
+class Disruption(ApiModel):
+    """What evictions, such as those of a node drain, may take at the same time."""
+
+    max_unavailable: int | str = Field(
+        default=1, json_schema_extra=int_or_percent("maxUnavailable", least=1)
+    )
+    """Most servers: a number, or a percentage rounded up. Of a single server there is no budget:
+    it may be evicted."""
 
 
 class ClusterTarget(ApiModel):
     """Servers anywhere in the cluster, behind one Service."""
 
     replicas: int = Field(default=1, ge=0, le=10_000)
-    """Number of servers; 0 suspends serving."""
+    """Number of servers; 0 suspends serving. With autoscaling the number to start with, which is
+    then written by the autoscaler through the scale subresource: leave it out of manifests that
+    are applied again and again."""
+    autoscaling: Autoscaling | None = None
+    """More servers under load, fewer without."""
+    disruption: Disruption = Field(default_factory=Disruption)
+    """What evictions may take at the same time."""
+    topology_spread: list[TopologySpread] | None = Field(
+        default=None,
+        max_length=8,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["topologyKey"],
+        },
+    )
+    """How servers are spread; by default over nodes and zones as far as possible. An empty list
+    leaves it to the scheduler."""
 
 
 class Pools(ApiModel):
@@ -52,7 +138,11 @@ class NodeCache(ApiModel):
     )
 
     host_path: str | None = Field(
-        default=None, min_length=2, max_length=512, pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$"
+        # No step up: Kubernetes refuses it, and the pods with it.
+        default=None,
+        min_length=2,
+        max_length=512,
+        pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$",
     )
     """Folder on the node that outlives pods. Needs a namespace that admits hostPath volumes
     (Pod Security `privileged`)."""

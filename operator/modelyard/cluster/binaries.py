@@ -109,6 +109,11 @@ MODULES = {
             source="github.com/versity/versitygw",
             binaries={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
         ),
+        Module(
+            "traefik",
+            source="github.com/traefik/traefik/v3",
+            binaries={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
+        ),
     )
 }
 _MODULE_OF = {binary: module for module in MODULES.values() for binary in module.binaries}

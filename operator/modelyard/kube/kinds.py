@@ -57,6 +57,22 @@ BUILT_IN = (
     KubeKind("ConfigMap", "", "v1", "configmaps", "ConfigMap", MANAGED),
     KubeKind("apps/Deployment", "apps", "v1", "deployments", "Deployment", MANAGED),
     KubeKind("apps/DaemonSet", "apps", "v1", "daemonsets", "DaemonSet", MANAGED),
+    KubeKind(
+        "HorizontalPodAutoscaler",
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        MANAGED,
+    ),
+    KubeKind(
+        "PodDisruptionBudget",
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        MANAGED,
+    ),
 )
 
 LEASE = KubeKind("Lease", "coordination.k8s.io", "v1", "leases", "Lease")

@@ -1,0 +1,44 @@
+"""What the children of a Deployment that deal with its serving pods have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from modelyard.api.base import API_VERSION
+from modelyard.contract import labels
+from modelyard.core import meta
+from modelyard.core.plan import Manifest, Ref
+
+Live = Callable[[str, str], Manifest | None]
+"""From a kind's name in the cache and an object's name to what there is in the namespace."""
+
+
+def selector(obj: Manifest) -> dict[str, str]:
+    """Labels that all serving pods of a Deployment carry."""
+    return {labels.OWNER_UID: meta.uid(obj), labels.COMPONENT: "server"}
+
+
+def metadata(obj: Manifest, child: str, **extra_labels: str) -> dict[str, Any]:
+    """Metadata of a child."""
+    return meta.child_metadata(obj, "Deployment", child=child, component="server", **extra_labels)
+
+
+def scale_target(obj: Manifest) -> dict[str, Any]:
+    """Names the Modelyard Deployment itself to autoscalers.
+
+    They write its replicas through the scale subresource, as they do with any Deployment, and the
+    operator follows. The apps/v1 Deployment, whose replicas the operator owns, has one writer.
+    """
+    return {"apiVersion": API_VERSION, "kind": "Deployment", "name": meta.name(obj)}
+
+
+def leftover(obj: Manifest, live: Live, kind: str, name: str) -> tuple[Ref, ...]:
+    """A child that is wanted no more, if there is one and it is ours."""
+    found = live(kind, name)
+    if found is None or meta.deleting(found):
+        return ()
+    if (found["metadata"].get("labels") or {}).get(labels.OWNER_UID) != meta.uid(obj):
+        return ()
+    where = meta.namespace(obj)
+    return (Ref(found["apiVersion"], found["kind"], where, name, meta.uid(found)),)
