@@ -273,6 +273,28 @@ ENTRIES: dict[str, Entry] = {
         troubled=((7, "VersionNotFound"),),
     ),
     "Deployment:target.cluster.replicas": Entry(space=CROWDED),
+    "Deployment:target.cluster.autoscaling": Entry(
+        context={"target.cluster.autoscaling": {"maxReplicas": 10_000}},
+    ),
+    "Deployment:target.cluster.autoscaling.scaleDownDelay": Entry(
+        valid=("90s",),
+        boundary=("0s", "1h"),
+        invalid=("61m", "1h1s", "", "5", 5, "1d"),
+        derived=False,
+    ),
+    "Deployment:target.cluster.disruption.maxUnavailable": Entry(
+        context={"target.cluster.replicas": 2},
+        valid=(2, "25%"),
+        boundary=(1, 2_147_483_647, "1%", "100%"),
+        invalid=(0, -1, "0%", "101%", "25", "a", "", "25 %", 1.5, True),
+    ),
+    "Deployment:target.cluster.topologySpread": Entry(
+        item=lambda i: {"topologyKey": f"example.com/key-{i}"},
+        invalid=([{"topologyKey": "a"}, {"topologyKey": "a"}],),
+    ),
+    "Deployment:target.cluster.topologySpread[]": Entry(
+        context={"target.cluster.topologySpread": [{"topologyKey": "rack"}]},
+    ),
     "Deployment:rollout": Entry(silent="shows only while a version is rolled out"),
     "Deployment:rollout.maxUnavailable": SOME_SERVERS,
     "Deployment:rollout.failureBudget": Entry(
@@ -288,10 +310,12 @@ ENTRIES: dict[str, Entry] = {
     "Deployment:rollout.steps[]": Entry(context={"rollout.steps[].weight": 10}),
     "Deployment:rollout.steps[].weight": Entry(invalid=(OMITTED,)),
     "Deployment:rollout.steps[].nodes": Entry(
-        context={"rollout.steps[].weight": OMITTED}, invalid=(OMITTED,)
+        context={"rollout.steps[].weight": OMITTED, "rollout.steps[].nodes": 3},
+        invalid=(OMITTED,),
     ),
     "Deployment:rollout.steps[].pool": Entry(
-        context={"rollout.steps[].weight": OMITTED}, invalid=(OMITTED,)
+        context={"rollout.steps[].weight": OMITTED, "rollout.steps[].pool": "a"},
+        invalid=(OMITTED,),
     ),
     "analysis.metrics": Entry(
         item=lambda i: {**METRIC, "name": f"m-{i}"}, invalid=([METRIC, METRIC],)
@@ -299,7 +323,9 @@ ENTRIES: dict[str, Entry] = {
     "analysis.metrics[]": Entry(
         context={f"analysis.metrics[].{key}": value for key, value in METRIC.items()}
     ),
-    "analysis.metrics[].query": Entry(context={"analysis.metrics[].metric": OMITTED}),
+    "analysis.metrics[].query": Entry(
+        context={"analysis.metrics[].metric": OMITTED, "analysis.metrics[].query": "up"}
+    ),
     "analysis.metrics[].min": Entry(valid=(0.25,), boundary=(-1e9 + 0.5, 0.5), invalid=(0.75,)),
     "analysis.metrics[].max": Entry(
         context={"analysis.metrics[].min": 0.125},
