@@ -1,0 +1,131 @@
+"""What the makers ask of Kubernetes' own controllers: scaling our object, keeping servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.cluster import ControlPlane
+from modelyard.core.deployment import autoscaling, disruption, serving
+
+from ..admin import Admin, access
+from ..observing import observing
+from ..played import pod_status
+from ..waiting import until
+
+pytestmark = pytest.mark.cluster
+CRDS = Path(__file__).parents[3] / "crds"
+SPACE = "scaling"
+OURS = f"/apis/modelyard.dev/v1alpha1/namespaces/{SPACE}/deployments"
+HPAS = f"/apis/autoscaling/v2/namespaces/{SPACE}/horizontalpodautoscalers"
+PODS = f"/api/v1/namespaces/{SPACE}/pods"
+QUICK = "--horizontal-pod-autoscaler-sync-period=1s"
+
+
+@pytest.fixture(scope="module")
+def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
+    folder = tmp_path_factory.mktemp("scaling")
+    flags = {"kube-controller-manager": [QUICK]}
+    with ControlPlane(folder / "plane", controller_manager=True, more_flags=flags) as plane:
+        made = Admin(access(plane.kubeconfig, folder))
+        made.install(CRDS)
+        until(lambda: made.get("/apis/modelyard.dev/v1alpha1/deployments") is not None)
+        made.namespace(SPACE)
+        yield made
+
+
+def deployment(admin: Admin, name: str, **cluster: Any) -> Any:
+    """A Deployment as view, with the selector that the operator would note."""
+    body = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"modelLine": "shelf", "target": {"cluster": cluster}},
+    }
+    made = until(lambda: admin.http.post(OURS, json=body).status_code in (201, 409) and body)
+    found = admin.get(f"{OURS}/{made['metadata']['name']}")
+    labels = ",".join(f"{k}={v}" for k, v in sorted(serving.selector(found).items()))
+    status = {"selector": labels, "replicas": cluster.get("replicas", 1)}
+    return observing(admin.merge(f"{OURS}/{name}/status", {"status": status}))
+
+
+def apply(admin: Admin, path: str, manifest: dict[str, Any]) -> Any:
+    where = f"{path}/{manifest['metadata']['name']}?fieldManager=test&force=true"
+    answer = admin.http.request(
+        "PATCH",
+        where,
+        content=json.dumps(manifest),
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    assert answer.status_code < 300, answer.text
+    return answer.json()
+
+
+def replicas(admin: Admin, name: str) -> int:
+    return int(admin.get(f"{OURS}/{name}")["spec"]["target"]["cluster"]["replicas"])
+
+
+def test_the_autoscaler_writes_our_replicas_through_the_scale_subresource(admin: Admin) -> None:
+    metrics = {"cpuPercent": 70, "queueMilliseconds": 20, "requestsPerSecond": 5.5}
+    bounds = {"minReplicas": 3, "maxReplicas": 5, "metrics": metrics}
+    view = deployment(admin, "more", replicas=1, autoscaling=bounds)
+    (manifest,) = autoscaling.children(view)
+    apply(admin, HPAS, manifest)
+    until(lambda: replicas(admin, "more") == 3, what="the least number of servers")
+    conditions = admin.get(f"{HPAS}/more")["status"]["conditions"]
+    able = next(c for c in conditions if c["type"] == "AbleToScale")
+    assert able["status"] == "True", conditions
+
+
+def test_a_suspended_deployment_is_not_woken_by_its_autoscaler(admin: Admin) -> None:
+    bounds = {"minReplicas": 3, "maxReplicas": 5}
+    (manifest,) = autoscaling.children(deployment(admin, "off", replicas=0, autoscaling=bounds))
+    apply(admin, HPAS, manifest)
+
+    def disabled() -> bool:
+        status = admin.get(f"{HPAS}/off").get("status") or {}
+        reasons = {c["reason"] for c in status.get("conditions") or ()}
+        return "ScalingDisabled" in reasons
+
+    until(disabled, what="the autoscaler to rest")
+    assert replicas(admin, "off") == 0
+
+
+def test_evictions_take_one_server_at_a_time(admin: Admin) -> None:
+    view = deployment(admin, "kept", replicas=3)
+    carried = serving.metadata(view.obj, "kept")["labels"]
+    container = {"name": "triton", "image": "none"}
+    workload = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "kept"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": serving.selector(view.obj)},
+            "template": {
+                "metadata": {"labels": carried},
+                "spec": {"containers": [container], **disruption.topology_spread(view)},
+            },
+        },
+    }
+    apply(admin, f"/apis/apps/v1/namespaces/{SPACE}/deployments", workload)
+    (budget,) = disruption.children(view)
+    budgets = f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets"
+    apply(admin, budgets, budget)
+    pods = until(lambda: len(p := admin.get(PODS)["items"]) == 3 and p, what="three pods")
+    names = [p["metadata"]["name"] for p in pods]
+    for name in names:
+        status = pod_status("triton", "none", "Running", ready=True)
+        admin.merge(f"{PODS}/{name}/status", {"status": status})
+    until(lambda: admin.get(f"{budgets}/kept")["status"]["disruptionsAllowed"] == 1)
+
+    def evict(name: str) -> int:
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        return admin.http.post(f"{PODS}/{name}/eviction", json=body).status_code
+
+    assert evict(names[0]) == 201
+    assert evict(names[1]) == 429
