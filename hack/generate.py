@@ -1,12 +1,14 @@
 """`make crds`: everything that is generated from the models.
 
-`crds/`, the chart's copies of them, and `docs/reference.md`. Tests fail when a file differs.
+`crds/`, the chart's copies of them, `docs/reference.md`, and Argo CD's settings. Tests fail when a
+file differs.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import argocd
 from sync_chart_crds import sync
 
 from modelyard.api.crd import write_all
@@ -20,5 +22,6 @@ if __name__ == "__main__":
     page = ROOT / "docs/reference.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(reference())
-    for path in [*written, page]:
+    argocd.RESULT.write_text(argocd.render())
+    for path in [*written, page, argocd.RESULT]:
         print(path.relative_to(ROOT))
