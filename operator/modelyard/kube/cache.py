@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from modelyard.contract.labels import OWNER_UID
-from modelyard.core.plan import IndexFunction, Manifest
+from modelyard.core.plan import AggregateKind, Answer, IndexFunction, Key, Manifest
+from modelyard.kube.aggregates import Aggregates
 from modelyard.kube.api import Object
+from modelyard.kube.trim import trimmed
 
 DECODED = 256
 """Objects kept decoded: what was looked at last is looked at next."""
@@ -34,7 +36,6 @@ log = logging.getLogger(__name__)
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_BULK = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
 class Change(NamedTuple):
@@ -48,6 +49,8 @@ class Change(NamedTuple):
     respecified: bool
     """Whether people's part of it changed: it is new, or gone, or its generation, labels,
     annotations or deletion did."""
+    keys: frozenset[Key] = frozenset()
+    """What aggregates want looked at for it."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class Cache:
         indexes: Mapping[tuple[str, str], IndexFunction] | None = None,
         *,
         keep_old: Iterable[str] = (),
+        aggregates: Mapping[str, AggregateKind] | None = None,
     ) -> None:
         self._keep_old = frozenset(keep_old)
         self._entries: dict[str, _Entry] = {}
@@ -82,6 +86,9 @@ class Cache:
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         for (kind, index), function in (indexes or {}).items():
             self._index_functions.setdefault(kind, []).append((index, function))
+        self._aggregates = Aggregates(aggregates or {})
+        self.answers: Callable[[str], Answer | None] = lambda query: None
+        """Where View.answer looks."""
         self._decoded: OrderedDict[str, Object] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -105,6 +112,12 @@ class Cache:
 
     def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
         return self._found(kind, namespace, index, value).values()
+
+    def aggregate(self, name: str) -> Any:
+        return self._aggregates[name]
+
+    def answer(self, query: str) -> Answer | None:
+        return self.answers(query)
 
     def _found(self, kind: str, namespace: str, index: str, value: str) -> dict[str, Any]:
         if all(index != known for known, _ in self._index_functions.get(kind, ())):
@@ -150,20 +163,19 @@ class Cache:
         if entry is not None and version <= entry.version:
             return None
         place = (metadata.get("namespace", ""), metadata["name"])
+        keys: frozenset[Key] = frozenset()
         namesake = self._of(kind).get(place)
         if namesake is not None and namesake != uid:
             if version <= self._entries[namesake].version:
                 self._bury(uid)
                 return None
-            self.drop(namesake)
+            ended = self.drop(namesake)
+            keys = ended.keys if ended is not None else keys
         old = self._decode(uid) if entry is not None and kind in self._keep_old else None
         if entry is not None:
             self._unlink(uid, entry)
-        metadata.pop("managedFields", None)
-        annotations = metadata.get("annotations")
-        if annotations:
-            for bulk in _BULK:
-                annotations.pop(bulk, None)
+        obj = trimmed(kind, obj)
+        metadata = obj["metadata"]
         asked = _asked(metadata)
         fresh = _Entry(
             kind=kind,
@@ -180,7 +192,7 @@ class Cache:
         self._link(uid, fresh)
         self._remember(uid, obj)
         respecified = entry is None or entry.asked != asked
-        return Change(kind, old, obj, respecified)
+        return Change(kind, old, obj, respecified, keys | self._aggregates.put(kind, obj))
 
     def drop(self, uid: str) -> Change | None:
         """Forget a deleted object for good; returns None if it was not known."""
@@ -195,7 +207,7 @@ class Cache:
         self._unlink(uid, entry)
         del self._entries[uid]
         self._decoded.pop(uid, None)
-        return Change(entry.kind, old, None, True)
+        return Change(entry.kind, old, None, True, self._aggregates.drop(entry.kind, old))
 
     def _of(self, kind: str) -> dict[tuple[str, str], str]:
         try:

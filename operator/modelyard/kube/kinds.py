@@ -39,7 +39,8 @@ class KubeKind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """URL path of the collection, or of one object, or of its subresource."""
+        """URL path of the collection, or of one object, or of its subresource. Objects of
+        cluster-scoped kinds (Node) have the namespace ""."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if namespace:
             parts += ["namespaces", namespace]
@@ -51,6 +52,7 @@ class KubeKind:
 OURS = tuple(KubeKind(i.kind, GROUP, VERSION, i.plural, i.kind) for i in ALL_KINDS)
 
 BUILT_IN = (
+    KubeKind("Node", "", "v1", "nodes", "Node"),
     KubeKind("Job", "batch", "v1", "jobs", "Job", MANAGED),
     KubeKind("Pod", "", "v1", "pods", "Pod", MANAGED),
     KubeKind("Service", "", "v1", "services", "Service", MANAGED),

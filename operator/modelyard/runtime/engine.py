@@ -20,6 +20,7 @@ from modelyard.runtime.executor import Executor
 from modelyard.runtime.leadership import Leadership, until
 from modelyard.runtime.lease import Lease
 from modelyard.runtime.metrics import Metrics
+from modelyard.runtime.questions import Questions
 from modelyard.runtime.queue import KeyedQueue
 from modelyard.runtime.reconciler import Reconciler
 from modelyard.runtime.resync import Resync
@@ -51,7 +52,12 @@ class Engine:
         self.watches.on_relist = self._relisted
         self.watches.on_failure = self._unwatched
         indexes = {name: index for c in controllers for name, index in c.indexes.items()}
-        self.cache = Cache(self.kinds, indexes, keep_old=Router.mapped(controllers))
+        self.cache = Cache(
+            self.kinds,
+            indexes,
+            keep_old=Router.mapped(controllers),
+            aggregates={n: one for c in controllers for n, one in c.aggregates.items()},
+        )
         self.queue = KeyedQueue()
         identity = settings.replica()
         self._lease = Lease(
@@ -68,6 +74,13 @@ class Engine:
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
         self._resync = Resync(api, self.cache, metrics, absorb=self._absorb, vanish=self._vanish)
+        self.questions = Questions(
+            settings.prometheus_url,
+            token_file=settings.prometheus_token_file,
+            answered=self._answered,
+            asked=metrics.questioned,
+        )
+        self.cache.answers = self.questions.answer
         executor = Executor(
             api,
             self.cache,
@@ -82,6 +95,7 @@ class Engine:
             cache=self.cache,
             queue=self.queue,
             executor=executor,
+            ask=self.questions.ask,
             metrics=metrics,
             now=lambda: datetime.now(UTC),
         )
@@ -117,7 +131,13 @@ class Engine:
             for key in self._router.keys(change):
                 # What people ask for comes before its consequences.
                 self.queue.add(key, urgent=key == own)
+            for key in change.keys - {own}:
+                self.queue.add(key, self._router.delay(key))
         return True
+
+    def _answered(self, key: Key) -> None:
+        if self.leading:
+            self.queue.add(key)
 
     def resync(self) -> None:
         """List and reconcile everything as soon as possible, if this replica leads."""
@@ -149,6 +169,7 @@ class Engine:
         await self.leadership.run(stop)
         self.queue.close()
         await self.leadership.resign(self.queue.idle(), DRAIN_SECONDS)
+        await self.questions.close()
         log.info("stopped")
 
     async def _lead(self) -> None:

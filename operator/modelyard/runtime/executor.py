@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,6 +22,12 @@ from modelyard.runtime.failures import Again, NameTaken, NotLeading
 
 log = logging.getLogger(__name__)
 
+TOLD = 20
+"""Writes that the log names."""
+
+AT_ONCE = 8
+"""Writes of one reconcile that are under way at the same time."""
+
 STATUS_TRIES = 3
 """Tries of one status patch while pods keep writing their part of the same status."""
 
@@ -30,6 +37,11 @@ class Written:
     """What one reconcile has written, for the log."""
 
     what: list[str] = field(default_factory=list)
+
+    def told(self) -> list[str]:
+        """A line's worth of it."""
+        rest = len(self.what) - TOLD
+        return self.what if rest <= 0 else [*self.what[:TOLD], f"and {rest} more"]
 
     def note(self, verb: str, kind: KubeKind, name: str) -> None:
         self.what.append(f"{verb} {kind.name} {name}")
@@ -69,13 +81,14 @@ class Executor:
         Returns whether that is all; if not, the object must be looked at again at once.
         Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
         """
-        await self._confirm(controller, obj, (*plan.create, *plan.apply))
+        await self._confirm(controller, obj, (*plan.create, *plan.apply, *plan.spread))
         for manifest in plan.create:
             await self._create(manifest, written)
         if plan.create:
             return False
         for manifest in plan.apply:
             await self._apply(manifest, written)
+        await self._apply_all(plan.spread, written)
         for ref in plan.delete:
             await self._delete(ref, written)
         changed = False
@@ -183,6 +196,19 @@ class Executor:
         else:
             self._settled.pop(uid, None)
         self._absorb(kind.name, answer)
+
+    async def _apply_all(self, manifests: Sequence[Manifest], written: Written) -> None:
+        """Apply several children at the same time. All are tried; raises the first error."""
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(manifest: Manifest) -> None:
+            async with room:
+                await self._apply(manifest, written)
+
+        done = await asyncio.gather(*map(one, manifests), return_exceptions=True)
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
 
     def _is_applied(self, wanted: Object, live: Manifest) -> bool:
         metadata = live["metadata"]

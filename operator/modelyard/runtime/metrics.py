@@ -86,6 +86,12 @@ class Metrics:
             "Tries to take or renew the Lease that got no answer in time or an error.",
             registry=self._registry,
         )
+        self._questions = Counter(
+            "modelyard_prometheus_queries",
+            "PromQL queries of rollouts, by whether a number came back.",
+            ("result",),
+            registry=self._registry,
+        )
         Gauge(
             "modelyard_build_info",
             "1, with the operator's version.",
@@ -118,6 +124,10 @@ class Metrics:
     def watch_failed(self, kind: str, code: str) -> None:
         """A watch could not be started."""
         self._watch_failures.labels(kind, code).inc()
+
+    def questioned(self, result: str) -> None:
+        """Prometheus was asked; `result` is number or problem."""
+        self._questions.labels(result).inc()
 
     def lease_failed(self) -> None:
         """A try to take or renew the Lease failed."""

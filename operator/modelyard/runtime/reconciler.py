@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from modelyard.core.plan import Controller, Key, Manifest
+from modelyard.core.plan import Controller, Key, Manifest, Question
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
@@ -38,6 +38,7 @@ class Reconciler:
         executor: Executor,
         metrics: Metrics,
         now: Callable[[], datetime],
+        ask: Callable[[Key, Sequence[Question]], None] = lambda key, questions: None,
         backoff: Backoff | None = None,
     ) -> None:
         self._controllers = {c.kind: c for c in controllers}
@@ -47,6 +48,7 @@ class Reconciler:
         self._executor = executor
         self._metrics = metrics
         self._now = now
+        self._ask = ask
         self._backoff = backoff or Backoff()
         self._logged: dict[Key, str] = {}
         """The failure that was logged last, so that each is told once."""
@@ -76,6 +78,8 @@ class Reconciler:
             result = await self._failed(key, controller, obj, error, written)
         else:
             self._forget(key)
+            if plan.questions:
+                self._ask(key, plan.questions)
             if not finished:
                 self._queue.add(key)
             elif plan.requeue_after is not None:
@@ -86,7 +90,7 @@ class Reconciler:
         if written.what:
             log.info(
                 "reconciled",
-                extra={**_fields(key, obj), "wrote": written.what, "seconds": round(seconds, 4)},
+                extra={**_fields(key, obj), "wrote": written.told(), "seconds": round(seconds, 4)},
             )
 
     def _recovered(self, controller: Controller, obj: Manifest) -> Manifest | None:

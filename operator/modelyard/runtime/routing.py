@@ -20,6 +20,7 @@ class Router:
         self._kinds = frozenset(c.kind for c in controllers)
         self._parents: dict[str, set[str]] = {}
         self._mappers: dict[str, list[Mapper]] = {}
+        self._settle = {c.kind: c.settle for c in controllers if c.settle is not None}
         for controller in controllers:
             for child in controller.children:
                 self._parents.setdefault(child, set()).add(controller.kind)
@@ -32,7 +33,8 @@ class Router:
         kinds: dict[str, None] = {}
         for controller in controllers:
             kinds.setdefault(controller.kind)
-            for kind in (*controller.children, *controller.triggers):
+            aggregated = [kind for one in controller.aggregates.values() for kind in one.kinds]
+            for kind in (*controller.children, *controller.triggers, *aggregated):
                 kinds.setdefault(kind)
             for kind, _ in controller.indexes:
                 kinds.setdefault(kind)
@@ -48,6 +50,17 @@ class Router:
         for obj in (change.new, change.old):
             if obj is not None:
                 yield from self._keys(change.kind, obj)
+
+    def delay(self, key: Key) -> float:
+        """Seconds that what an aggregate wants looked at may wait for more of it."""
+        settle = self._settle.get(key.kind)
+        if settle is None:
+            return 0.0
+        try:
+            return settle(self._view, key)
+        except Exception:
+            log.exception("%s: how long to wait is unknown", key)
+            return 0.0
 
     def own_key(self, change: Change) -> Key | None:
         """The changed object's own key if it is reconciled itself."""

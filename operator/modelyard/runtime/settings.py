@@ -109,6 +109,10 @@ class EngineSettings(BaseSettings):
     """Seconds after which a request to the API server is given up."""
     stalled_seconds: float = Field(default=120, ge=5)
     """Seconds that due work may wait untouched until /healthz turns red."""
+    prometheus_url: Optional = None
+    """Prometheus that rollouts' PromQL metrics are asked of; empty for none."""
+    prometheus_token_file: Optional = None
+    """File with a bearer token for it, read anew each minute."""
     listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz; 0 takes any free one."""
