@@ -25,7 +25,7 @@ def thing(name: str, version: int, *, uid: str = "", **more: Any) -> dict[str, A
 
 @pytest.fixture
 def cache() -> Cache:
-    index = {("Pod", "node"): lambda obj: [obj["spec"]["node"]] if "spec" in obj else []}
+    index = {("Pod", "node"): lambda obj: filter(None, [(obj.get("spec") or {}).get("nodeName")])}
     return Cache(["Pod", "Job"], index, keep_old=["Pod"])
 
 
@@ -76,10 +76,10 @@ def test_a_late_answer_about_the_first_does_not_replace_the_second(cache: Cache)
 
 
 def test_children_and_indexes_follow_changes(cache: Cache) -> None:
-    cache.put("Pod", thing("a", 1, labels={OWNER_UID: "o1"}, spec={"node": "n1"}))
-    cache.put("Pod", thing("b", 2, labels={OWNER_UID: "o1"}, spec={"node": "n2"}))
+    cache.put("Pod", thing("a", 1, labels={OWNER_UID: "o1"}, spec={"nodeName": "n1"}))
+    cache.put("Pod", thing("b", 2, labels={OWNER_UID: "o1"}, spec={"nodeName": "n2"}))
     assert [p["metadata"]["name"] for p in cache.children("o1", "Pod")] == ["a", "b"]
-    cache.put("Pod", thing("a", 3, labels={OWNER_UID: "o2"}, spec={"node": "n2"}))
+    cache.put("Pod", thing("a", 3, labels={OWNER_UID: "o2"}, spec={"nodeName": "n2"}))
     assert [p["metadata"]["name"] for p in cache.children("o1", "Pod")] == ["b"]
     assert not list(cache.select("Pod", "ns", "node", "n1"))
     assert {p["metadata"]["name"] for p in cache.select("Pod", "ns", "node", "n2")} == {"a", "b"}

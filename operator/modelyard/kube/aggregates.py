@@ -1,0 +1,50 @@
+"""Feeds aggregates (see core.plan.Aggregate) with what the cache takes in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from modelyard.core.plan import Aggregate, AggregateKind, Key, Manifest
+
+log = logging.getLogger(__name__)
+
+
+class Aggregates:
+    """One instance of each aggregate. They live as long as this does."""
+
+    def __init__(self, kinds: Mapping[str, AggregateKind]) -> None:
+        self._by_name = {name: kind.make() for name, kind in kinds.items()}
+        self._by_kind: dict[str, list[tuple[str, Aggregate]]] = {}
+        for name, made in self._by_name.items():
+            for kind in kinds[name].kinds:
+                self._by_kind.setdefault(kind, []).append((name, made))
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise KeyError(f"no aggregate {name!r}: name it in Controller.aggregates") from None
+
+    def put(self, kind: str, obj: Manifest) -> frozenset[Key]:
+        """An object is new or has changed; returns what must be looked at for it."""
+        return self._tell(kind, obj, lambda aggregate: aggregate.put(kind, obj))
+
+    def drop(self, kind: str, obj: Manifest) -> frozenset[Key]:
+        """An object is gone; returns what must be looked at for it."""
+        return self._tell(kind, obj, lambda aggregate: aggregate.drop(kind, obj))
+
+    def _tell(
+        self, kind: str, obj: Manifest, call: Callable[[Aggregate], Iterable[Key]]
+    ) -> frozenset[Key]:
+        found: frozenset[Key] = frozenset()
+        for name, aggregate in self._by_kind.get(kind, ()):
+            try:
+                found = found.union(call(aggregate))
+            except Exception:
+                # A wrong object must neither stay out of the cache nor harm others.
+                own = obj["metadata"]
+                place = f"{own.get('namespace', '')}/{own['name']}"
+                log.exception("aggregate %r failed for %s %s", name, kind, place)
+        return found
