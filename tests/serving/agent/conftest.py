@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,8 +25,9 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from modelyard.api.pipeline import Pipeline
-from modelyard.cluster import ControlPlane
+from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract.manifest import ArtifactManifest
+from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, StoreLocation, dump_run
 from modelyard.serving.triton import Triton, TritonError
 from modelyard.serving.warmup import grey_png
@@ -36,6 +38,7 @@ LINE = "digits"
 POD = "digits-server-0"
 NODE = "node-1"
 PNG = grey_png(64, 64)
+ACCOUNT = "modelyard-agent"
 GROUP = ("modelyard.dev", "v1alpha1")
 
 
@@ -99,16 +102,19 @@ class Agent:
     api: tuple[str, int]
     namespace: str
     port: int
+    pod: str = POD
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environment: str) -> None:
         env = {
             "PATH": os.environ["PATH"],
             "MODELYARD_RUN": str(self.folder / "run.json"),
-            "POD_NAME": POD,
+            "POD_NAME": self.pod,
             "POD_NAMESPACE": self.namespace,
             "NODE_NAME": NODE,
             "MODELYARD_TRITON": self.server.grpc,
+            "MODELYARD_TRITON_METRICS": self.server.metrics,
+            "MODELYARD_SPOOL": str(self.server.spool),
             "MODELYARD_CONTROL_KEY": self.server.control_key,
             "MODELYARD_MODELS": str(self.server.root),
             "MODELYARD_CACHE": str(self.folder / "cache"),
@@ -135,6 +141,12 @@ class Agent:
         self.process = None
         return code
 
+    def counter(self, name: str) -> float:
+        """One of the agent's own counters without labels."""
+        found = re.search(rf"^modelyard_agent_{name}_total (\S+)$", self.probe("/metrics")[1], re.M)
+        assert found, name
+        return float(found[1])
+
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()[-6000:]
 
@@ -158,14 +170,15 @@ class Site:
         self.objects = client.CustomObjectsApi(self.client)
         self.core = client.CoreV1Api(self.client)
         self.namespace = f"site-{uuid.uuid4().hex[:8]}"
+        self.server_name = POD
         self.server = server
         self.store = Store.open(StoreLocation(url=f"file://{folder}/store"))
         self.folder = folder
-        self._prepare()
         host, _, api_port = self.client.configuration.host.rpartition("//")[2].rpartition(":")
         self.agent = Agent(
             folder, server, folder / "token", (host, int(api_port)), self.namespace, port
         )
+        self._prepare()
         self.configure()
 
     def configure(self, **fields: Any) -> None:
@@ -180,6 +193,18 @@ class Site:
         }
         run = AgentRun(**{**defaults, **fields})
         (self.folder / "run.json").write_text(dump_run(run))
+
+    def on_edge(self, **fields: Any) -> None:
+        """Makes the server one of an edge node: its ModelServer outlives pods."""
+        self.server_name = edge_server_name(LINE, NODE)
+        self.configure(edge=True, **fields)
+
+    def replace_pod(self, name: str) -> None:
+        """What a DaemonSet does: another pod on the same node, with a token of its own. The agent
+        must not be running; the operator has not heard of it yet."""
+        self.core.delete_namespaced_pod(self.agent.pod, self.namespace, grace_period_seconds=0)
+        self.agent.pod = name
+        self._make_pod()
 
     def publish(self, artifact: tuple[ArtifactManifest, Path], version: int) -> dict[str, Any]:
         """Puts an artifact into the store; returns the assignment of it."""
@@ -197,11 +222,17 @@ class Site:
         """What the operator does: creates the ModelServer, or changes what it is assigned."""
         settings = Pipeline(**pipeline).model_dump(by_alias=True)
         assigned = {**assignment, "pipeline": settings}
-        spec = {"deployment": LINE, "podName": POD, "modelLine": LINE, "assigned": assigned}
+        spec = {
+            "deployment": LINE,
+            "podName": self.agent.pod,
+            "nodeName": NODE,
+            "modelLine": LINE,
+            "assigned": assigned,
+        }
         body = {
             "apiVersion": "/".join(GROUP),
             "kind": "ModelServer",
-            "metadata": {"name": POD},
+            "metadata": {"name": self.server_name},
             "spec": spec,
         }
         try:
@@ -211,9 +242,13 @@ class Site:
         except ApiException as error:
             if error.status != 409:
                 raise
-            self.objects.patch_namespaced_custom_object(
-                *GROUP, self.namespace, "modelservers", POD, {"spec": spec}
-            )
+            self.wish(**spec)
+
+    def wish(self, **spec: Any) -> None:
+        """Changes fields of the ModelServer's spec; None removes one."""
+        self.objects.patch_namespaced_custom_object(
+            *GROUP, self.namespace, "modelservers", self.server_name, {"spec": spec}
+        )
 
     def stable(self, assignment: dict[str, Any], **pipeline: Any) -> None:
         """Sets the Deployment's stable version, and its pipeline as a user does."""
@@ -227,7 +262,7 @@ class Site:
 
     def server_object(self) -> dict[str, Any]:
         return self.objects.get_namespaced_custom_object(
-            *GROUP, self.namespace, "modelservers", POD
+            *GROUP, self.namespace, "modelservers", self.server_name
         )
 
     def status(self) -> dict[str, Any]:
@@ -257,17 +292,9 @@ class Site:
             await triton.close()
 
     def _prepare(self) -> None:
-        account = "modelyard-agent"
+        account = ACCOUNT
         self.core.create_namespace({"metadata": {"name": self.namespace}})
         self.core.create_namespaced_service_account(self.namespace, {"metadata": {"name": account}})
-        pod = {
-            "metadata": {"name": POD},
-            "spec": {
-                "serviceAccountName": account,
-                "containers": [{"name": "agent", "image": "none"}],
-            },
-        }
-        made = self.core.create_namespaced_pod(self.namespace, pod)
         rbac = client.RbacAuthorizationV1Api(self.client)
         rule = {"apiGroups": [GROUP[0]]}
         rbac.create_namespaced_role(
@@ -307,12 +334,28 @@ class Site:
                 "spec": {"modelLine": LINE},
             },
         )
-        bound = {"apiVersion": "v1", "kind": "Pod", "name": POD, "uid": made.metadata.uid}
+        self._make_pod()
+
+    def _make_pod(self) -> None:
+        pod = {
+            "metadata": {"name": self.agent.pod},
+            "spec": {
+                "serviceAccountName": ACCOUNT,
+                "containers": [{"name": "agent", "image": "none"}],
+            },
+        }
+        made = self.core.create_namespaced_pod(self.namespace, pod)
+        bound = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "name": self.agent.pod,
+            "uid": made.metadata.uid,
+        }
         token = self.core.create_namespaced_service_account_token(
-            account, self.namespace, {"spec": {"boundObjectRef": bound}}
+            ACCOUNT, self.namespace, {"spec": {"boundObjectRef": bound}}
         )
         folder = self.folder / "token"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "token").write_text(token.status.token)
         (folder / "ca.crt").write_bytes(Path(self.client.configuration.ssl_ca_cert).read_bytes())
 
@@ -334,7 +377,22 @@ def own_plane(tmp_path: Path) -> Iterator[ControlPlane]:
 
 
 def install_kinds(plane: ControlPlane) -> None:
-    api = client.ApiextensionsV1Api(config.new_client_from_config(str(plane.kubeconfig)))
+    """Our kinds, and the chart's policy for what agents may report."""
+    connection = config.new_client_from_config(str(plane.kubeconfig))
+    chart = ROOT / "charts" / "modelyard"
+    rendered = subprocess.run(
+        [ensure("helm"), "template", "modelyard", chart, "-s", "templates/admission/reports.yaml"],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    admission = client.AdmissionregistrationV1Api(connection)
+    for one in yaml.safe_load_all(rendered.stdout):
+        if one["kind"] == "ValidatingAdmissionPolicy":
+            admission.create_validating_admission_policy(one)
+        else:
+            admission.create_validating_admission_policy_binding(one)
+    api = client.ApiextensionsV1Api(connection)
     names = []
     for path in sorted((ROOT / "crds").glob("*.yaml")):
         crd = yaml.safe_load(path.read_text())

@@ -36,7 +36,9 @@ async def test_assigned_version_answers_and_the_status_says_so(site, models):
     assert "failures" not in status
     assert site.agent.probe("/readyz") == (200, "ok\n")
     assert site.agent.probe("/healthz")[0] == 200
-    assert 'model_version="digits-1",node="node-1",version="1"} 1.0' in site.agent.probe("/metrics")[1]
+    assert (
+        'model_version="digits-1",node="node-1",version="1"} 1.0' in site.agent.probe("/metrics")[1]
+    )
 
 
 async def test_new_version_and_new_settings_replace_the_old_without_a_lost_request(

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from modelyard.serving.names import pipeline_name
 from modelyard.serving.repository import Repository
+from modelyard.serving.spool import Spool
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton, TritonError
 from modelyard.store import Store
@@ -19,6 +20,7 @@ from modelyard.store.opening import Retries as StoreRetries
 from modelyard.workloads.agent import probes
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.artifacts import ArtifactCache
+from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.inuse import in_use
 from modelyard.workloads.agent.loader import Hardware, Loader
 from modelyard.workloads.agent.memory import Memory
@@ -27,6 +29,7 @@ from modelyard.workloads.agent.prestage import Stager
 from modelyard.workloads.agent.report import Reporter
 from modelyard.workloads.agent.sampler import Sampler
 from modelyard.workloads.agent.settings import AgentSettings
+from modelyard.workloads.agent.shadow import Shadower
 from modelyard.workloads.agent.status import Beside
 from modelyard.workloads.agent.traffic import TrafficMeter
 from modelyard.workloads.agent.watch import Assigned, Watch
@@ -68,21 +71,31 @@ class Agent:
             settings.cache_bytes,
             lambda: in_use(self._assigned, self._memory),
         )
+        switcher = Switcher(Repository(settings.models, run.model_line), self._triton)
+        hardware = Hardware(run.cpu_limit, run.gpus)
         self._loader = Loader(
             triton=self._triton,
-            switcher=Switcher(Repository(settings.models, run.model_line), self._triton),
+            switcher=switcher,
             artifacts=artifacts,
             memory=self._memory,
             assigned=self._assigned,
             metrics=self._metrics,
-            hardware=Hardware(run.cpu_limit, run.gpus),
+            hardware=hardware,
             on_report=self._changed,
         )
+        self._fetching = BackgroundFetch(artifacts, self._assigned, self._metrics)
         self._stager = Stager(
-            artifacts=artifacts,
+            fetching=self._fetching, assigned=self._assigned, on_report=self._changed
+        )
+        self._shadower = Shadower(
+            triton=self._triton,
+            switcher=switcher,
+            spool=Spool(run.model_line, settings.spool),
+            fetching=self._fetching,
             assigned=self._assigned,
-            idle=self._loader.idle,
-            metrics=self._metrics,
+            hardware=hardware,
+            pending=lambda: self._sampler.pending,
+            percent=settings.shadow_percent,
             on_report=self._changed,
         )
         self._reporter = Reporter(
@@ -125,6 +138,7 @@ class Agent:
                 "watch": self._watch.run,
                 "load": self._load,
                 "stage": self._stager.run,
+                "shadow": self._shadower.run,
                 "figures": self._sampler.run,
                 "report": self._reporter.run,
                 "traffic": self._count_traffic,
@@ -145,6 +159,7 @@ class Agent:
     def _beside(self) -> Beside:
         return Beside(
             staged=self._stager.report,
+            shadow=self._shadower.report,
             history=tuple(self._memory.history),
             traffic=self._meter.report(),
             figures=self._sampler.figures(),
@@ -212,7 +227,7 @@ class Agent:
         not wait for ever.
         """
         logger.info("asked to stop: waiting for Triton to end")
-        self._loader.stopping = self._stager.stopping = True
+        self._loader.stopping = self._shadower.stopping = self._fetching.stopping = True
         deadline = time.monotonic() + self._settings.drain_seconds
         # Another process, which sends no event.
         while time.monotonic() < deadline and await self._triton.ready():  # noqa: ASYNC110

@@ -94,8 +94,6 @@ class Loader:
         """What is to be said of the server; None until there is something."""
         self.switching = asyncio.Event()
         """Set while Triton is being changed."""
-        self.idle = asyncio.Event()
-        """Set while nothing is due for the assigned version: other work may go on."""
         self.stopping = False
         """Once set, nothing is changed any more."""
 
@@ -127,7 +125,7 @@ class Loader:
         if assignment is None:
             text = f"this agent cannot read the assignment ({wanted.problem}): update its image"
             self._say(wanted, Phase.FAILED, Reason.INVALID_ASSIGNMENT, text, serving, stalled=True)
-            self.idle.set()
+            self._settled(assignment)
             return LOOK_SECONDS
         if assignment != self._tried:
             self._tried = assignment
@@ -139,7 +137,7 @@ class Loader:
             self._failure = None
             text = f"{assignment.model_version} answers"
             self._say(wanted, Phase.READY, Reason.SERVING, text, serving)
-            self.idle.set()
+            self._settled(assignment)
             return LOOK_SECONDS
         alternative = self._alternative(serving, assignment)
         if self._retries.due(time.monotonic(), alternative=alternative):
@@ -155,12 +153,18 @@ class Loader:
             self._say_failed(wanted, self._failure, serving)
         if serving is None:
             await self._restore(assignment)
-        self.idle.set()
+        self._settled(assignment)
         return min(LOOK_SECONDS, max(0.1, self._retries.next_try - time.monotonic()))
+
+    def _settled(self, assignment: Assignment | None) -> None:
+        """Nothing is due now, unless another assignment came meanwhile."""
+        wanted = self._assigned.wanted
+        if wanted is not None and wanted.assignment == assignment:
+            self._assigned.idle.set()
 
     async def _bring(self, wanted: Wanted, assignment: Assignment, serving: Serving | None) -> None:
         """One try to serve the assignment. Raises what went wrong."""
-        self.idle.clear()
+        self._assigned.idle.clear()
         first = not self._retries.failures
         name = f"{assignment.model_version} ({assignment.artifact})"
         if first:
@@ -177,7 +181,7 @@ class Loader:
             return
         if not self._restores.due(time.monotonic(), alternative=False):
             return
-        self.idle.clear()
+        self._assigned.idle.clear()
         logger.warning(
             "nothing answers and %s cannot be served: going back to %s",
             assignment.model_version, served.assignment.model_version,

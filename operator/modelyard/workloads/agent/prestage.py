@@ -6,14 +6,15 @@ It gives way: while something is due for the assigned version, nothing is fetche
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 
 from modelyard.api.modelserver import Assignment, StagedVersion
-from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched, StoppedError
+from modelyard.workloads.agent.artifacts import StoppedError
 from modelyard.workloads.agent.failures import failure
-from modelyard.workloads.agent.metrics import Metrics
+from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.retry import Retries
 from modelyard.workloads.agent.status import cut
 from modelyard.workloads.agent.watch import Assigned
@@ -25,36 +26,23 @@ class Stager:
     """Keeps what spec.staged names on disk, verified."""
 
     def __init__(
-        self,
-        *,
-        artifacts: ArtifactCache,
-        assigned: Assigned,
-        idle: asyncio.Event,
-        metrics: Metrics,
-        on_report: Callable[[], None],
+        self, *, fetching: BackgroundFetch, assigned: Assigned, on_report: Callable[[], None]
     ) -> None:
-        """Works only while `idle` is set; `on_report` is called when `report` is another one."""
-        self._artifacts = artifacts
+        """`on_report` is called when `report` is another one."""
+        self._fetching = fetching
         self._assigned = assigned
-        self._idle = idle
-        self._metrics = metrics
         self._on_report = on_report
         self._wish: Assignment | None = None
         self._retries = Retries()
         self.report: StagedVersion | None = None
         """What is to be said of it; None if nothing is wanted or known."""
-        self.stopping = False
-        """Once set, nothing is fetched any more."""
 
     async def run(self) -> None:
         """Stages for ever."""
         while True:
             delay = await self.step()
-            changed = self._assigned.staged_changed
-            try:
-                await asyncio.wait_for(changed.wait(), delay)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._assigned.staged_changed.wait(), delay)
 
     async def step(self) -> float | None:
         """Does what is due; returns the seconds until it is worth while to look again, None for
@@ -67,37 +55,20 @@ class Stager:
             self._say(None)
         if wish is None or (self.report is not None and self.report.failure is None):
             return None
-        if not self._idle.is_set():
-            await self._idle.wait()
-            return 0.0
+        await self._assigned.idle.wait()
         try:
-            fetched = await self._fetch(wish)
+            fetched = await self._fetching.fetch(wish, lambda: self._assigned.staged == wish)
         except StoppedError:
-            return 0.0
+            return 1.0 if self._fetching.stopping else 0.0
         except Exception as error:
             found = failure(error)
             self._retries.failed(found.cause, time.monotonic())
             logger.warning("%s cannot be fetched ahead: %s", wish.model_version, found.message)
             self._say(_staged(wish, f"{found.reason}: {found.message}"))
-            return self._retries.next_try - time.monotonic()
+            return max(0.0, self._retries.next_try - time.monotonic())
         logger.info("%s is fetched ahead: %d bytes", wish.model_version, fetched.downloaded)
         self._say(_staged(wish))
         return None
-
-    async def _fetch(self, wish: Assignment) -> Fetched:
-        started = time.monotonic()
-
-        def goes_on() -> bool:
-            wanted = self._assigned.wanted
-            # What is to be served itself by now is fetched once, not twice.
-            assignment = wanted.assignment if wanted else None
-            same = assignment is not None and assignment.digest == wish.digest
-            wanted_still = not self.stopping and self._assigned.staged == wish
-            return wanted_still and (self._idle.is_set() or same)
-
-        fetched = await asyncio.to_thread(self._artifacts.fetch, wish, goes_on)
-        self._metrics.fetched(fetched.downloaded, time.monotonic() - started)
-        return fetched
 
     def _say(self, report: StagedVersion | None) -> None:
         if report != self.report:

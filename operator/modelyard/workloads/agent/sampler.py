@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -11,11 +12,15 @@ import aiohttp
 
 from modelyard.api.modelserver import Figures
 from modelyard.serving.figures import parse
+from modelyard.serving.names import parse_model
 from modelyard.workloads.agent.window import Window
 
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3.0
+_PENDING = re.compile(
+    r'^nv_inference_pending_request_count\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE
+)
 _ANSWER_SECONDS = 5.0
 
 
@@ -29,6 +34,7 @@ class Sampler:
         self._serving = serving
         self._window = Window()
         self._reachable = True
+        self._pending = 0.0
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -37,6 +43,11 @@ class Sampler:
             while True:
                 await self._look(session)
                 await asyncio.sleep(EVERY_SECONDS)
+
+    @property
+    def pending(self) -> float:
+        """Requests that waited for a step of the pipeline at the last look."""
+        return self._pending
 
     def figures(self) -> Figures | None:
         """What the version that serves did in the last minute; None if that is not known."""
@@ -51,8 +62,15 @@ class Sampler:
             if self._reachable:
                 logger.info("no figures: %s: %s", self._url, error or type(error).__name__)
             self._reachable = False
+            self._pending = 0.0
             return
         self._reachable = True
+        self._pending = _waiting(text, self._line)
         version = self._serving()
         totals = parse(text, self._line).get(version) if version is not None else None
         self._window.add(time.monotonic(), version, totals)
+
+
+def _waiting(text: str, line: str) -> float:
+    """Requests that wait for any step of a model line's generations."""
+    return sum(float(count) for model, count in _PENDING.findall(text) if parse_model(line, model))

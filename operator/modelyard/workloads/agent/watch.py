@@ -61,6 +61,8 @@ class Assigned:
     """Another version is to be fetched."""
     shadow_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Another version is to run beside."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while nothing is due for the assigned version: other work may go on."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
     """The ModelServer was seen in another state."""
 
@@ -68,6 +70,8 @@ class Assigned:
         """Takes in an assignment; wakes whoever brings the server there if it is another."""
         if wanted != self.wanted:
             logger.info("assigned %s (%s)", _words(wanted), wanted.source)
+            if self.wanted is None or wanted.assignment != self.wanted.assignment:
+                self.idle.clear()
             self.wanted = wanted
             self.changed.set()
 

@@ -1,0 +1,296 @@
+"""Runs a version beside the one that serves, on copies of requests, and compares the answers.
+
+It stays behind: nothing starts while something is due for the assigned version, and copies are
+answered one at a time, with pauses. Users only ever see the serving version's answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from modelyard.api.modelserver import Assignment, ShadowFigures, Shadowing
+from modelyard.serving.names import Generation
+from modelyard.serving.spool import Sample, Spool
+from modelyard.serving.switch import Serving, Switcher
+from modelyard.serving.triton import InferenceError, Triton, TritonUnavailableError
+from modelyard.workloads.agent.artifacts import Fetched, StoppedError
+from modelyard.workloads.agent.comparison import ClassMap, Comparison
+from modelyard.workloads.agent.failures import InterruptedLoadError, TritonCrashedError, failure
+from modelyard.workloads.agent.fetching import BackgroundFetch
+from modelyard.workloads.agent.loader import Hardware
+from modelyard.workloads.agent.retry import Retries
+from modelyard.workloads.agent.status import Reason, cut
+from modelyard.workloads.agent.watch import Assigned
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+"""How often the copies are looked at."""
+BUSY_PENDING = 8
+"""Requests that wait in Triton from which on the copies wait too."""
+_REPLAY_SECONDS = 30.0
+_TROUBLE_SECONDS = 30.0
+_SERVING_SECONDS = 2.0
+"""How often it is looked up what serves."""
+
+
+class Shadower:
+    """Keeps what spec.shadow names running beside, and counts how it compares."""
+
+    def __init__(
+        self,
+        *,
+        triton: Triton,
+        switcher: Switcher,
+        spool: Spool,
+        fetching: BackgroundFetch,
+        assigned: Assigned,
+        hardware: Hardware,
+        pending: Callable[[], float],
+        percent: int,
+        on_report: Callable[[], None],
+    ) -> None:
+        """`pending` tells how many requests wait in Triton; `percent` is the most time that
+        copies may take; `on_report` is called when there is more to say than other figures."""
+        self._triton = triton
+        self._switcher = switcher
+        self._spool = spool
+        self._fetching = fetching
+        self._assigned = assigned
+        self._hardware = hardware
+        self._pending = pending
+        self._rest = 100 / max(1, min(100, percent)) - 1
+        self._on_report = on_report
+        self._wish: Shadowing | None = None
+        self._left = True
+        """Whether something of an earlier wish may be left."""
+        self._retries = Retries()
+        self._failure: str | None = None
+        self._generation: Generation | None = None
+        self._names: tuple[str, ...] = ()
+        """Names of the shadowed version's classes."""
+        self._comparison: Comparison | None = None
+        self._serving: Serving | None = None
+        self._serving_due = 0.0
+        self._copied: tuple[float, Generation] | None = None
+        """Share and generation that are copied now."""
+        self.stopping = False
+        """Once set, nothing is changed any more."""
+
+    @property
+    def report(self) -> ShadowFigures | None:
+        """What is to be said of it; None if nothing runs beside."""
+        wish = self._wish
+        if wish is None:
+            return None
+        if self._failure is not None:
+            one = wish.version
+            return ShadowFigures(
+                model_version=one.model_version,
+                version=one.version,
+                digest=one.digest,
+                failure=cut(self._failure),
+            )
+        return self._comparison.report(self._spool.dropped) if self._comparison else None
+
+    async def run(self) -> None:
+        """Shadows for ever."""
+        while True:
+            delay = await self.step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._assigned.shadow_changed.wait(), delay)
+
+    async def step(self) -> float | None:
+        """Does what is due; returns the seconds until it is worth while to look again, None for
+        not before something else is wanted."""
+        self._assigned.shadow_changed.clear()
+        if self.stopping:
+            return 1.0
+        wish = self._assigned.shadow
+        if wish is None or self._wish is None or wish.version != self._wish.version:
+            await self._begin(wish)
+        self._wish = wish
+        try:
+            if wish is None:
+                await self._release()
+                return None
+            if self._is_assigned(wish.version):
+                # The switch takes over what was prepared.
+                self._generation = None
+                await self._stop_copying()
+                return _SERVING_SECONDS
+            return await self._shadow(wish)
+        except StoppedError:
+            return LOOK_SECONDS
+        except TritonUnavailableError as error:
+            logger.info("nothing is shadowed: %s", error)
+            self._generation = None
+            return _SERVING_SECONDS
+
+    async def _begin(self, wish: Shadowing | None) -> None:
+        """Another version is wanted, or none: what was is over."""
+        if self._wish is not None or wish is not None:
+            self._left = True
+        had = self.report is not None
+        self._generation = self._comparison = self._failure = None
+        self._retries.reset()
+        await self._stop_copying()
+        if wish is not None:
+            crash = self._counted(wish.version)
+            if crash and (crash.failure or "").startswith(Reason.TRITON_CRASHED):
+                self._failure, self._retries.crashes = crash.failure, 1
+        if had:
+            self._on_report()
+
+    async def _release(self) -> None:
+        """Takes away what was prepared, once it is certain that nothing switches to it."""
+        if not self._left:
+            return
+        await self._assigned.idle.wait()
+        if self._assigned.shadow is None:
+            await self._stop_copying()
+            await self._switcher.release()
+            self._left = False
+
+    async def _shadow(self, wish: Shadowing) -> float | None:
+        serving = await self._look_up()
+        if serving is None:
+            return _SERVING_SECONDS
+        if self._generation is None:
+            await self._stop_copying()
+            if self._retries.crashes:
+                # It took Triton down with it, and gets no second chance to do so.
+                return None
+            if (wait := self._retries.next_try - time.monotonic()) > 0:
+                return wait
+            await self._assigned.idle.wait()
+            if wish == self._assigned.shadow:
+                await self._prepare(wish.version)
+            return 0.0
+        try:
+            await self._copy(wish.share, serving.generation)
+            samples = await self._samples()
+        except OSError as error:
+            self._fail(f"copies of requests cannot be kept: {error}")
+            return _TROUBLE_SECONDS
+        for sample in samples:
+            if wish != self._assigned.shadow or self._generation is None or self.stopping:
+                break
+            if sample.version == serving.generation.version:
+                await asyncio.sleep(await self._replay(sample, serving) * self._rest)
+        return 0.0 if samples else LOOK_SECONDS
+
+    async def _prepare(self, version: Assignment) -> None:
+        """Brings the version up beside what serves."""
+        try:
+            fetched = await self._fetching.fetch(version, lambda: self._is_wished(version))
+            self._generation = await self._load(version, fetched)
+        except StoppedError:
+            raise
+        except Exception as error:
+            found = failure(error)
+            self._retries.failed(found.cause, time.monotonic())
+            self._fail(f"{found.reason}: {found.message}")
+            return
+        self._names = tuple(fetched.manifest.classes)
+        self._failure = None
+        self._retries.reset()
+        if self._comparison is None:
+            await asyncio.to_thread(self._spool.off)
+            self._comparison = Comparison(version, self._counted(version))
+        logger.info("%s is shadowed", version.model_version)
+        self._on_report()
+
+    async def _load(self, version: Assignment, fetched: Fetched) -> Generation:
+        settings = self._hardware.settings(version)
+        try:
+            return await self._switcher.prepare(
+                version.version, fetched.manifest, fetched.model_file, settings
+            )
+        except TritonUnavailableError as error:
+            if await self._triton.ready():
+                raise InterruptedLoadError(
+                    f"Triton was too slow while it loaded {version.model_version}: {error}"
+                ) from error
+            raise TritonCrashedError(
+                f"Triton ended while it loaded {version.model_version} beside the version that "
+                "serves; if it ran out of memory, give the server more"
+            ) from error
+
+    async def _look_up(self) -> Serving | None:
+        """What serves, looked up now and then."""
+        now = time.monotonic()
+        if self._serving is None or now >= self._serving_due:
+            self._serving = await self._switcher.serving()
+            self._serving_due = now + _SERVING_SECONDS
+        return self._serving
+
+    async def _copy(self, share: float, generation: Generation) -> None:
+        """Has a share of the requests copied that a generation answers."""
+        if self._copied != (share, generation):
+            await asyncio.to_thread(self._spool.control, share, generation)
+            self._copied = (share, generation)
+        if self._failure is not None:
+            self._failure = None
+            self._on_report()
+
+    async def _stop_copying(self) -> None:
+        if self._copied is not None or self._left:
+            self._copied = None
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._spool.off)
+
+    async def _samples(self) -> list[Sample]:
+        """Copies to answer now; none while requests wait."""
+        if self._pending() >= BUSY_PENDING:
+            return []
+        return await asyncio.to_thread(self._spool.take)
+
+    async def _replay(self, sample: Sample, serving: Serving) -> float:
+        """Has the shadowed version answer a copy; returns the seconds that it took."""
+        generation, comparison = self._generation, self._comparison
+        if generation is None or comparison is None:
+            return 0.0
+        started = time.monotonic()
+        try:
+            answer = await self._triton.infer_image(
+                generation.name, sample.image, seconds=_REPLAY_SECONDS
+            )
+        except (InferenceError, TritonUnavailableError):
+            # A Triton that started anew does not know the version: that says nothing of it.
+            if await self._triton.model_ready(generation.name):
+                comparison.failed()
+            else:
+                self._generation = None
+            return time.monotonic() - started
+        seconds = time.monotonic() - started
+        served = serving.record.manifest.classes if serving.record else self._names
+        comparison.answered(sample, answer, seconds * 1000, ClassMap(self._names, served))
+        return seconds
+
+    def _fail(self, text: str) -> None:
+        if text != self._failure:
+            self._failure = text
+            logger.warning("nothing is shadowed: %s", text)
+            self._on_report()
+
+    def _counted(self, version: Assignment) -> ShadowFigures | None:
+        """What an earlier agent of this server reported of the version."""
+        found = self._assigned.status.shadow
+        same = found is not None and (found.version, found.digest) == (
+            version.version,
+            version.digest,
+        )
+        return found if same else None
+
+    def _is_wished(self, version: Assignment) -> bool:
+        shadow = self._assigned.shadow
+        return shadow is not None and shadow.version == version
+
+    def _is_assigned(self, version: Assignment) -> bool:
+        wanted = self._assigned.wanted
+        return wanted is not None and wanted.assignment == version
