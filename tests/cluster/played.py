@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.dataset import SplitStatus
@@ -99,6 +100,53 @@ def loaded(server: Mapping[str, Any]) -> dict[str, Any]:
         "observedGeneration": server["metadata"]["generation"],
         "loaded": {**held, "since": MOMENT},
     }
+
+
+@dataclass(frozen=True)
+class Served:
+    """How a version does in a server."""
+
+    loads: bool = True
+    failures: int = 0
+    """Failed ones of REQUESTS."""
+    matched: int = 100
+    """Of the 100 boxes of the serving version, while it is shadowed."""
+
+
+REQUESTS = 100
+SILENT_NEVER = "2100-01-01T00:00:00Z"
+"""When a played agent was last heard: it reports when its server changes, and must not count as
+offline in between."""
+
+
+def reported(server: Mapping[str, Any], served: Served) -> dict[str, Any]:
+    """A ModelServer's status once its agent has done all that the spec asks for."""
+    spec, before = server["spec"], server.get("status") or {}
+    status: dict[str, Any] = {**loaded(server), "reportedAt": SILENT_NEVER}
+    if not served.loads:
+        status |= {"phase": "Failed", "message": "the network is broken", "failures": 1}
+        status["loaded"] = before.get("loaded")
+    held = status["loaded"]
+    if held:
+        failures = served.failures if served.loads else 0
+        status["figures"] = {
+            "version": held["version"],
+            "seconds": 60,
+            "requests": REQUESTS - failures,
+            "failures": failures,
+            "latency": [0] * 5 + [REQUESTS - failures],
+        }
+    if "staged" in spec:
+        status["staged"] = _told(spec["staged"])
+    if "shadow" in spec:
+        boxes = {"stableBoxes": 100, "shadowBoxes": 100, "matched": served.matched}
+        images = {"images": REQUESTS, "failures": 0, "dropped": 0}
+        status["shadow"] = {**_told(spec["shadow"]["version"]), **images, **boxes}
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def _told(assignment: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: assignment[key] for key in ("modelVersion", "version", "digest")}
 
 
 def data_outcome(digest: str = DIGEST_A) -> Outcome:

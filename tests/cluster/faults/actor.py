@@ -1,4 +1,4 @@
-"""Plays kubelets, workloads and agents.
+"""Plays kubelets, the scheduler, workloads and agents.
 
 Level-triggered and deterministic: it looks at what exists and does the first thing that there is
 to do, one at a time. It knows nothing of faults and talks to the API server past the proxy.
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.contract import labels
+from modelyard.contract.naming import edge_server_name
 from modelyard.contract.result import Outcome
 
-from ..admin import MERGE
-from ..played import loaded, pod_status
+from ..played import Served, binding, daemon_node, pod_status, reported
 from .journal import Object
-from .resources import path, plain
+from .resources import plain
 from .scene import Scene
 
 SERVER = "server"
@@ -39,9 +39,10 @@ Script = Mapping[tuple[str, str], Sequence[Ending]]
 class Actor:
     """Acts in one scene."""
 
-    def __init__(self, scene: Scene, script: Script) -> None:
+    def __init__(self, scene: Scene, script: Script, served: Mapping[int, Served]) -> None:
         self._scene = scene
         self._script = script
+        self._served = served
         self._jobs: dict[tuple[str, str], list[str]] = {}
 
     def act(self) -> bool:
@@ -50,11 +51,16 @@ class Actor:
 
     def _play(self, pod: Object) -> bool:
         metadata = pod["metadata"]
+        node = pod["spec"].get("nodeName")
+        if node and not self._scene.reaches(node):
+            return False
+        if metadata.get("deletionTimestamp"):
+            return self._scene.reap(pod)
         phase = (pod.get("status") or {}).get("phase")
-        if metadata.get("deletionTimestamp") or phase in ENDED:
+        if phase in ENDED:
             return False
         if (metadata.get("labels") or {}).get(labels.COMPONENT) == SERVER:
-            return self._serve(pod, phase)
+            return self._bind(pod) or self._serve(pod, phase)
         ending = self._ending(pod)
         if ending is None:
             return False
@@ -67,17 +73,35 @@ class Actor:
         failed = ending.exit_code != 0
         return self._report(pod, "Failed" if failed else "Succeeded", ending)
 
+    def _bind(self, pod: Object) -> bool:
+        """What the scheduler does for the pods of a DaemonSet."""
+        node = daemon_node(pod)
+        if node is None or pod["spec"].get("nodeName"):
+            return False
+        return self._scene.call("POST", "Pod", pod["metadata"]["name"], "binding", binding(node))
+
     def _serve(self, pod: Object, phase: str | None) -> bool:
         if phase != "Running":
             return self._report(pod, "Running", ready=True)
-        name = pod["metadata"]["name"]
+        name = self._server_name(pod)
         server = self._scene.find("ModelServer", name)
         if server is None or server["metadata"].get("deletionTimestamp"):
             return False
-        wanted = loaded(server)
-        if server.get("status") == wanted:
+        if server["spec"]["podName"] != pod["metadata"]["name"]:
+            return False  # An agent may report only where its pod is named.
+        number = server["spec"]["assigned"]["version"]
+        wanted = reported(server, self._served.get(number, Served()))
+        before = server.get("status") or {}
+        if before == wanted:
             return False
-        return self._patch("ModelServer", name, wanted)
+        return self._patch("ModelServer", name, dict.fromkeys(before) | wanted)
+
+    def _server_name(self, pod: Object) -> str:
+        metadata = pod["metadata"]
+        if metadata["labels"].get(labels.TARGET) != "edge":
+            return str(metadata["name"])
+        owner = metadata["annotations"][labels.OWNER].partition("/")[2]
+        return edge_server_name(owner, pod["spec"]["nodeName"])
 
     def _train(self, pod: Object) -> bool:
         """Report progress, as often as it changes: once."""
@@ -104,10 +128,7 @@ class Actor:
 
     def _patch(self, kind: str, name: str, status: Mapping[str, Any]) -> bool:
         """Report a status; False if there is nobody any more to report it of."""
-        where = path(kind, self._scene.namespace, name, "status")
-        answer = self._scene.admin.http.patch(where, json={"status": status}, headers=MERGE)
-        assert answer.status_code in (200, 404), answer.text
-        return answer.status_code == 200
+        return self._scene.call("PATCH", kind, name, "status", {"status": status})
 
     def _ending(self, pod: Object) -> Ending | None:
         metadata = pod["metadata"]
@@ -123,6 +144,7 @@ class Actor:
         return endings[min(jobs.index(job), len(endings) - 1)]
 
 
-def _order(pod: Object) -> tuple[str, str, str]:
+def _order(pod: Object) -> tuple[str, str, str, str]:
     metadata = pod["metadata"]
-    return plain("Pod", metadata["name"]), metadata["creationTimestamp"], metadata["uid"]
+    place = daemon_node(pod) or ""
+    return plain("Pod", metadata["name"]), place, metadata["creationTimestamp"], metadata["uid"]

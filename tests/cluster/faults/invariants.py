@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ FINAL = {"ModelVersion": ("Ready", "Rejected", "Failed"), "TrainingJob": ("Succe
 RETRY = "modelyard.dev/retry"
 PROVEN = ("artifacts", "evaluations", "gates", "mAP50", "mAP50to95")
 """What a ModelVersion's verdict rests on."""
-MADE_ONCE = ("Job", "ModelVersion", "ModelServer", "Service", "apps/Deployment")
+MADE_ONCE = (
+    "Job", "ModelVersion", "ModelServer", "Service", "apps/Deployment", "apps/DaemonSet",
+)  # fmt: skip
 
 
 def violations(history: Iterable[Entry]) -> list[str]:
@@ -126,21 +129,67 @@ class World:
                 yield f"Deployment {entry.obj['metadata']['name']}: {field} is {held}, never Ready"
 
     def budget(self, entry: Entry, before: Object) -> Iterator[str]:
-        """At most maxUnavailable servers of a Deployment switch at the same time."""
+        """At most maxUnavailable servers (of a pool) go to a new version at the same time. Those
+        that go back to the stable one may all do so at once."""
         if entry.kind != "ModelServer":
             return
         name = entry.obj["spec"]["deployment"]
         owner = self.named("Deployment", name)
-        switching = [
+        if owner is None:
+            return
+        stable = _held(owner, "stable")
+        switching = Counter(
+            s["spec"].get("pool", "")
+            for s in self.all("ModelServer")
+            if s["spec"]["deployment"] == name
+            and s["spec"]["assigned"]["modelVersion"] != stable
+            and ((s.get("status") or {}).get("loaded") or {}).get("version")
+            not in (None, s["spec"]["assigned"]["version"])
+        )
+        if switching and max(switching.values()) > int(owner["spec"]["rollout"]["maxUnavailable"]):
+            yield f"{switching.total()} servers of Deployment {name} switch at the same time"
+
+    def decided(self, entry: Entry, before: Object) -> Iterator[str]:
+        """A server is told only what the Deployment's status says: a crash forgets nothing."""
+        if entry.kind != "ModelServer":
+            return
+        owner = self.named("Deployment", entry.obj["spec"]["deployment"])
+        told = {*_told(entry.obj)} - ({*_told(before)} if before else set())
+        known = {_held(owner, "stable"), _held(owner, "candidate")}
+        if owner is not None and told - known:
+            name, versions = entry.obj["metadata"]["name"], ", ".join(sorted(told - known))
+            yield f"ModelServer {name} was told of {versions} before the Deployment's status"
+
+    def waves(self, entry: Entry, before: Object) -> Iterator[str]:
+        """In the first step of a rollout no more servers hold the candidate than it wants."""
+        if entry.kind != "ModelServer":
+            return
+        name = entry.obj["spec"]["deployment"]
+        owner = self.named("Deployment", name)
+        state = ((owner or {}).get("status") or {}).get("rollout") or {}
+        if not state or state.get("step", 0) > 1:
+            return
+        on = [
             s["metadata"]["name"]
             for s in self.all("ModelServer")
             if s["spec"]["deployment"] == name
-            and ((s.get("status") or {}).get("loaded") or {}).get("version")
-            not in (None, s["spec"]["assigned"]["version"])
+            and s["spec"]["assigned"]["modelVersion"] == _held(owner, "candidate")
         ]
-        limit = int(owner["spec"]["rollout"]["maxUnavailable"]) if owner else 1
-        if len(switching) > limit:
-            yield f"{len(switching)} servers of Deployment {name} switch at the same time"
+        want = state["target"] if state["stage"] == "Step" else 0
+        if len(on) > want:
+            yield f"{len(on)} servers of Deployment {name} were told to switch, the wave has {want}"
+
+    def rejected(self, entry: Entry, before: Object) -> Iterator[str]:
+        """What was rolled back is not tried again by itself."""
+        if entry.kind != "Deployment" or not before:
+            return
+        old, new = before.get("status") or {}, entry.obj.get("status") or {}
+        refused = (old.get("rejected") or {}).get("modelVersion")
+        asked = (entry.obj["metadata"].get("annotations") or {}).get(RETRY)
+        if refused and _held(entry.obj, "candidate") == refused and not asked:
+            yield f"Deployment {entry.obj['metadata']['name']} tries {refused} again"
+        if (new.get("revision") or 0) < (old.get("revision") or 0):
+            yield f"Deployment {entry.obj['metadata']['name']} lost count of its rollouts"
 
     def generations(self, entry: Entry, before: Object) -> Iterator[str]:
         """A status is never about a spec of the future, nor goes back to an older one."""
@@ -172,6 +221,9 @@ RULES: tuple[Rule, ...] = (
     World.served,
     World.stable,
     World.budget,
+    World.decided,
+    World.waves,
+    World.rejected,
     World.generations,
     World.orphan,
 )
@@ -179,6 +231,21 @@ RULES: tuple[Rule, ...] = (
 
 def _phase(obj: Object | None) -> str | None:
     return ((obj or {}).get("status") or {}).get("phase")
+
+
+def _held(deployment: Object | None, field: str) -> str | None:
+    """Name of the version that a Deployment's status gives as stable or candidate."""
+    status = (deployment or {}).get("status") or {}
+    found: str | None = (status.get(field) or {}).get("modelVersion")
+    return found
+
+
+def _told(server: Object) -> Iterator[str]:
+    """Names of the versions that a ModelServer's spec tells of."""
+    spec = server["spec"]
+    for one in (spec["assigned"], spec.get("staged"), (spec.get("shadow") or {}).get("version")):
+        if one:
+            yield one["modelVersion"]
 
 
 def _rows(value: Any) -> Mapping[str, Any]:

@@ -11,9 +11,10 @@ import aiohttp
 import orjson
 
 from ..admin import Access
-from .resources import COLLECTIONS
+from .resources import CLUSTERWIDE, COLLECTIONS
 
 Object = dict[str, Any]
+FOLLOWED = {**COLLECTIONS, **CLUSTERWIDE}
 LONG = 36_000
 """Seconds that the API server keeps our watches open."""
 
@@ -29,14 +30,14 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """Follows all kinds of COLLECTIONS in all namespaces from when it is started.
+    """Follows all kinds of COLLECTIONS in all namespaces, and CLUSTERWIDE, from when it is started.
 
     Runs in an event loop's thread; other threads may read.
     """
 
     def __init__(self, where: Access) -> None:
         self._where = where
-        self._live: dict[str, dict[str, Object]] = {kind: {} for kind in COLLECTIONS}
+        self._live: dict[str, dict[str, Object]] = {kind: {} for kind in FOLLOWED}
         self._entries: dict[str, list[Entry]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.error: BaseException | None = None
@@ -49,7 +50,7 @@ class Journal:
             read_bufsize=2**22,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        for kind, path in COLLECTIONS.items():
+        for kind, path in FOLLOWED.items():
             async with self._session.get(self._where.url + path) as answer:
                 listed = orjson.loads(await answer.read())
             for item in listed["items"]:
@@ -67,11 +68,11 @@ class Journal:
         await self._session.close()
 
     def live(self, kind: str, namespace: str) -> list[Object]:
-        """Objects that exist, oldest first."""
+        """Objects that exist, oldest first; the namespace of what has none is empty."""
         return [
             o
             for o in list(self._live[kind].values())
-            if o["metadata"].get("namespace") == namespace
+            if o["metadata"].get("namespace", "") == namespace
         ]
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:
@@ -94,8 +95,8 @@ class Journal:
         ]
 
     def touched(self, namespace: str) -> float:
-        """When anything changed last in a namespace."""
-        return self._touched.get(namespace, 0.0)
+        """When anything changed last in a namespace, or among what has none."""
+        return max(self._touched.get(namespace, 0.0), self._touched.get("", 0.0))
 
     def forget(self, namespace: str) -> None:
         """Drop a namespace's history."""

@@ -23,8 +23,12 @@ COLLECTIONS: Mapping[str, str] = {
     "Service": "/api/v1/services",
     "apps/Deployment": "/apis/apps/v1/deployments",
     "apps/ReplicaSet": "/apis/apps/v1/replicasets",
+    "apps/DaemonSet": "/apis/apps/v1/daemonsets",
+    "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
     "Event": "/apis/events.k8s.io/v1/events",
 }
+CLUSTERWIDE: Mapping[str, str] = {"Node": "/api/v1/nodes"}
 DECLARED = ("Deployment", "TrainingJob", "ModelVersion", "Dataset")
 """What users create; users before what they use."""
 
@@ -34,13 +38,13 @@ _PATH = re.compile(
 )
 _BY_PLACE = {
     (m["group"] or "", m["plural"]): kind
-    for kind, path in COLLECTIONS.items()
+    for kind, path in {**COLLECTIONS, **CLUSTERWIDE}.items()
     if (m := _PATH.match(path))
 }
 _SUFFIXES: Mapping[str, re.Pattern[str]] = {
     "Job": re.compile(r"-[0-9a-f]{8}$"),
     "apps/ReplicaSet": re.compile(r"-[0-9a-z]{6,10}$"),
-    "Pod": re.compile(r"(-[0-9a-f]{8}|-[0-9a-z]{6,10})-[0-9a-z]{5}$"),
+    "Pod": re.compile(r"(-[0-9a-f]{8}|-[0-9a-z]{6,10})?-[0-9a-z]{5}$"),
     "ModelServer": re.compile(r"-[0-9a-z]{6,10}-[0-9a-z]{5}$"),
 }
 

@@ -59,7 +59,7 @@ class Run:
         self._site, self._workload = site, workload
         self._proxy, self._journal = site.proxy, site.journal
         self.scene = Scene(site.admin, site.journal, space)
-        self._actor = Actor(self.scene, workload.script)
+        self._actor = Actor(self.scene, workload.script, workload.served)
         self._world = World(site.proxy)
         self._fault: Planned | None = None
         if plan is not None:
@@ -106,6 +106,7 @@ class Run:
         self.scene.clear()
         deadline = time.monotonic() + 30
         while not self.scene.empty() and time.monotonic() < deadline:
+            self.scene.tidy()
             time.sleep(0.05)
         self.scene.remove()
         self._journal.forget(self.scene.namespace)

@@ -13,6 +13,7 @@ import yaml
 from modelyard.cluster import ControlPlane
 
 from ..admin import Admin, access
+from ..played import NODES_STAY
 from ..process import Endpoint, free_port
 from ..waiting import until
 from .background import Background
@@ -37,7 +38,10 @@ class Site:
         self.admin = Admin(where)
         self.admin.install(CRDS)
         until(self._served, what="CRDs served")
-        self.plane = ControlPlane(folder / "plane", controller_manager=True).start()
+        flags = {"kube-controller-manager": [NODES_STAY]}
+        self.plane = ControlPlane(
+            folder / "plane", controller_manager=True, more_flags=flags
+        ).start()
         self.background = Background()
         self.proxy, self.journal = Proxy(where), Journal(where)
         self.background.run(self.proxy.start())

@@ -37,6 +37,11 @@ class History:
         """The ModelVersion lane-1."""
         return self.put("ModelVersion", "lane-1", status=status)
 
+    def deployment(self, **status: Any) -> History:
+        """The Deployment lane, one server of which may switch at a time."""
+        spec = {"rollout": {"maxUnavailable": 1}}
+        return self.put("Deployment", "lane", spec=spec, status=status)
+
     def server(self, name: str, version: int, digest: str = "d1", held: int = 0) -> History:
         """A ModelServer that is told to hold lane-1 in this version number."""
         assigned = {"modelVersion": "lane-1", "version": version, "digest": digest}
@@ -78,10 +83,27 @@ BROKEN = {
     .put("Deployment", "lane", status={"stable": {"modelVersion": "lane-1"}}),
     "2 servers of Deployment lane switch": History()
     .version(**READY)
+    .deployment(stable={"modelVersion": "lane-0"}, candidate={"modelVersion": "lane-1"})
     .server("s", 1, held=1)
     .server("t", 1, held=1)
     .server("s", 2, held=1)
     .server("t", 2, held=1),
+    "ModelServer s was told of lane-1 before": History()
+    .version(**READY)
+    .deployment(stable={"modelVersion": "lane-0"})
+    .server("s", 1),
+    "were told to switch, the wave has 1": History()
+    .version(**READY)
+    .deployment(
+        candidate={"modelVersion": "lane-1"}, rollout={"stage": "Step", "step": 1, "target": 1}
+    )
+    .server("s", 1)
+    .server("t", 1),
+    "Deployment lane tries lane-1 again": History()
+    .version(**READY)
+    .deployment(rejected={"modelVersion": "lane-1"})
+    .deployment(candidate={"modelVersion": "lane-1"}),
+    "lost count of its rollouts": History().deployment(revision=2).deployment(revision=1),
     "left Failed": History()
     .put("TrainingJob", "till", status={"phase": "Failed", "jobName": "j"})
     .put("TrainingJob", "till", status={"phase": "Running", "jobName": "j"}),
@@ -99,7 +121,17 @@ def test_a_broken_rule_is_told(text: str) -> None:
 
 def test_a_lawful_life_breaks_no_rule() -> None:
     history = History().put(**job("a")).version(phase="Exporting").version(**READY)
+    history.deployment(stable={"modelVersion": "lane-1"})
     history.server("s", 1).server("s", 1, held=1).version(**READY, usedBy=["Deployment lane"])
+    assert violations(history.entries) == []
+
+
+def test_a_rollback_is_as_quick_as_it_can() -> None:
+    history = History().version(**READY).deployment(stable={"modelVersion": "lane-1"})
+    for name in ("s", "t"):
+        history.server(name, 2, held=2)
+    for name in ("s", "t"):
+        history.server(name, 1, held=2)
     assert violations(history.entries) == []
 
 

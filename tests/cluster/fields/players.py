@@ -30,7 +30,11 @@ class Players:
     def see(self, kind: str, obj: Object) -> None:
         """Take in a change."""
         marks = obj["metadata"].get("labels") or {}
-        if marks.get(labels.MANAGED_BY) != labels.MANAGER or "deletionTimestamp" in obj["metadata"]:
+        if marks.get(labels.MANAGED_BY) != labels.MANAGER:
+            return
+        if "deletionTimestamp" in obj["metadata"]:
+            if kind == "Pod" and obj["spec"].get("nodeName"):
+                self._do(self._end(obj))
             return
         if kind == "Pod" and marks.get(labels.COMPONENT) == "server" and not _ready(obj):
             self._do(self._start(obj))
@@ -41,6 +45,12 @@ class Players:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, pod: Object) -> None:
+        own = pod["metadata"]
+        path = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}"
+        now = {"gracePeriodSeconds": 0, "preconditions": {"uid": own["uid"]}}
+        await self._server.ask("DELETE", path, now)
 
     async def _start(self, pod: Object) -> None:
         own = pod["metadata"]

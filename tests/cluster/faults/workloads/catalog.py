@@ -5,7 +5,12 @@ from __future__ import annotations
 from .dataset import DATASET
 from .deletion import DELETION
 from .deployment import DEPLOYMENT
+from .edge import EDGE_FLEET
+from .rollback import ROLLBACK
 from .training import TRAINING
 from .version import READY, REJECTED
 
-WORKLOADS = {one.name: one for one in (DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION)}
+WORKLOADS = {
+    one.name: one
+    for one in (DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET)
+}

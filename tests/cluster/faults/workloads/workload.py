@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...played import Served
 from ..actor import Script
 from ..scene import Scene
 
@@ -30,5 +31,7 @@ class Workload:
     steps: tuple[Step, ...]
     script: Script = field(default_factory=dict)
     """How the pods' work ends."""
+    served: Mapping[int, Served] = field(default_factory=dict)
+    """How the versions with these numbers do in servers, if not well."""
     prepare: Callable[[Scene], object] = lambda scene: None
     """What is there before the operator starts."""
