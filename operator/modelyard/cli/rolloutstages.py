@@ -55,12 +55,15 @@ def _planned(wanted: Mapping[str, Any], *, edge: bool) -> list[_Planned]:
     """(stage, step, title, note) of each stage; the last one is always all servers."""
     found: list[_Planned] = []
     if wanted.get("prestage"):
-        limit = wanted.get("prestageConcurrency", "10%")
+        limit = _share(wanted.get("prestageConcurrency", "10%"))
         found.append(("Prestage", None, "prestage", f"fetch and verify, {limit} at a time"))
     shadow = wanted.get("shadow")
     if shadow is not None:
         share = f"{100 * float(shadow.get('share', 0.1)):g} % of requests"
-        where = f"on {shadow.get('servers', '100%')} of servers"
+        servers = shadow.get("servers", "100%")
+        where = f"on {servers} servers"
+        if isinstance(servers, str):
+            where = "on all servers" if servers == "100%" else f"on {_share(servers)} of servers"
         note = f"{share} {where} for {shadow.get('duration', '10m')}"
         found.append(("Shadow", None, "shadow", _and(note, _names(shadow.get("analysis")))))
     number, last = 0, 0
@@ -73,6 +76,11 @@ def _planned(wanted: Mapping[str, Any], *, edge: bool) -> list[_Planned]:
     if last != 100:
         found.append(("Step", number + 1, "all servers", ""))
     return found
+
+
+def _share(wanted: int | str) -> str:
+    """A number, or a percentage as it is written elsewhere."""
+    return wanted.replace("%", " %") if isinstance(wanted, str) else f"{wanted:,}"
 
 
 def _title(step: Mapping[str, Any]) -> str:

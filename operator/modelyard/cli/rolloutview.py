@@ -168,7 +168,7 @@ def _target(target: Mapping[str, Any]) -> str:
         chosen = edge.get("nodeSelector") or {}
         return "edge nodes " + ",".join(f"{k}={v}" for k, v in sorted(chosen.items()))
     replicas = (target.get("cluster") or {}).get("replicas")
-    return f"{1 if replicas is None else replicas:,} in the cluster"
+    return f"target cluster, replicas {1 if replicas is None else replicas:,}"
 
 
 def _halt(paused: Mapping[str, Any] | None) -> Halt | None:

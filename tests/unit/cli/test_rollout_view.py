@@ -44,8 +44,8 @@ def test_a_step_that_is_going_on() -> None:
         "  rollout 7: shelf-5 is the highest Ready version, started 24m10s ago",
         "  312 of 1,240 servers of pool north have switched to shelf-5",
         "",
-        "  ✔ prestage        fetch and verify, 10% at a time",
-        "  ✔ shadow          10 % of requests on 100% of servers for 10m; checks agreement",
+        "  ✔ prestage        fetch and verify, 10 % at a time",
+        "  ✔ shadow          10 % of requests on all servers for 10m; checks agreement",
         "  ✔ 1 % of servers  pause 10m",
         "  ✔ pool lab        until promoted",
         "  ● pool north      312 of 1,240  for 1m35s",
@@ -63,8 +63,8 @@ def test_a_step_that_is_going_on() -> None:
 def test_stages_before_the_first_step() -> None:
     lines = drawn(rolling("Prestage", None, target=4896, done=120))
     assert section(lines, "● prestage")[:3] == [
-        "  ● prestage        120 of 4,896  for 1m35s  fetch and verify, 10% at a time",
-        "  ○ shadow          10 % of requests on 100% of servers for 10m; checks agreement",
+        "  ● prestage        120 of 4,896  for 1m35s  fetch and verify, 10 % at a time",
+        "  ○ shadow          10 % of requests on all servers for 10m; checks agreement",
         "  ○ 1 % of servers  pause 10m",
     ]
 
@@ -73,7 +73,7 @@ def test_pools_mean_nothing_to_a_cluster() -> None:
     obj = rolling("Step", 2)
     obj["spec"]["target"] = {"cluster": {"replicas": 3}}
     lines = drawn(obj)
-    assert "model line shelf, 3 in the cluster" in lines[1]
+    assert "target cluster, replicas 3" in lines[1]
     assert not [line for line in lines if "pool lab" in line]
     assert "  ● all servers     312 of 1,240  for 1m35s" in lines
 
@@ -191,7 +191,7 @@ def test_a_new_object_without_a_status() -> None:
     obj = {"metadata": {"name": "x", "namespace": "n", "generation": 1}, "spec": {"modelLine": "x"}}
     assert drawn(obj) == [
         "x  Pending  serves nothing yet",
-        "  namespace n, model line x, 1 in the cluster",
+        "  namespace n, model line x, target cluster, replicas 1",
         "  the operator has not seen the latest change of the spec yet",
     ]
 
