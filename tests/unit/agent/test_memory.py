@@ -6,15 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.api.modelserver import Assignment
+from modelyard.api.modelserver import (
+    Assignment,
+    LoadedVersion,
+    ModelServerStatus,
+    ServedPeriod,
+)
 from modelyard.serving.triton import ModelStatistics
-from modelyard.workloads.agent.memory import FILE, Memory, Served
+from modelyard.workloads.agent.memory import FILE, PERIODS, Memory, Served
 from modelyard.workloads.agent.traffic import TrafficMeter
 
 DIGEST = f"sha256:{'a' * 64}"
 
 
-def served(version: int) -> Served:
+def at(day: int) -> str:
+    return f"2026-01-{day:02}T00:00:00Z"
+
+
+def served(version: int, day: int = 1) -> Served:
     assignment = Assignment(
         model_version=f"m-{version}",
         version=version,
@@ -23,7 +32,7 @@ def served(version: int) -> Served:
         digest=DIGEST,
         manifest_digest=DIGEST,
     )
-    return Served(assignment=assignment, generation=f"m-{version}-x", since="2026-01-01T00:00:00Z")
+    return Served(assignment=assignment, generation=f"m-{version}-x", since=at(day))
 
 
 def test_last_and_previous_version_are_remembered(tmp_path):
@@ -37,6 +46,48 @@ def test_last_and_previous_version_are_remembered(tmp_path):
 
     assert again.served == served(2)
     assert again.previous == served(1).assignment
+
+
+def periods(memory: Memory) -> list[tuple[int, str, str]]:
+    return [(one.version, one.since, one.until) for one in memory.history]
+
+
+def test_history_tells_which_version_answered_when(tmp_path):
+    memory = Memory(tmp_path, "ns", "d")
+    for version, day in ((1, 1), (2, 3), (1, 4)):
+        memory.remember(served(version, day))
+    again = Memory(tmp_path, "ns", "d")
+    assert periods(again) == [(2, at(3), at(4)), (1, at(1), at(3))]
+
+
+def test_restarts_of_one_version_make_one_period(tmp_path):
+    for version, day in ((1, 1), (1, 5), (1, 7), (2, 9)):
+        Memory(tmp_path, "ns", "d").remember(served(version, day))
+    assert periods(Memory(tmp_path, "ns", "d")) == [(1, at(1), at(9))]
+
+
+def test_history_is_bounded(tmp_path):
+    memory = Memory(tmp_path, "ns", "d")
+    for number in range(1, PERIODS + 6):
+        memory.remember(served(number, number))
+    assert [one.version for one in memory.history] == list(range(PERIODS + 4, 4, -1))
+
+
+def test_pod_with_an_empty_cache_takes_over_what_the_one_before_it_reported(tmp_path):
+    status = ModelServerStatus(
+        loaded=LoadedVersion(model_version="m-2", version=2, digest=DIGEST, since=at(5)),
+        history=[
+            ServedPeriod(model_version="m-1", version=1, digest=DIGEST, since=at(1), until=at(5))
+        ],
+    )
+    memory = Memory(tmp_path, "ns", "d")
+    memory.adopt(status)
+    assert periods(memory) == [(1, at(1), at(5))]
+    memory.remember(served(3, 9))
+    assert periods(memory) == [(2, at(5), at(9)), (1, at(1), at(5))]
+    # What is remembered counts more.
+    memory.adopt(ModelServerStatus())
+    assert len(memory.history) == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"namespace":"ns"}', "\0\0\0"])

@@ -6,10 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from modelyard.api.modelserver import LoadedVersion, ModelServerStatus, Traffic
+from modelyard.api.modelserver import (
+    LoadedVersion,
+    ModelServerStatus,
+    ServedPeriod,
+    ShadowFigures,
+    StagedVersion,
+    Traffic,
+)
 from modelyard.serving.switch import SwitchError
 from modelyard.store import AccessDenied, BlobMissing, BucketMissing, StoreUnavailable
-from modelyard.workloads.agent.artifacts import ManifestError
+from modelyard.workloads.agent.artifacts import ManifestError, QuotaError
 from modelyard.workloads.agent.failures import TritonCrashedError, failure
 from modelyard.workloads.agent.status import (
     NOTHING,
@@ -84,6 +91,28 @@ def test_what_no_longer_answers_leaves_the_status():
     assert patch["failures"] is None
 
 
+def test_fields_that_go_are_removed_also_within_objects():
+    one = StagedVersion(model_version="m-2", version=2, digest="sha256:2", failure="no space")
+    period = ServedPeriod(model_version="m-0", version=0, digest="d", since="s", until="u")
+    first = written(report(), ModelServerStatus(), MORNING, Beside(staged=one, history=(period,)))
+    fetched = one.model_copy(update={"failure": None})
+    patch = difference(first, build(report(), first, Beside(staged=fetched), NOON))
+    assert patch["staged"]["failure"] is None
+    assert patch["history"] is None
+    assert difference(first, build(report(), first, NOTHING, NOON))["staged"] is None
+
+
+def test_shadows_figures_alone_are_no_difference_unless_their_time_has_come():
+    one = ShadowFigures(model_version="m-2", version=2, digest="sha256:2", images=3)
+    first = written(report(), ModelServerStatus(), MORNING, Beside(shadow=one))
+    more = Beside(shadow=one.model_copy(update={"images": 5}))
+    wanted = build(report(), first, more, NOON)
+    assert difference(first, wanted) == {}
+    assert difference(first, wanted, measured=True)["shadow"]["images"] == 5
+    failed = Beside(shadow=one.model_copy(update={"failure": "no memory"}))
+    assert difference(first, build(report(), first, failed, NOON))["shadow"]["images"] == 3
+
+
 def test_long_messages_are_cut():
     status = build(report(message="x" * 5000), ModelServerStatus(), NOTHING, NOON)
     assert len(status.message) == len(status.conditions[0].message) == 1024
@@ -102,6 +131,7 @@ def test_long_messages_are_cut():
         (SwitchError("warm-up", 2, None, "wrong shape"), Reason.WARM_UP_FAILED, False),
         (SwitchError("switch", 2, 1, "refused"), Reason.SWITCH_FAILED, False),
         (TritonCrashedError("ended"), Reason.TRITON_CRASHED, False),
+        (QuotaError("9 MB do not fit"), Reason.NO_SPACE, False),
         (OSError(28, "No space left on device"), Reason.NO_SPACE, False),
         (RuntimeError("oops"), Reason.INTERNAL_ERROR, False),
     ],

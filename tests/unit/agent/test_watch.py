@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from modelyard.workloads.agent.settings import SettingsError, read_settings
+from modelyard.contract.naming import edge_server_name
+from modelyard.workloads.agent.settings import CACHE_BYTES, SettingsError, read_settings
 from modelyard.workloads.agent.watch import Assigned, read_assignment, read_stable
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -75,6 +76,43 @@ def test_same_assignment_again_wakes_nobody():
     assert not assigned.changed.is_set()
 
 
+def test_versions_to_stage_and_to_shadow_are_read_and_waked_for():
+    assigned = Assigned()
+    assigned.see(server())
+    assert not assigned.staged_changed.is_set()
+    one = server(revision=2)
+    one["spec"] |= {"staged": VERSION, "shadow": {"version": VERSION, "share": 0.1, "newer": 1}}
+    assigned.see(one)
+    assert assigned.staged.version == 1
+    assert (assigned.shadow.version.version, assigned.shadow.share) == (1, 0.1)
+    assert assigned.staged_changed.is_set()
+    assert assigned.shadow_changed.is_set()
+    two = server(revision=3)
+    two["spec"] |= {"staged": {**VERSION, "digest": "md5:1"}, "shadow": None}
+    assigned.see(two)
+    assert (assigned.staged, assigned.shadow) == (None, None)
+
+
+def test_other_work_waits_from_the_moment_that_another_version_is_wanted():
+    assigned = Assigned()
+    assigned.see(server(revision=1))
+    assigned.idle.set()
+    assigned.see({**server(revision=2), "metadata": {**server(2)["metadata"], "generation": 4}})
+    assert assigned.idle.is_set()
+    assigned.see(server(revision=3, version=2))
+    assert not assigned.idle.is_set()
+
+
+def test_pod_that_reports_is_the_one_in_the_spec():
+    assigned = Assigned()
+    assert not assigned.reported_by("p")
+    one = server()
+    one["spec"]["podName"] = "p"
+    assigned.see(one)
+    assert assigned.reported_by("p")
+    assert not assigned.reported_by("q")
+
+
 RUN = {
     "kind": "agent",
     "namespace": "ns",
@@ -99,10 +137,26 @@ def test_settings_come_from_the_environment_and_the_run_spec(tmp_path):
     assert settings.run.deployment == "d"
 
 
+def test_edge_server_is_named_by_its_node_others_by_their_pod(tmp_path):
+    edge = {**RUN, "edge": True}
+    one = read_settings(environment(tmp_path, edge, NODE_NAME="shop-7.example.com"))
+    assert one.server_name == edge_server_name("d", "shop-7.example.com")
+    assert read_settings(environment(tmp_path, NODE_NAME="n")).server_name == "p"
+
+
+def test_quota_is_the_run_specs_unless_the_environment_has_one(tmp_path):
+    run = {**RUN, "cacheBytes": 500}
+    assert read_settings(environment(tmp_path, run)).cache_bytes == 500
+    more = environment(tmp_path, run, MODELYARD_CACHE_BYTES="700")
+    assert read_settings(more).cache_bytes == 700
+    assert read_settings(environment(tmp_path)).cache_bytes == CACHE_BYTES
+
+
 @pytest.mark.parametrize(
     ("run", "changes", "words"),
     [
         (RUN, {"POD_NAME": ""}, "POD_NAME is not set"),
+        ({**RUN, "edge": True}, {}, "NODE_NAME is not set"),
         (RUN, {"MODELYARD_RUN": "/nowhere/run.json"}, "/nowhere/run.json"),
         ({**RUN, "modelLine": 5}, {}, "modelLine"),
         ({"kind": "nothing"}, {}, "cannot use the run spec"),

@@ -46,6 +46,7 @@ class Reporter:
         every_seconds: float,
         heartbeat: bool,
         metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`written` is called (in a thread) when the traffic was; `every_seconds`: how often what
         was measured alone is worth a write; `heartbeat`: whether a report is written as often
@@ -60,6 +61,7 @@ class Reporter:
         self._every = every_seconds
         self._heartbeat = heartbeat
         self._metrics = metrics
+        self._clock = clock
         self._changed = asyncio.Event()
         self._due = 0.0
         self._beat_due = 0.0
@@ -71,9 +73,9 @@ class Reporter:
     async def run(self) -> None:
         """Reports for ever."""
         backoff = _FIRST_BACKOFF
-        self._due = time.monotonic() + self._every * random.random()  # noqa: S311
+        self._due = self._clock() + self._every * random.random()  # noqa: S311
         while True:
-            await self._wait(max(0.0, self._due - time.monotonic()))
+            await self._wait(max(0.0, self._due - self._clock()))
             await asyncio.sleep(SETTLE_SECONDS)
             try:
                 await self.write()
@@ -88,7 +90,7 @@ class Reporter:
     async def write(self, *, measured: bool = False) -> None:
         """Writes what differs from the status as last seen; `measured` also if only what was
         measured does. Raises ApiError."""
-        now = time.monotonic()
+        now = self._clock()
         measured = measured or now >= self._due
         after = now + self._seconds() * random.uniform(0.9, 1.1)  # noqa: S311
         # A version that came up meanwhile brings the next report nearer.

@@ -120,7 +120,7 @@ class Shadower:
                 return None
             if self._is_assigned(wish.version):
                 # The switch takes over what was prepared.
-                self._generation = None
+                self._generation = self._serving = None
                 await self._stop_copying()
                 return _SERVING_SECONDS
             return await self._shadow(wish)

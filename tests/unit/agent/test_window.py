@@ -1,0 +1,63 @@
+"""Figures of the last minute, from counters that only grow."""
+
+from __future__ import annotations
+
+from modelyard.serving.figures import Totals
+from modelyard.workloads.agent.window import Window
+
+
+def totals(requests: int, **more: int) -> Totals:
+    latency = [0] * 24
+    latency[3] = requests
+    values = {"failures": 0, "queue_micros": 10 * requests, "boxes": 2 * requests}
+    return Totals(requests=requests, latency=tuple(latency), **{**values, **more})
+
+
+def test_window_slides():
+    window = Window()
+    for second in range(0, 121, 5):
+        window.add(second, 1, totals(10 * second, failures=second // 10))
+    found = window.figures(1, 121)
+    assert (found.seconds, found.requests, found.failures) == (60, 600, 6)
+    assert found.latency[3] == sum(found.latency) == 600
+    assert (found.queue_micros, found.boxes) == (6000, 1200)
+
+
+def test_one_look_is_not_enough_and_an_old_one_is_none():
+    window = Window()
+    window.add(0, 1, totals(5))
+    assert window.figures(1, 1) is None
+    window.add(3, 1, totals(9))
+    assert window.figures(1, 4).requests == 4
+    assert window.figures(2, 4) is None
+    assert window.figures(1, 30) is None
+
+
+def test_counters_that_start_anew_start_the_window_anew():
+    window = Window()
+    window.add(0, 1, totals(500))
+    window.add(3, 1, totals(600))
+    window.add(6, 1, totals(2))
+    assert window.figures(1, 6) is None
+    window.add(9, 1, totals(7))
+    assert (window.figures(1, 9).requests, window.figures(1, 9).seconds) == (5, 3)
+
+
+def test_what_a_version_answered_before_it_served_does_not_count():
+    window = Window()
+    window.add(0, 1, totals(500))
+    window.add(3, 2, totals(40))
+    window.add(6, 2, totals(45))
+    assert window.figures(2, 6).requests == 5
+    # Triton has forgotten it, and then it is back.
+    window.add(9, 2, None)
+    window.add(12, 2, totals(60))
+    assert window.figures(2, 12) is None
+
+
+def test_quiet_version_has_figures_of_0():
+    window = Window()
+    window.add(0, 1, totals(5))
+    window.add(3, 1, totals(5))
+    found = window.figures(1, 3)
+    assert (found.requests, found.latency, found.seconds) == (0, [], 3)
