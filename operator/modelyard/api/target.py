@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -88,6 +88,86 @@ class Disruption(ApiModel):
     it may be evicted."""
 
 
+Namespace = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)
+]
+"""The name of a namespace."""
+
+
+class ParentRef(ApiModel):
+    """A Gateway, or one of its listeners, as in the Gateway API."""
+
+    name: ObjectName
+    """Name of the Gateway."""
+    namespace: Namespace | None = None
+    """Its namespace, if it is another one; the Gateway must admit routes from here."""
+    section_name: ObjectName | None = None
+    """One listener of it."""
+
+
+class HeaderMatch(ApiModel):
+    """A header (HTTP) or metadata key (gRPC) with its exact value."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_|~]+$", min_length=1, max_length=256)
+    """Name; case does not matter."""
+    value: str = Field(pattern=r"^[!-~]([ -~]*[!-~])?$", min_length=1, max_length=256)
+    """Value."""
+
+
+class CandidateTraffic(ApiModel):
+    """Which requests the servers with the candidate answer before the last step of a rollout."""
+
+    weighted: bool = True
+    """Whether they get the step's share of requests: exactly its `weight` percent, or for `nodes`
+    and `pool` the share of servers. Without it, only what `header` or `mirror` lead there."""
+    header: HeaderMatch | None = None
+    """Requests that carry it all go to the candidate while there is one, and to stable otherwise
+    (A/B by header)."""
+    mirror: int | None = Field(default=None, ge=1, le=100)
+    """Percent of stable's requests that are copied to the candidate, whose answers are dropped.
+    Needs a Gateway that supports RequestMirror: see docs/serving.md."""
+
+
+_PARENT = "p.name == q.name && p.?namespace.orValue('') == q.?namespace.orValue('')"
+_SECTION = "p.?sectionName.orValue('') == q.?sectionName.orValue('')"
+
+HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
+Hostname = Annotated[str, Field(pattern=HOSTNAME, min_length=1, max_length=253)]
+"""A host name, or one with `*` as its first label."""
+
+
+class Gateway(ApiModel):
+    """Routes of the Gateway API, which split traffic between stable and the candidate."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.hostnames) || !has(self.grpcHostnames) || "
+                "!self.grpcHostnames.exists(h, h in self.hostnames)",
+                "a name is in hostnames and grpcHostnames: a Gateway takes each for HTTP or gRPC",
+            ),
+            cel(
+                f"self.parentRefs.all(p, self.parentRefs.exists_one(q, {_PARENT} && {_SECTION}) && "
+                f"self.parentRefs.all(q, !({_PARENT}) || "
+                "has(p.sectionName) == has(q.sectionName)))",
+                "parentRefs name a Gateway twice: give each its own sectionName",
+            ),
+        )
+    )
+
+    parent_refs: list[ParentRef] = Field(min_length=1, max_length=8)
+    """Gateways that the routes are attached to."""
+    hostnames: list[Hostname] | None = Field(default=None, max_length=16)
+    """Hosts of the HTTPRoute. Without any it leads only requests of this model here, so that
+    several Deployments can share a Gateway."""
+    grpc_hostnames: list[Hostname] | None = Field(default=None, min_length=1, max_length=16)
+    """Hosts of the GRPCRoute, which is made only if there are any: gRPC requests do not name
+    their model where a Gateway could see it."""
+    candidate: CandidateTraffic = Field(default_factory=CandidateTraffic)
+    """Which requests the candidate answers during a rollout."""
+
+
 class ClusterTarget(ApiModel):
     """Servers anywhere in the cluster, behind one Service."""
 
@@ -99,6 +179,9 @@ class ClusterTarget(ApiModel):
     """More servers under load, fewer without."""
     disruption: Disruption = Field(default_factory=Disruption)
     """What evictions may take at the same time."""
+    gateway: Gateway | None = None
+    """Routes that split traffic exactly. Without them a candidate gets its share by the share of
+    servers that hold it."""
     topology_spread: list[TopologySpread] | None = Field(
         default=None,
         max_length=8,

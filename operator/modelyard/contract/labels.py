@@ -20,6 +20,9 @@ TARGET = "modelyard.dev/target"
 """Label of serving pods and ModelServers: cluster or edge."""
 TEMPLATE = "modelyard.dev/template"
 """Label of edge serving pods: hash of the template that they were made from."""
+SERVES = "modelyard.dev/serves"
+"""Label of serving pods behind a Gateway: which release answers, empty while it is about to
+change."""
 
 
 def labels(*, component: str, owner_name: str, owner_uid: str) -> dict[str, str]:

@@ -1,0 +1,136 @@
+"""A Deployment behind a Gateway has two Services and routes that split between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from modelyard.contract import labels
+from modelyard.core.deployment import gateway
+from modelyard.core.deployment.traffic import Server, Split, mark
+
+from .spec import EDGE, Live, cluster, wanting
+
+OLD, NEW = "1:0.25:0.45:300", "2:0.25:0.45:300"
+CANARY = Split(stable=mark(OLD), candidate=mark(NEW), weight=10)
+PARENT = {"name": "public", "namespace": "gateways", "sectionName": "web"}
+
+
+def served(kind: str) -> bool:
+    return True
+
+
+def behind(**fields: Any) -> Any:
+    return cluster(replicas=3, gateway={"parentRefs": [PARENT], **fields})
+
+
+def made(split: Split = CANARY, **fields: Any) -> dict[str, dict[str, Any]]:
+    """Children by kind, or by name for Services."""
+    found = gateway.children(behind(**fields), split, served)
+    return {
+        one["metadata"]["name"] if one["kind"] == "Service" else one["kind"]: one for one in found
+    }
+
+
+def weights(rule: dict[str, Any]) -> dict[str, int]:
+    return {ref["name"]: ref["weight"] for ref in rule["backendRefs"]}
+
+
+def test_nothing_is_made_without_a_gateway() -> None:
+    assert gateway.children(cluster(replicas=3), Split(), served) == ()
+    assert gateway.children(wanting(target=EDGE), Split(), served) == ()
+    assert gateway.missing(cluster(replicas=3), lambda kind: False) == ""
+
+
+def test_services_lead_to_all_servers_or_by_label() -> None:
+    wide, narrow = made(Split()), made(CANARY)
+    alone = made(Split(stable=mark(OLD)))
+    for side, label in (("cameras-stable", mark(OLD)), ("cameras-candidate", mark(NEW))):
+        assert labels.SERVES not in wide[side]["spec"]["selector"]
+        assert narrow[side]["spec"]["selector"][labels.SERVES] == label
+        assert alone[side]["spec"]["selector"][labels.SERVES] == mark(OLD)
+
+
+def test_grpc_is_spoken_to_in_plain_http2() -> None:
+    ports = {p["name"]: p for p in made()["cameras-stable"]["spec"]["ports"]}
+    assert ports["grpc"]["appProtocol"] == "kubernetes.io/h2c"
+
+
+def test_the_route_has_the_weight_of_the_step() -> None:
+    route = made()["HTTPRoute"]["spec"]
+    assert route["parentRefs"] == [PARENT]
+    (rule,) = route["rules"]
+    assert weights(rule) == {"cameras-stable": 90, "cameras-candidate": 10}
+
+
+def test_without_hosts_only_requests_of_the_model_come_here() -> None:
+    def path(**fields: Any) -> Any:
+        return made(**fields)["HTTPRoute"]["spec"]["rules"][0]["matches"][0]["path"]["value"]
+
+    assert path() == "/v2/models/shelf"
+    assert path(hostnames=["shelf.example"]) == "/v2"
+
+
+def test_a_header_leads_to_the_candidate() -> None:
+    header = {"name": "x-model", "value": "candidate"}
+    first, rest = made(candidate={"header": header, "weighted": False})["HTTPRoute"]["spec"][
+        "rules"
+    ]
+    assert first["matches"][0]["headers"] == [{"type": "Exact", **header}]
+    assert weights(first) == {"cameras-candidate": 1}
+    assert weights(rest) == {"cameras-stable": 100, "cameras-candidate": 0}
+
+
+def test_requests_are_copied_only_while_there_is_a_candidate() -> None:
+    (rule,) = made(candidate={"mirror": 25})["HTTPRoute"]["spec"]["rules"]
+    (copied,) = rule["filters"]
+    assert copied["requestMirror"]["percent"] == 25
+    assert copied["requestMirror"]["backendRef"] == {"name": "cameras-candidate", "port": 8000}
+    (rule,) = made(Split(), candidate={"mirror": 25})["HTTPRoute"]["spec"]["rules"]
+    assert "filters" not in rule
+
+
+def test_grpc_has_a_route_where_it_has_hosts() -> None:
+    assert "GRPCRoute" not in made()
+    route = made(grpcHostnames=["grpc.example"])["GRPCRoute"]["spec"]
+    assert route["hostnames"] == ["grpc.example"]
+    assert {ref["port"] for ref in route["rules"][0]["backendRefs"]} == {8001}
+
+
+def test_what_is_not_installed_is_told_and_left_out() -> None:
+    one = behind(grpcHostnames=["grpc.example"])
+    kinds = {c["kind"] for c in gateway.children(one, Split(), lambda kind: kind == "HTTPRoute")}
+    assert kinds == {"Service", "HTTPRoute"}
+    assert "GRPCRoute" in gateway.missing(one, lambda kind: kind == "HTTPRoute")
+    assert gateway.missing(one, served) == ""
+
+
+def test_all_of_it_goes_routes_first() -> None:
+    live = Live(*made(grpcHostnames=["grpc.example"]).values())
+    gone = gateway.leftovers(cluster(replicas=3), live)
+    assert [(ref.kind, ref.name) for ref in gone] == [
+        ("HTTPRoute", "cameras"),
+        ("GRPCRoute", "cameras"),
+        ("Service", "cameras-stable"),
+        ("Service", "cameras-candidate"),
+    ]
+    assert [ref.kind for ref in gateway.leftovers(behind(), live)] == ["GRPCRoute"]
+
+
+def test_pods_are_labelled_by_uid_with_nothing_else() -> None:
+    servers = [
+        Server("old", "u1", True, mark(OLD), OLD, OLD),
+        Server("new", "u2", True, "", NEW, NEW),
+    ]
+    (one,) = gateway.pod_labels(behind(), servers, CANARY)
+    assert set(one) == {"apiVersion", "kind", "metadata"}
+    assert (one["metadata"]["name"], one["metadata"]["uid"]) == ("new", "u2")
+    assert one["metadata"]["labels"][labels.SERVES] == mark(NEW)
+    assert gateway.pod_labels(cluster(replicas=2), servers, CANARY) == ()
+
+
+def test_parents_are_needed() -> None:
+    with pytest.raises(ValidationError):
+        cluster(gateway={"parentRefs": []})
