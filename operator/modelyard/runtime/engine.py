@@ -74,12 +74,7 @@ class Engine:
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
         self._resync = Resync(api, self.cache, metrics, absorb=self._absorb, vanish=self._vanish)
-        self.questions = Questions(
-            settings.prometheus_url,
-            token_file=settings.prometheus_token_file,
-            answered=self._answered,
-            asked=metrics.questioned,
-        )
+        self.questions = Questions(settings.prometheus(), wake=self._wake, asked=metrics.asked)
         self.cache.answers = self.questions.answer
         executor = Executor(
             api,
@@ -135,9 +130,9 @@ class Engine:
                 self.queue.add(key, self._router.delay(key))
         return True
 
-    def _answered(self, key: Key) -> None:
+    def _wake(self, key: Key, delay: float) -> None:
         if self.leading:
-            self.queue.add(key)
+            self.queue.add(key, delay)
 
     def resync(self) -> None:
         """List and reconcile everything as soon as possible, if this replica leads."""
@@ -186,6 +181,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         self.queue.clear()
+        self.questions.clear()
         self._reconciler.clear()
 
     async def _sync(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,15 @@ from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.apply import HASH, differences, with_hash
 from modelyard.kube.cache import Cache
-from modelyard.kube.errors import AlreadyExists, ApiError, Conflict, NotFound
+from modelyard.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+)
 from modelyard.kube.events import Told, event_manifest
 from modelyard.kube.kinds import KubeKind
 from modelyard.kube.status import precondition, status_patch
@@ -23,10 +32,13 @@ from modelyard.runtime.failures import Again, NameTaken, NotLeading
 log = logging.getLogger(__name__)
 
 TOLD = 20
-"""Writes that the log names."""
+"""Writes of one reconcile that the log names."""
 
 AT_ONCE = 8
 """Writes of one reconcile that are under way at the same time."""
+
+POINTLESS = (NotLeading, Unreachable, TooManyRequests, Unauthorized)
+"""Errors of one write that the next would meet too."""
 
 STATUS_TRIES = 3
 """Tries of one status patch while pods keep writing their part of the same status."""
@@ -39,7 +51,7 @@ class Written:
     what: list[str] = field(default_factory=list)
 
     def told(self) -> list[str]:
-        """A line's worth of it."""
+        """As much of it as fits a line of the log."""
         rest = len(self.what) - TOLD
         return self.what if rest <= 0 else [*self.what[:TOLD], f"and {rest} more"]
 
@@ -198,17 +210,25 @@ class Executor:
         self._absorb(kind.name, answer)
 
     async def _apply_all(self, manifests: Sequence[Manifest], written: Written) -> None:
-        """Apply several children at the same time. All are tried; raises the first error."""
-        room = asyncio.Semaphore(AT_ONCE)
+        """Apply several children at the same time. An error does not keep the others from being
+        tried unless it is as pointless for them; raises the first."""
+        waiting = deque(manifests)
+        errors: list[Exception] = []
 
-        async def one(manifest: Manifest) -> None:
-            async with room:
-                await self._apply(manifest, written)
+        async def work() -> None:
+            while waiting:
+                try:
+                    await self._apply(waiting.popleft(), written)
+                except Exception as error:
+                    errors.append(error)
+                    if isinstance(error, POINTLESS):
+                        waiting.clear()
 
-        done = await asyncio.gather(*map(one, manifests), return_exceptions=True)
-        for error in done:
-            if isinstance(error, BaseException):
-                raise error
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, len(manifests))):
+                group.create_task(work())
+        if errors:
+            raise next((e for e in errors if isinstance(e, NotLeading)), errors[0])
 
     def _is_applied(self, wanted: Object, live: Manifest) -> bool:
         metadata = live["metadata"]

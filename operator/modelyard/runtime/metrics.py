@@ -86,10 +86,16 @@ class Metrics:
             "Tries to take or renew the Lease that got no answer in time or an error.",
             registry=self._registry,
         )
-        self._questions = Counter(
+        self._queries = Counter(
             "modelyard_prometheus_queries",
-            "PromQL queries of rollouts, by whether a number came back.",
+            "PromQL queries of rollouts, by what came back: number, or problem.",
             ("result",),
+            registry=self._registry,
+        )
+        self._query_seconds = Histogram(
+            "modelyard_prometheus_query_seconds",
+            "Duration of these queries.",
+            buckets=_DURATIONS,
             registry=self._registry,
         )
         Gauge(
@@ -125,9 +131,10 @@ class Metrics:
         """A watch could not be started."""
         self._watch_failures.labels(kind, code).inc()
 
-    def questioned(self, result: str) -> None:
+    def asked(self, result: str, seconds: float) -> None:
         """Prometheus was asked; `result` is number or problem."""
-        self._questions.labels(result).inc()
+        self._queries.labels(result).inc()
+        self._query_seconds.observe(seconds)
 
     def lease_failed(self) -> None:
         """A try to take or renew the Lease failed."""

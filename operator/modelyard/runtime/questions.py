@@ -1,151 +1,115 @@
 """Asks Prometheus what decisions want to know, beside everything else.
 
 The address is the operator's setting, never an object's: users write queries, not URLs.
-HTTP API: https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import aiohttp
+from datetime import UTC, datetime, timedelta
 
 from modelyard.core.plan import Answer, Key, Question
+from modelyard.runtime.prometheus import Prometheus, Trouble
 
-log = logging.getLogger(__name__)
-
-SECONDS = 10.0
-"""Longest time for one query."""
 AT_ONCE = 8
+"""Queries under way at the same time."""
 REMEMBERED = 1000
-"""Answers that are kept; the ones not asked for the longest time go first."""
-TOKEN_SECONDS = 60.0
+"""Answers that are kept; the ones that nobody has looked at for longest go first."""
+REST = timedelta(seconds=1)
+"""No query is asked more often than this."""
+
+NOT_SET = "no Prometheus is configured: set the chart's prometheus.url"
 
 
 class Questions:
-    """The latest answer to each query."""
+    """The latest answer to each query, and the queries under way."""
 
     def __init__(
         self,
-        url: str | None,
+        prometheus: Prometheus | None,
         *,
-        token_file: str | None = None,
-        answered: Callable[[Key], None],
-        asked: Callable[[str], None] = lambda result: None,
+        wake: Callable[[Key, float], None],
+        asked: Callable[[str, float], None] = lambda result, seconds: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`answered` is called with each key whose question was answered, `asked` with `number` or
-        `problem` after each query."""
-        self._url = url.rstrip("/") if url else None
-        self._token_file = Path(token_file) if token_file else None
-        self._token = ""
-        self._token_read = float("-inf")
-        self._answered = answered
+        """`wake` is called with a key and the seconds after which it must be looked at again,
+        `asked` after each query with `number` or `problem` and its seconds."""
+        self._prometheus = prometheus
+        self._wake = wake
         self._asked = asked
+        self._now = now
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._waiting: dict[str, set[Key]] = {}
         """Queries under way, with who waits for them."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._session: aiohttp.ClientSession | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def answer(self, query: str) -> Answer | None:
         """The latest answer to a query; None if there is none yet."""
-        return self._answers.get(query)
+        found = self._answers.get(query)
+        if found is not None:
+            self._answers.move_to_end(query)
+        return found
 
     def ask(self, key: Key, questions: Sequence[Question]) -> None:
-        """Ask what has no answer that is young enough; `answered` tells when there is one."""
+        """Ask what has no answer that is young enough; the key is woken when there is one.
+
+        To be called right after the decision, before anything else happens: an answer that it
+        could have seen wakes nobody.
+        """
         for query, at_least in questions:
             known = self._answers.get(query)
             if known is not None and known.at >= at_least:
-                self._answered(key)
                 continue
-            waiting = self._waiting.get(query)
-            if waiting is not None:
-                waiting.add(key)
+            if query in self._waiting:
+                self._waiting[query].add(key)
+                continue
+            earliest = at_least if known is None else max(at_least, known.at + REST)
+            wait = (earliest - self._now()).total_seconds()
+            if wait > 0:
+                self._wake(key, wait)
                 continue
             self._waiting[query] = {key}
             task = asyncio.create_task(self._ask(query), name="prometheus query")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in list(self._tasks):
+    def clear(self) -> None:
+        """Give up what is under way: somebody else reconciles now."""
+        for task in self._tasks:
             task.cancel()
+        self._waiting.clear()
+
+    async def close(self) -> None:
+        """Give up what is under way, for good."""
+        self.clear()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._prometheus is not None:
+            await self._prometheus.close()
 
     async def _ask(self, query: str) -> None:
         async with self._room:
-            asked = datetime.now(UTC)
-            value, problem = await self._query(query)
-        self._asked("problem" if problem else "number")
-        self._answers[query] = Answer(value, problem, asked)
+            started, at = time.perf_counter(), self._now()
+            value, problem = await self._number(query)
+            self._asked("problem" if problem else "number", time.perf_counter() - started)
+        self._answers[query] = Answer(value, problem, at)
         self._answers.move_to_end(query)
-        while len(self._answers) > REMEMBERED:
+        if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
-        for key in self._waiting.pop(query):
-            self._answered(key)
+        for key in self._waiting.pop(query, ()):
+            # Who needs a younger answer asks again.
+            self._wake(key, 0.0)
 
-    async def _query(self, query: str) -> tuple[float | None, str]:
-        """The number, or None and why there is none."""
-        if self._url is None:
-            return None, "no Prometheus is configured: set the chart's prometheus.url"
+    async def _number(self, query: str) -> tuple[float | None, str]:
+        if self._prometheus is None:
+            return None, NOT_SET
         try:
-            headers = await self._headers()
-            timeout = aiohttp.ClientTimeout(total=SECONDS)
-            async with self._open().get(
-                f"{self._url}/api/v1/query",
-                params={"query": query},
-                headers=headers,
-                timeout=timeout,
-            ) as response:
-                body = await response.json(content_type=None)
-                return _number(body, response.status)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            words = str(error) or type(error).__name__
-            return None, f"Prometheus at {self._url} does not answer: {words}"
-
-    async def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        if time.monotonic() - self._token_read > TOKEN_SECONDS:
-            self._token = (await asyncio.to_thread(self._token_file.read_text)).strip()
-            self._token_read = time.monotonic()
-        return {"Authorization": f"Bearer {self._token}"}
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        return self._session
-
-
-def _number(body: Any, status: int) -> tuple[float | None, str]:
-    """The one number of an answer to an instant query."""
-    if not isinstance(body, dict) or body.get("status") != "success":
-        words = body.get("error") if isinstance(body, dict) else None
-        return None, f"Prometheus refuses the query: {words or f'HTTP status {status}'}"
-    data = body.get("data") or {}
-    result = data.get("result")
-    if data.get("resultType") == "scalar":
-        sample: Any = result
-    elif data.get("resultType") == "vector" and isinstance(result, list):
-        if len(result) != 1:
-            return None, f"the query gives {len(result)} series, not one"
-        sample = result[0].get("value")
-    else:
-        return None, f"the query gives a {data.get('resultType')}, not one number"
-    try:
-        number = float(sample[1])
-    except (TypeError, ValueError, IndexError, KeyError):
-        return None, "the query's answer cannot be read"
-    return (number, "") if math.isfinite(number) else (None, f"the query gives {sample[1]}")
+            return await self._prometheus.number(query), ""
+        except Trouble as trouble:
+            return None, str(trouble)

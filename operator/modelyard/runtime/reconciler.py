@@ -38,7 +38,7 @@ class Reconciler:
         executor: Executor,
         metrics: Metrics,
         now: Callable[[], datetime],
-        ask: Callable[[Key, Sequence[Question]], None] = lambda key, questions: None,
+        ask: Callable[[Key, Sequence[Question]], None],
         backoff: Backoff | None = None,
     ) -> None:
         self._controllers = {c.kind: c for c in controllers}
@@ -69,6 +69,7 @@ class Reconciler:
         try:
             now = self._now()
             plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
+            self._ask(key, plan.questions)
             if plan.status is None:
                 plan = replace(plan, status=self._recovered(controller, obj))
             finished = await self._executor.run(controller, obj, plan, now, written)
@@ -78,8 +79,6 @@ class Reconciler:
             result = await self._failed(key, controller, obj, error, written)
         else:
             self._forget(key)
-            if plan.questions:
-                self._ask(key, plan.questions)
             if not finished:
                 self._queue.add(key)
             elif plan.requeue_after is not None:

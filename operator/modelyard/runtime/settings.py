@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from modelyard.contract.run import StoreLocation
 from modelyard.core import settings as core
+from modelyard.runtime.prometheus import Prometheus
 
 PREFIX = "MODELYARD_"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -109,10 +110,13 @@ class EngineSettings(BaseSettings):
     """Seconds after which a request to the API server is given up."""
     stalled_seconds: float = Field(default=120, ge=5)
     """Seconds that due work may wait untouched until /healthz turns red."""
-    prometheus_url: Optional = None
-    """Prometheus that rollouts' PromQL metrics are asked of; empty for none."""
+    prometheus_url: Annotated[
+        str | None, BeforeValidator(_empty_is_none), Field(pattern=r"^https?://")
+    ] = None
+    """Prometheus that rollouts' PromQL queries are asked of; empty for none. Never an object's
+    field: users write queries, not addresses."""
     prometheus_token_file: Optional = None
-    """File with a bearer token for it, read anew each minute."""
+    """File with a bearer token for it; empty for none."""
     listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz; 0 takes any free one."""
@@ -146,6 +150,12 @@ class EngineSettings(BaseSettings):
             server_resources={**_DEFAULTS.server_resources, **self.server_resources},
             agent_resources={**_DEFAULTS.agent_resources, **self.agent_resources},
         )
+
+    def prometheus(self) -> Prometheus | None:
+        """Where queries are asked, or None if that is not set."""
+        if self.prometheus_url is None:
+            return None
+        return Prometheus(self.prometheus_url, token_file=self.prometheus_token_file)
 
     def own_namespace(self) -> str:
         """The Lease's namespace: as set, or the pod's, or `default` outside a cluster."""

@@ -111,8 +111,8 @@ def test_an_index_that_fails_keeps_nothing_out() -> None:
 
 def test_objects_beyond_the_decoded_ones_are_still_there(cache: Cache) -> None:
     for number in range(DECODED + 10):
-        cache.put("Pod", thing(f"p{number}", number + 1, data={"n": number}))
-    found = cache.get("Pod", "ns", "p0")
+        cache.put("Job", thing(f"j{number}", number + 1, data={"n": number}))
+    found = cache.get("Job", "ns", "j0")
     assert found is not None
     assert found["data"] == {"n": 0}
 

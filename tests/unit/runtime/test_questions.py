@@ -1,0 +1,295 @@
+"""What becomes of questions: who is woken, what is asked again, and what is no number. Against a
+real HTTP server that answers as Prometheus does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from modelyard.core.plan import Key, Question
+from modelyard.runtime import questions as module
+from modelyard.runtime.prometheus import Prometheus, Trouble
+from modelyard.runtime.questions import Questions
+
+KEY, OTHER = Key("Deployment", "shop", "a"), Key("Deployment", "shop", "b")
+ANCIENT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Server:
+    """Answers queries with what the test has put into `answers`; notes who asks."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.tokens: list[str | None] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.most = self.now = 0
+        self.url = ""
+
+    async def query(self, request: web.Request) -> web.StreamResponse:
+        query = request.query["query"]
+        self.asked.append(query)
+        self.tokens.append(request.headers.get("Authorization"))
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self.go_on.wait()
+        self.now -= 1
+        answer = self.answers.get(query, scalar("1"))
+        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
+
+
+def success(kind: str, result: Any) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": kind, "result": result}}
+
+
+def scalar(value: str) -> dict[str, Any]:
+    return success("scalar", [1.5, value])
+
+
+def vector(*values: str) -> dict[str, Any]:
+    return success("vector", [{"metric": {"pod": v}, "value": [1.5, v]} for v in values])
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    app = web.Application()
+    app.router.add_get("/prometheus/api/v1/query", made.query)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/prometheus/"
+    yield made
+    made.go_on.set()
+    await runner.cleanup()
+
+
+class Asker:
+    """Questions with a clock that the test moves, and who was woken."""
+
+    def __init__(self, prometheus: Prometheus | None) -> None:
+        self.clock = datetime(2026, 11, 25, 12, tzinfo=UTC)
+        self.woken: list[tuple[Key, float]] = []
+        self.results: list[str] = []
+        self.questions = Questions(
+            prometheus,
+            wake=lambda key, delay: self.woken.append((key, delay)),
+            asked=lambda result, seconds: self.results.append(result),
+            now=lambda: self.clock,
+        )
+
+    def ask(self, key: Key, *queries: str, at_least: datetime = ANCIENT) -> None:
+        self.questions.ask(key, [Question(query, at_least) for query in queries])
+
+    async def answered(self) -> None:
+        async with asyncio.timeout(10):
+            while len(self.questions):
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def asker(server: Server) -> AsyncIterator[Asker]:
+    made = Asker(Prometheus(server.url))
+    yield made
+    await made.questions.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_an_answer_wakes_who_asked(server: Server, asker: Asker) -> None:
+    server.answers["up"] = vector("0.25")
+    assert asker.questions.answer("up") is None
+    asker.ask(KEY, "up")
+    await asker.answered()
+    found = asker.questions.answer("up")
+    assert found == (0.25, "", asker.clock)
+    assert asker.woken == [(KEY, 0.0)]
+    assert asker.results == ["number"]
+
+
+async def test_a_query_under_way_is_not_asked_again(server: Server, asker: Asker) -> None:
+    server.go_on.clear()
+    asker.ask(KEY, "up")
+    asker.ask(OTHER, "up")
+    server.go_on.set()
+    await asker.answered()
+    assert server.asked == ["up"]
+    assert sorted(key for key, _ in asker.woken) == [KEY, OTHER]
+
+
+async def test_an_answer_that_is_young_enough_is_not_asked_again(
+    server: Server, asker: Asker
+) -> None:
+    asker.ask(KEY, "up", at_least=asker.clock)
+    await asker.answered()
+    asker.ask(OTHER, "up", at_least=asker.clock)
+    asker.clock += timedelta(seconds=30)
+    asker.ask(OTHER, "up", at_least=asker.clock - timedelta(seconds=30))
+    assert len(asker.questions) == 0
+    assert server.asked == ["up"]
+    asker.ask(OTHER, "up", at_least=asker.clock)
+    await asker.answered()
+    assert server.asked == ["up", "up"]
+    assert asker.woken == [(KEY, 0.0), (OTHER, 0.0)]
+
+
+async def test_nothing_is_asked_before_its_time(server: Server, asker: Asker) -> None:
+    asker.ask(KEY, "up", at_least=asker.clock + timedelta(seconds=20))
+    assert asker.woken == [(KEY, 20.0)]
+    assert len(asker.questions) == 0
+
+
+async def test_a_query_rests_between_two_times(server: Server, asker: Asker) -> None:
+    asker.ask(KEY, "up", at_least=asker.clock)
+    await asker.answered()
+    asker.clock += timedelta(seconds=0.25)
+    asker.ask(KEY, "up", at_least=asker.clock)
+    assert asker.woken == [(KEY, 0.0), (KEY, 0.75)]
+    assert server.asked == ["up"]
+
+
+async def test_only_some_are_asked_at_the_same_time(server: Server, asker: Asker) -> None:
+    server.go_on.clear()
+    asker.ask(KEY, *(f"q{number}" for number in range(30)))
+    await until(lambda: len(server.asked) >= module.AT_ONCE)
+    server.go_on.set()
+    await asker.answered()
+    assert len(server.asked) == 30
+    assert server.most <= module.AT_ONCE
+
+
+async def test_answers_that_nobody_looks_at_are_forgotten(
+    server: Server, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 2)
+    for query in ("a", "b"):
+        asker.ask(KEY, query)
+        await asker.answered()
+    assert asker.questions.answer("a") is not None
+    asker.ask(KEY, "c")
+    await asker.answered()
+    assert asker.questions.answer("a") is not None
+    assert asker.questions.answer("b") is None
+
+
+async def test_without_prometheus_the_problem_says_what_to_set() -> None:
+    asker = Asker(None)
+    asker.ask(KEY, "up")
+    await asker.answered()
+    found = asker.questions.answer("up")
+    assert found is not None
+    assert found.value is None
+    assert "prometheus.url" in found.problem
+    assert asker.woken == [(KEY, 0.0)]
+    assert asker.results == ["problem"]
+
+
+async def test_what_is_given_up_wakes_nobody(server: Server, asker: Asker) -> None:
+    server.go_on.clear()
+    asker.ask(KEY, "up")
+    await until(lambda: server.asked == ["up"])
+    asker.questions.clear()
+    server.go_on.set()
+    asker.ask(OTHER, "up")
+    await asker.answered()
+    assert asker.woken == [(OTHER, 0.0)]
+
+
+Number = Callable[[str], Awaitable[float]]
+
+
+@pytest.fixture
+async def number(server: Server) -> AsyncIterator[Number]:
+    """Asks without anything in between."""
+    prometheus = Prometheus(server.url)
+    yield prometheus.number
+    await prometheus.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (vector(), "no series"),
+        (vector("1", "2"), "2 series, not one: aggregate"),
+        (scalar("NaN"), "gives NaN"),
+        (vector("+Inf"), r"gives \+Inf"),
+        (success("matrix", []), "a matrix, not one number"),
+        (success("vector", [{"metric": {}}]), "cannot be read"),
+        (success("vector", ["?"]), "cannot be read"),
+        ({"status": "success"}, "not one number"),
+        (["?"], "HTTP status 200"),
+    ],
+)
+async def test_all_but_one_number_is_a_problem(
+    server: Server, number: Number, answer: Any, problem: str
+) -> None:
+    server.answers["q"] = answer
+    with pytest.raises(Trouble, match=problem):
+        await number("q")
+
+
+async def test_the_words_of_a_refusal_are_passed_on(server: Server, number: Number) -> None:
+    refusal = {"status": "error", "errorType": "bad_data", "error": "parse error at char 3"}
+    server.answers["rate("] = web.json_response(refusal, status=400)
+    with pytest.raises(Trouble, match="refuses the query: parse error at char 3"):
+        await number("rate(")
+
+
+async def test_an_answer_that_is_no_json(server: Server, number: Number) -> None:
+    server.answers["q"] = web.Response(text="<html>sign in</html>", status=502)
+    with pytest.raises(Trouble, match="HTTP status 502"):
+        await number("q")
+
+
+async def test_a_redirect_is_not_followed(server: Server, number: Number) -> None:
+    server.answers["q"] = web.Response(status=302, headers={"Location": server.url})
+    with pytest.raises(Trouble, match="HTTP status 302"):
+        await number("q")
+    assert server.asked == ["q"]
+
+
+async def test_a_huge_answer_is_not_read(server: Server, number: Number) -> None:
+    server.answers["q"] = vector(*(["1"] * 100_000))
+    with pytest.raises(Trouble, match="too many series"):
+        await number("q")
+
+
+async def test_no_answer_in_time(
+    server: Server, number: Number, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.runtime.prometheus.SECONDS", 0.1)
+    server.go_on.clear()
+    with pytest.raises(Trouble, match="within 0.1 s"):
+        await number("q")
+
+
+async def test_nobody_there() -> None:
+    prometheus = Prometheus("http://127.0.0.1:1")
+    with pytest.raises(Trouble, match="cannot be asked"):
+        await prometheus.number("q")
+    await prometheus.close()
+
+
+async def test_the_token_is_read_each_time(server: Server, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    prometheus = Prometheus(server.url, token_file=str(token))
+    for value in ("one", "two"):
+        token.write_text(f"{value}\n")
+        assert await prometheus.number("q") == 1
+    assert server.tokens == ["Bearer one", "Bearer two"]
+    token.unlink()
+    with pytest.raises(Trouble, match="cannot be asked.*token"):
+        await prometheus.number("q")
+    await prometheus.close()
