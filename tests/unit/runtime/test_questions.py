@@ -31,6 +31,7 @@ class Server:
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.most = self.now = 0
+        self._news = asyncio.Event()
         self.url = ""
 
     async def query(self, request: web.Request) -> web.StreamResponse:
@@ -39,10 +40,18 @@ class Server:
         self.tokens.append(request.headers.get("Authorization"))
         self.now += 1
         self.most = max(self.most, self.now)
+        self._news.set()
         await self.go_on.wait()
         self.now -= 1
         answer = self.answers.get(query, scalar("1"))
         return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
+
+    async def reached(self, count: int) -> None:
+        """Return when so many queries wait for their answer."""
+        async with asyncio.timeout(10):
+            while self.now < count:
+                self._news.clear()
+                await self._news.wait()
 
 
 def success(kind: str, result: Any) -> dict[str, Any]:
@@ -79,20 +88,27 @@ class Asker:
         self.clock = datetime(2026, 11, 25, 12, tzinfo=UTC)
         self.woken: list[tuple[Key, float]] = []
         self.results: list[str] = []
+        self._quiet = asyncio.Event()
         self.questions = Questions(
             prometheus,
-            wake=lambda key, delay: self.woken.append((key, delay)),
+            wake=self._wake,
             asked=lambda result, seconds: self.results.append(result),
             now=lambda: self.clock,
         )
 
+    def _wake(self, key: Key, delay: float) -> None:
+        self.woken.append((key, delay))
+        if not len(self.questions):
+            self._quiet.set()
+
     def ask(self, key: Key, *queries: str, at_least: datetime = ANCIENT) -> None:
+        self._quiet.clear()
         self.questions.ask(key, [Question(query, at_least) for query in queries])
 
     async def answered(self) -> None:
+        """Return when nothing is under way any more."""
         async with asyncio.timeout(10):
-            while len(self.questions):
-                await asyncio.sleep(0.005)
+            await self._quiet.wait()
 
 
 @pytest.fixture
@@ -100,12 +116,6 @@ async def asker(server: Server) -> AsyncIterator[Asker]:
     made = Asker(Prometheus(server.url))
     yield made
     await made.questions.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_an_answer_wakes_who_asked(server: Server, asker: Asker) -> None:
@@ -163,7 +173,7 @@ async def test_a_query_rests_between_two_times(server: Server, asker: Asker) -> 
 async def test_only_some_are_asked_at_the_same_time(server: Server, asker: Asker) -> None:
     server.go_on.clear()
     asker.ask(KEY, *(f"q{number}" for number in range(30)))
-    await until(lambda: len(server.asked) >= module.AT_ONCE)
+    await server.reached(module.AT_ONCE)
     server.go_on.set()
     await asker.answered()
     assert len(server.asked) == 30
@@ -199,7 +209,7 @@ async def test_without_prometheus_the_problem_says_what_to_set() -> None:
 async def test_what_is_given_up_wakes_nobody(server: Server, asker: Asker) -> None:
     server.go_on.clear()
     asker.ask(KEY, "up")
-    await until(lambda: server.asked == ["up"])
+    await server.reached(1)
     asker.questions.clear()
     server.go_on.set()
     asker.ask(OTHER, "up")
@@ -271,7 +281,7 @@ async def test_no_answer_in_time(
 ) -> None:
     monkeypatch.setattr("modelyard.runtime.prometheus.SECONDS", 0.1)
     server.go_on.clear()
-    with pytest.raises(Trouble, match="within 0.1 s"):
+    with pytest.raises(Trouble, match=r"within 0\.1 s"):
         await number("q")
 
 
@@ -290,6 +300,6 @@ async def test_the_token_is_read_each_time(server: Server, tmp_path: Path) -> No
         assert await prometheus.number("q") == 1
     assert server.tokens == ["Bearer one", "Bearer two"]
     token.unlink()
-    with pytest.raises(Trouble, match="cannot be asked.*token"):
+    with pytest.raises(Trouble, match=r"cannot be asked.*token"):
         await prometheus.number("q")
     await prometheus.close()

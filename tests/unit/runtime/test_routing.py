@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from modelyard.contract.labels import OWNER
-from modelyard.core.plan import Controller, Key, Manifest, Plan, View
+from modelyard.core.plan import AggregateKind, Controller, Key, Manifest, Plan, View
 from modelyard.kube.cache import Cache, Change
 from modelyard.runtime.routing import Router
 
@@ -73,3 +75,44 @@ def test_a_mapping_that_fails_stops_nothing_else() -> None:
     broken = thing("t", spec={})
     keys = list(router().keys(Change("TrainingJob", None, broken, True)))
     assert keys == [Key("TrainingJob", "ns", "t")]
+
+
+class Nothing:
+    """An aggregate of no interest."""
+
+    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        return ()
+
+    drop = put
+
+
+def settling(settle: Any) -> tuple[Controller, ...]:
+    return (
+        Controller(
+            "Deployment",
+            observe=lambda *_: None,
+            decide=lambda *_: Plan(),
+            children=("Service",),
+            aggregates={"fleets": AggregateKind(("Deployment", "Pod", "Node"), Nothing)},
+            settle=settle,
+        ),
+    )
+
+
+def test_kinds_of_aggregates_are_watched() -> None:
+    assert Router.watched(settling(None)) == ("Deployment", "Service", "Pod", "Node")
+
+
+def test_a_change_that_others_follow_waits_as_its_controller_says() -> None:
+    made = settling(lambda view, key: 0.25 if key.name == "big" else 0.0)
+    routes = Router(made, Cache(Router.watched(made)))
+    assert routes.delay(Key("Deployment", "ns", "big")) == 0.25
+    assert routes.delay(Key("Deployment", "ns", "small")) == 0
+    assert routes.delay(Key("Dataset", "ns", "big")) == 0
+
+
+def test_an_unknown_wait_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    made = settling(lambda view, key: view.answer("x").value)
+    routes = Router(made, Cache(Router.watched(made)))
+    assert routes.delay(Key("Deployment", "ns", "d")) == 0
+    assert "Deployment ns/d" in caplog.text

@@ -1,0 +1,147 @@
+"""What is kept of objects: all that decisions read, and little else."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import orjson
+
+from modelyard.core.fleet.facts import read_node, read_pod
+from modelyard.core.jobs import job_state, pod_trouble
+from modelyard.kube.cache import Cache
+from modelyard.kube.kinds import by_name
+from modelyard.kube.trim import trimmed
+
+
+def node() -> dict[str, Any]:
+    """A node as a kubelet reports it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "edge-1",
+            "uid": "n1",
+            "resourceVersion": "7",
+            "creationTimestamp": "2026-11-01T00:00:00Z",
+            "labels": {"pool": "shops", "nvidia.com/gpu.product": "L4"},
+            "annotations": {"csi.volume.kubernetes.io/nodeid": "x" * 200},
+            "managedFields": [{"manager": "kubelet"}],
+        },
+        "spec": {
+            "podCIDR": "10.1.0.0/24",
+            "unschedulable": True,
+            "taints": [{"key": "gpu", "effect": "NoSchedule"}],
+        },
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+            "conditions": [
+                {"type": "MemoryPressure", "status": "False"},
+                {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-25T00:00:00Z"},
+            ],
+            "images": [{"names": [f"image-{n}" * 5], "sizeBytes": n} for n in range(50)],
+        },
+    }
+
+
+def pod(**status: Any) -> dict[str, Any]:
+    """A pod of a Job, as the API server lists it."""
+    labels = {"modelyard.dev/component": "server", "app.kubernetes.io/managed-by": "modelyard"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "p",
+            "namespace": "ns",
+            "uid": "p1",
+            "resourceVersion": "3",
+            "creationTimestamp": "2026-11-01T00:00:00Z",
+            "labels": labels,
+            "annotations": {"modelyard.dev/run": "{}" * 1000, "modelyard.dev/owner": "Dataset/d"},
+            "ownerReferences": [
+                {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j1"}
+            ],
+        },
+        "spec": {"nodeName": "edge-1", "containers": [{"name": "main", "image": "i" * 500}]},
+        "status": {"phase": "Running", "hostIP": "10.0.0.1", **status},
+    }
+
+
+def size(obj: Any) -> int:
+    return len(orjson.dumps(obj))
+
+
+def test_a_node_keeps_whether_pods_may_run_there_and_where_it_is() -> None:
+    kept = trimmed("Node", node())
+    assert read_node(kept) == read_node(node())
+    assert kept["spec"] == {
+        "unschedulable": True,
+        "taints": [{"key": "gpu", "effect": "NoSchedule"}],
+    }
+    assert [c["type"] for c in kept["status"]["conditions"]] == ["Ready"]
+    assert size(kept) < size(node()) / 5
+
+
+def test_a_node_that_says_nothing() -> None:
+    bare = {"metadata": {"name": "n", "uid": "u", "resourceVersion": "1"}}
+    assert not read_node(trimmed("Node", bare)).ready
+
+
+def test_a_node_is_cached_without_a_namespace() -> None:
+    cache = Cache(["Node"])
+    cache.put("Node", node())
+    found = cache.get("Node", "", "edge-1")
+    assert found is not None
+    assert found["metadata"]["labels"]["pool"] == "shops"
+    assert by_name("Node").path("", "edge-1") == "/api/v1/nodes/edge-1"
+
+
+def test_decisions_read_the_same_of_a_pod() -> None:
+    ended = {"terminated": {"exitCode": 0, "message": '{"reason": "Succeeded"}'}}
+    cases = [
+        pod(conditions=[{"type": "Ready", "status": "True"}]),
+        pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]),
+        pod(
+            containerStatuses=[
+                {
+                    "name": "main",
+                    "image": "worker:1",
+                    "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}},
+                }
+            ]
+        ),
+        pod(
+            phase="Pending",
+            initContainerStatuses=[
+                {"state": {"waiting": {"reason": "CreateContainerConfigError"}}, "name": "init"}
+            ],
+        ),
+        pod(phase="Succeeded", containerStatuses=[{"name": "main", "state": ended}]),
+    ]
+    job = {"metadata": {"uid": "j1", "name": "j"}, "spec": {}, "status": {}}
+    for case in cases:
+        kept = trimmed("Pod", deepcopy(case))
+        assert read_pod(kept) == read_pod(case)
+        assert pod_trouble(kept) == pod_trouble(case)
+        one, other = job_state(job, [kept]), job_state(job, [case])
+        assert (one.outcome, one.trouble, one.running) == (
+            other.outcome,
+            other.trouble,
+            other.running,
+        )
+        assert size(kept) < size(case) / 3
+        assert kept["metadata"]["annotations"] == {"modelyard.dev/owner": "Dataset/d"}
+
+
+def test_an_applied_kind_is_kept_as_it_is() -> None:
+    service = {
+        "metadata": {
+            "name": "s",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "a": "b"},
+            "managedFields": [{"manager": "modelyard"}],
+        },
+        "spec": {"ports": [{"port": 80}], "clusterIP": "10.0.0.1"},
+    }
+    kept = trimmed("Service", deepcopy(service))
+    assert kept["spec"] == service["spec"]
+    assert kept["metadata"] == {"name": "s", "annotations": {"a": "b"}}
