@@ -38,22 +38,11 @@ class Request:
 
 
 def promote(obj: Object, *, full: bool) -> Request:
-    """Ends the present pause, or skips all that is left. Raises CliError where there is none."""
+    """Ends the pause and the analysis of the present stage, or skips all that is left. Raises
+    CliError where no rollout is going on, or the spec holds it."""
     seen = _rolling(obj, "promote")
-    halt = seen.halt
-    if not full and (halt is None or halt.reason in ("Requested", "Spec")):
-        stage = seen.stage
-        at = f"{stage.title} is going on, {stage.done:,} of {stage.target:,}" if stage else "busy"
-        if halt is not None:
-            at = (
-                "it was paused by request: `modelyard rollout resume` goes on"
-                if halt.reason == "Requested"
-                else "spec.rollout.paused is true: set it to false"
-            )
-        raise CliError(
-            f"there is no pause to end in Modelyard Deployment {seen.name}: {at}; --full skips "
-            "all pauses, analyses and steps that are left"
-        )
+    if seen.halt is not None and seen.halt.reason == "Spec":
+        raise CliError(_held_by_spec(seen))
     return Request("promote", "full" if full else "step")
 
 
@@ -71,10 +60,7 @@ def resume(obj: Object) -> Request:
     if seen.halt is None:
         raise CliError(f"Modelyard Deployment {seen.name} is not paused: {sentence(seen)}")
     if seen.halt.reason == "Spec":
-        raise CliError(
-            f"Modelyard Deployment {seen.name} is paused by its spec: set spec.rollout.paused to "
-            "false"
-        )
+        raise CliError(_held_by_spec(seen))
     if seen.halt.reason == "Step":
         raise CliError(
             f"Modelyard Deployment {seen.name} is at the pause of a step: "
@@ -168,14 +154,18 @@ def came_of(request: Request, before: Object, after: Object) -> str:
     was, seen = view(before), view(after)
     stage = seen.stage
     at = f"{stage.title}, {stage.done:,} of {stage.target:,} servers" if stage else ""
+    if seen.halt is not None and seen.halt.reason in ("Step", "Inconclusive"):
+        at += f"; {seen.halt.text}"
     text = ""
     if request.action == "promote":
         if not seen.rolling:
             text = f"serves {seen.stable}"
         elif request.word == "full":
             text = f"takes {seen.candidate} to all servers without further stops"
-        elif stage and (seen.halt is None or stage.title != (was.stage.title if was.stage else "")):
+        elif stage and was.stage and stage.title != was.stage.title:
             text = f"goes on: {at}"
+        elif stage and seen.halt is None:
+            text = f"does not stop after {at}"
     elif request.action == "pause" and seen.halt is not None:
         text = f"is paused at {at}; `modelyard rollout resume {seen.name}` goes on"
     elif request.action == "resume" and (seen.halt is None or seen.halt.reason != "Requested"):
@@ -204,6 +194,12 @@ def _went_back(request: Request, after: Object, seen: View, at: str) -> str:
     if (found.get("stable") or {}).get("version") == number:
         return f"goes back to {seen.stable}"
     return ""
+
+
+def _held_by_spec(seen: View) -> str:
+    return (
+        f"Modelyard Deployment {seen.name} is paused by its spec: set spec.rollout.paused to false"
+    )
 
 
 def _rolling(obj: Object, action: str, instead: str = "") -> View:

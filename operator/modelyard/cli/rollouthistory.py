@@ -107,11 +107,26 @@ def rolled_out(deployment: Object, at: datetime) -> tuple[int | None, str]:
         version = record.get("version") if succeeded else record.get("previous")
         ended = "had reached all servers" if succeeded else f"had ended ({record.get('outcome')})"
         return version, f"rollout {record.get('revision')} {ended} at {times.local(end)}"
+    return _at_first(deployment, records, at)
+
+
+def _at_first(
+    deployment: Object, records: list[Mapping[str, Any]], at: datetime
+) -> tuple[int | None, str]:
+    """Before all rollouts that are known."""
+    found = status(deployment)
+    created = times.moment(deployment["metadata"].get("creationTimestamp"))
+    if created is not None and at < created:
+        return None, f"Modelyard Deployment {name(deployment)} was made at {times.local(created)}"
     if not records:
-        return None, "no rollout has ended yet"
+        version = (found.get("stable") or {}).get("version")
+        first = not found.get("revision") or found.get("rollout")
+        return (version, "its first version") if version and first else (None, "not recorded")
     oldest = records[-1]
     start = times.moment(oldest.get("startedAt"))
     when = times.local(start) if start else "?"
+    if oldest.get("revision") == 1 and oldest.get("previous"):
+        return oldest["previous"], f"its first version, before rollout 1, which began at {when}"
     return None, (
         f"the record begins with rollout {oldest.get('revision')} at {when}, before which version "
         f"{oldest.get('previous') or 'unknown'} was served; spec.rollout.historyLimit says how "

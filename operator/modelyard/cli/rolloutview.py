@@ -221,7 +221,7 @@ def _measure(metric: Mapping[str, Any], units: Mapping[str, str]) -> Measure:
 def _all(found: Mapping[str, Any]) -> Servers:
     return Servers(
         pool=None,
-        servers=int(found.get("replicas") or 0),
+        servers=max(int(found.get(key) or 0) for key in ("replicas", "desiredReplicas")),
         updated=int(found.get("updatedReplicas") or 0),
         ready=int(found.get("readyReplicas") or 0),
         offline=int(found.get("offlineReplicas") or 0),
@@ -242,12 +242,13 @@ def _pool(pool: Mapping[str, Any]) -> Servers:
 
 
 def ended(seen: View) -> bool | None:
-    """Whether what is going on has come to its end: True well, False badly, None not yet."""
-    if not seen.current or seen.rolling:
+    """Whether what is going on has come to its end: True well, False badly (or it goes on only
+    with somebody's help), None not yet."""
+    if not seen.current:
         return None
-    if seen.phase in ("Healthy", "Suspended"):
-        return True
-    return False if seen.phase == "Degraded" else None
+    if seen.phase == "Degraded":
+        return False
+    return True if seen.phase in ("Healthy", "Suspended") and not seen.rolling else None
 
 
 def outcome_of(seen: View, revision: int | None) -> str:

@@ -11,7 +11,18 @@ import pytest
 from modelyard.cli import history, rollouthistory, times
 from modelyard.cli.errors import CliError
 
-from .rollouts import DIGEST, HISTORY, NOW, at, deployment, period, rolling, server, version
+from .rollouts import (
+    DIGEST,
+    HISTORY,
+    NOW,
+    at,
+    deployment,
+    period,
+    record,
+    rolling,
+    server,
+    version,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +116,20 @@ def test_what_was_rolled_out(seconds: float, wanted: int | None, note: str) -> N
 def test_while_a_rollout_is_going_on() -> None:
     found, said = rollouthistory.rolled_out(rolling(), before(60))
     assert (found, said) == (4, "shelf-5 is being rolled out since 2026-11-17 09:35:50 UTC")
-    assert rollouthistory.rolled_out(deployment(), NOW) == (None, "no rollout has ended yet")
+
+
+def test_before_the_first_rollout() -> None:
+    assert rollouthistory.rolled_out(deployment(), NOW) == (4, "its first version")
+    made = deployment(history=[record(1, 5, "Succeeded", 9000)])
+    made["metadata"]["creationTimestamp"] = at(20_000)
+    assert rollouthistory.rolled_out(made, before(10_000)) == (
+        4,
+        "its first version, before rollout 1, which began at 2026-11-17 07:30:00 UTC",
+    )
+    assert rollouthistory.rolled_out(made, before(30_000)) == (
+        None,
+        "Modelyard Deployment cameras was made at 2026-11-17 04:26:40 UTC",
+    )
 
 
 WEIGHTS, DATA, ENGINE = (f"sha256:{c * 64}" for c in "cde")

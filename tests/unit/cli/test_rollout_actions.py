@@ -36,6 +36,7 @@ def mv(number: int, phase: str = "Ready", line: str = "shelf", **more: Any) -> d
             "step@2026-11-17T10:00:00",
         ),
         (actions.promote(UNCLEAR, full=False), "modelyard.dev/promote", "step@"),
+        (actions.promote(rolling("Shadow", None), full=False), "modelyard.dev/promote", "step@"),
         (actions.promote(rolling(), full=True), "modelyard.dev/promote", "full@"),
         (actions.pause(rolling()), "modelyard.dev/pause", "pause@"),
         (actions.resume(HELD), "modelyard.dev/resume", "resume@"),
@@ -62,13 +63,8 @@ def test_an_action_is_an_annotation(
             lambda: actions.promote(RESTING, full=False),
             "nothing to promote in Modelyard Deployment cameras: it serves shelf-4, and no rollout",
         ),
-        (
-            lambda: actions.promote(rolling(), full=False),
-            "there is no pause to end in Modelyard Deployment cameras: pool north is going on, "
-            "312 of 1,240; --full skips",
-        ),
-        (lambda: actions.promote(HELD, full=False), "`modelyard rollout resume` goes on"),
-        (lambda: actions.promote(HELD_BY_SPEC, full=False), "set it to false"),
+        (lambda: actions.promote(HELD_BY_SPEC, full=False), "set spec.rollout.paused to false"),
+        (lambda: actions.promote(HELD_BY_SPEC, full=True), "set spec.rollout.paused to false"),
         (lambda: actions.pause(RESTING), "nothing to pause"),
         (lambda: actions.pause(HELD), "is paused already"),
         (lambda: actions.resume(RESTING), "nothing to resume"),
@@ -140,6 +136,18 @@ NEXT = rolling("Step", 3, target=1240, done=0)
             "takes shelf-5 to all servers without further stops",
         ),
         (actions.Request("promote", "step"), AT_PAUSE, RESTING, "serves shelf-4"),
+        (
+            actions.Request("promote", "step"),
+            rolling(),
+            rolling(),
+            "does not stop after pool north, 312 of 1,240 servers",
+        ),
+        (
+            actions.Request("resume", "resume"),
+            HELD,
+            AT_PAUSE,
+            "goes on: pool lab, 28 of 28 servers; waits to be promoted",
+        ),
         (
             actions.Request("pause", "pause"),
             rolling(),

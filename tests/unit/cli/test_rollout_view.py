@@ -264,7 +264,7 @@ def test_one_line_for_logs() -> None:
         (deployment(phase="Degraded"), False),
         (deployment(phase="Pending"), None),
         (rolling(), None),
-        (rolling() | {"status": rolling()["status"] | {"phase": "Degraded"}}, None),
+        (rolling() | {"status": rolling()["status"] | {"phase": "Degraded"}}, False),
         (deployment(phase="Healthy") | {"metadata": {"name": "x", "generation": 4}}, None),
     ],
 )

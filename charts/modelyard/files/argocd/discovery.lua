@@ -21,8 +21,8 @@ end
 
 local held = waits == "Requested" or waits == "Spec"
 local actions = {}
-actions["promote"] = offer("Promote", "step-forward", waits == "Step" or waits == "Inconclusive")
-actions["promote-full"] = offer("Promote to all servers", "fast-forward", rolling)
+actions["promote"] = offer("Promote", "step-forward", rolling and waits ~= "Spec")
+actions["promote-full"] = offer("Promote to all servers", "fast-forward", rolling and waits ~= "Spec")
 actions["pause"] = offer("Pause", "pause", rolling and not held)
 actions["resume"] = offer("Resume", "play", waits == "Requested" or waits == "Inconclusive")
 actions["abort"] = offer("Abort", "stop", rolling)

@@ -1,4 +1,4 @@
--- Ends the pause that the rollout is at.
+-- Ends the pause and the analysis of the step that the rollout is at.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
