@@ -97,6 +97,8 @@ Namespace = Annotated[
 class ParentRef(ApiModel):
     """A Gateway, or one of its listeners, as in the Gateway API."""
 
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
     name: ObjectName
     """Name of the Gateway."""
     namespace: Namespace | None = None
@@ -128,9 +130,6 @@ class CandidateTraffic(ApiModel):
     Needs a Gateway that supports RequestMirror: see docs/serving.md."""
 
 
-_PARENT = "p.name == q.name && p.?namespace.orValue('') == q.?namespace.orValue('')"
-_SECTION = "p.?sectionName.orValue('') == q.?sectionName.orValue('')"
-
 HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 Hostname = Annotated[str, Field(pattern=HOSTNAME, min_length=1, max_length=253)]
@@ -148,15 +147,16 @@ class Gateway(ApiModel):
                 "a name is in hostnames and grpcHostnames: a Gateway takes each for HTTP or gRPC",
             ),
             cel(
-                f"self.parentRefs.all(p, self.parentRefs.exists_one(q, {_PARENT} && {_SECTION}) && "
-                f"self.parentRefs.all(q, !({_PARENT}) || "
-                "has(p.sectionName) == has(q.sectionName)))",
+                "self.parentRefs.all(p, has(p.sectionName) || "
+                "self.parentRefs.exists_one(q, q.name == p.name))",
                 "parentRefs name a Gateway twice: give each its own sectionName",
             ),
         )
     )
 
-    parent_refs: list[ParentRef] = Field(min_length=1, max_length=8)
+    parent_refs: list[ParentRef] = Field(
+        min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
     """Gateways that the routes are attached to."""
     hostnames: list[Hostname] | None = Field(default=None, max_length=16)
     """Hosts of the HTTPRoute. Without any it leads only requests of this model here, so that
