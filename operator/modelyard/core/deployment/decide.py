@@ -10,6 +10,7 @@ from modelyard.api.base import API_VERSION
 from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
+from modelyard.core.deployment import autoscaling, disruption
 from modelyard.core.deployment.history import record
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release, release_of
@@ -89,7 +90,12 @@ def decide(observed: Observed, now: datetime) -> Plan:
     if next_silence is not None:
         looks.append(next_silence)
     return Plan(
-        apply=(service(observed), workload(observed)),
+        apply=(
+            service(observed),
+            workload(observed),
+            *autoscaling.children(observed),
+            *disruption.children(observed),
+        ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
         spread=()
         if decided
@@ -97,7 +103,14 @@ def decide(observed: Observed, now: datetime) -> Plan:
             model_server(observed, c.member, c.assigned, staged=c.staged, shadow=c.shadow)
             for c in changes
         ),
-        delete=() if decided else (*_orphans(observed), *_outdated_pods(observed, wishes)),
+        delete=()
+        if decided
+        else (
+            *_orphans(observed),
+            *_outdated_pods(observed, wishes),
+            *autoscaling.leftovers(observed, observed.live),
+            *disruption.leftovers(observed, observed.live),
+        ),
         questions=moved.questions if moved else (),
         status=compose(
             obj,
@@ -264,7 +277,13 @@ CONTROLLER = Controller(
     kind="Deployment",
     observe=observe,
     decide=decide,
-    children=("apps/Deployment", "apps/DaemonSet", "Service"),
+    children=(
+        "apps/Deployment",
+        "apps/DaemonSet",
+        "Service",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+    ),
     triggers={"ModelVersion": _serving_line},
     indexes={
         ("Deployment", "model-line"): lambda obj: (obj["spec"]["modelLine"],),

@@ -32,6 +32,8 @@ class Observed:
     """A ModelServer by name."""
     answer: Callable[[str], Answer | None]
     """Prometheus' latest answer to a query."""
+    live: Callable[[str, str], Manifest | None]
+    """What there is in the namespace, by kind and name."""
     workload: Manifest | None = None
     """The apps/v1 Deployment or DaemonSet."""
 
@@ -88,5 +90,6 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         fleet=view.aggregate("fleets").of(meta.uid(obj)),
         server=lambda name: view.get("ModelServer", space, name),
         answer=view.answer,
+        live=lambda kind, name: view.get(kind, space, name),
         workload=view.get(kind, space, names.workload_name(obj)),
     )

@@ -10,22 +10,15 @@ from modelyard.core import meta
 from modelyard.core.deployment import names
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.serverpod import agent_run, pod_spec
+from modelyard.core.deployment.serving import metadata, selector
 from modelyard.core.fleet.fleet import Member
 from modelyard.core.naming import short_hash
 from modelyard.core.plan import Manifest
 
 
-def _selector(obj: Manifest) -> dict[str, str]:
-    return {labels.OWNER_UID: meta.uid(obj), labels.COMPONENT: "server"}
-
-
 def label_selector(obj: Manifest) -> str:
     """The serving pods' selector in text form, for the scale subresource."""
-    return ",".join(f"{k}={v}" for k, v in sorted(_selector(obj).items()))
-
-
-def _metadata(observed: Observed, name: str) -> dict[str, Any]:
-    return meta.child_metadata(observed.obj, "Deployment", child=name, component="server")
+    return ",".join(f"{k}={v}" for k, v in sorted(selector(obj).items()))
 
 
 def service(observed: Observed) -> dict[str, Any]:
@@ -35,10 +28,10 @@ def service(observed: Observed) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(observed, names.service_name(observed.obj)),
+        "metadata": metadata(observed.obj, names.service_name(observed.obj)),
         "spec": {
             **local,
-            "selector": _selector(observed.obj),
+            "selector": selector(observed.obj),
             "ports": [
                 {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
                 for name, port in ports.items()
@@ -71,9 +64,9 @@ def model_server(
     pool = member.group.pool if member.group else ""
     optional = {"nodeName": node, "pool": pool, "staged": staged, "shadow": shadow}
     spec |= {name: value for name, value in optional.items() if value}
-    metadata = _metadata(observed, observed.server_name(member))
-    metadata["labels"][labels.TARGET] = _target(observed)
-    return {"apiVersion": API_VERSION, "kind": "ModelServer", "metadata": metadata, "spec": spec}
+    own = metadata(observed.obj, observed.server_name(member))
+    own["labels"][labels.TARGET] = _target(observed)
+    return {"apiVersion": API_VERSION, "kind": "ModelServer", "metadata": own, "spec": spec}
 
 
 def _target(observed: Observed) -> str:
@@ -101,35 +94,35 @@ def workload(observed: Observed) -> dict[str, Any]:
 
 
 def _deployment(observed: Observed) -> dict[str, Any]:
-    metadata = _metadata(observed, names.workload_name(observed.obj))
+    own = metadata(observed.obj, names.workload_name(observed.obj))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata,
+        "metadata": own,
         "spec": {
             "replicas": observed.replicas,
-            "selector": {"matchLabels": _selector(observed.obj)},
+            "selector": {"matchLabels": selector(observed.obj)},
             "strategy": {
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "revisionHistoryLimit": 2,
-            "template": _template(observed, metadata),
+            "template": _template(observed, own),
         },
     }
 
 
 def _daemon_set(observed: Observed) -> dict[str, Any]:
-    metadata = _metadata(observed, names.workload_name(observed.obj))
+    own = metadata(observed.obj, names.workload_name(observed.obj))
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": metadata,
+        "metadata": own,
         "spec": {
-            "selector": {"matchLabels": _selector(observed.obj)},
+            "selector": {"matchLabels": selector(observed.obj)},
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 2,
-            "template": _template(observed, metadata),
+            "template": _template(observed, own),
         },
     }
 

@@ -8,7 +8,7 @@ from modelyard.api.base import duration_seconds
 from modelyard.contract import paths
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
-from modelyard.core.deployment import names
+from modelyard.core.deployment import disruption, names
 from modelyard.core.deployment.observed import Observed
 
 TRITON = "triton"
@@ -70,7 +70,7 @@ def _triton_arguments() -> list[str]:
         f"--http-restricted-api=model-repository,{closed}:modelyard-control=$({CONTROL_KEY})",
         f"--grpc-restricted-protocol=model-repository:modelyard-control=$({CONTROL_KEY})",
         f"--grpc-restricted-protocol={closed}:modelyard-closed=$({CONTROL_KEY})",
-        "--exit-timeout-secs=20",
+        f"--exit-timeout-secs={disruption.EXIT_SECONDS}",
     ]
 
 
@@ -100,7 +100,7 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         # silence do not take a serving pod out of the Service.
         "readinessProbe": _probe("/readyz", names.AGENT_PORT, periodSeconds=2, failureThreshold=3),
         # Routes disappear before the server is told to stop.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": disruption.drain_seconds(observed)}}},
     }
 
 
@@ -193,7 +193,7 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
         # Triton runs the user's models: only the agent gets a token, by its own volume.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 40,
+        "terminationGracePeriodSeconds": disruption.grace_seconds(observed),
         "securityContext": pods.pod_security(),
         "containers": [
             _triton(
@@ -206,6 +206,7 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
     edge = observed.spec.target.edge
     if edge is not None and edge.cache.host_path is not None:
         own["initContainers"] = [_cache_owner(observed, cache_mount)]
+    own |= disruption.topology_spread(observed)
     return own | pods.pull_secrets(settings) | _scheduling(observed)
 
 
