@@ -40,6 +40,9 @@ def _comma_separated(value: object) -> object:
 
 
 Optional = Annotated[str | None, BeforeValidator(_empty_is_none)]
+Address = Annotated[
+    Annotated[str, Field(pattern=r"^https?://[^/]")] | None, BeforeValidator(_empty_is_none)
+]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
@@ -110,9 +113,7 @@ class EngineSettings(BaseSettings):
     """Seconds after which a request to the API server is given up."""
     stalled_seconds: float = Field(default=120, ge=5)
     """Seconds that due work may wait untouched until /healthz turns red."""
-    prometheus_url: Annotated[
-        str | None, BeforeValidator(_empty_is_none), Field(pattern=r"^https?://")
-    ] = None
+    prometheus_url: Address = None
     """Prometheus that rollouts' PromQL queries are asked of; empty for none. Never an object's
     field: users write queries, not addresses."""
     prometheus_token_file: Optional = None

@@ -1,7 +1,9 @@
-"""A child that has ended is made again only for an owner that still lives."""
+"""How plans are carried out: children that have ended, and children that are many."""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +11,11 @@ import pytest
 
 from modelyard.contract.labels import labels
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Plan
+from modelyard.core.plan import Plan, Ref
 from modelyard.kube.cache import Cache
-from modelyard.kube.errors import NotFound
-from modelyard.runtime.executor import Executor, Written
-from modelyard.runtime.failures import Again
+from modelyard.kube.errors import Invalid, NotFound, TooManyRequests, Unreachable
+from modelyard.runtime.executor import AT_ONCE, TOLD, Executor, Written
+from modelyard.runtime.failures import Again, NotLeading
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DATASET = next(c for c in CONTROLLERS if c.kind == "Dataset")
@@ -80,3 +82,131 @@ async def test_for_an_owner_that_lives() -> None:
     server = Server(dataset())
     await again(server)
     assert server.created == ["shelf-data"]
+
+
+class Applying:
+    """An API server that takes applies, a while each, and refuses what it is told to."""
+
+    def __init__(self, refused: dict[str, Exception] | None = None) -> None:
+        self._refused = refused or {}
+        self._version = itertools.count(100)
+        self.applied: list[str] = []
+        self.deleted: list[str] = []
+        self.now = self.most = 0
+
+    async def apply(self, kind: Any, manifest: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        name = manifest["metadata"]["name"]
+        self.applied.append(name)
+        if name in self._refused:
+            raise self._refused[name]
+        return seen(manifest, next(self._version), uid=f"uid-{name}")
+
+    async def get(self, kind: Any, namespace: str, name: str) -> Any:
+        raise NotFound(f"no {name}")
+
+    async def delete(self, kind: Any, namespace: str, name: str, uid: str | None) -> Any:
+        self.deleted.append(f"{kind.path(namespace, name)} {uid}")
+
+
+def children(count: int) -> tuple[dict[str, Any], ...]:
+    own = labels(component="dataset", owner_name="shelf", owner_uid="u")
+    return tuple(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"s{number}", "namespace": "shop", "labels": own},
+            "spec": {"ports": [{"port": 80}]},
+        }
+        for number in range(count)
+    )
+
+
+class Scene:
+    """An executor on an API server, with the cache between them."""
+
+    def __init__(self, server: Applying) -> None:
+        self.cache = Cache(["Dataset", "Service", "Pod"])
+        self.cache.put("Dataset", dataset())
+        self.leading = True
+        self.written = Written()
+        api: Any = server
+        self._executor = Executor(
+            api,
+            self.cache,
+            leading=lambda: self.leading,
+            absorb=self.cache.put,
+            vanish=self.cache.drop,
+            instance="one",
+        )
+
+    async def run(self, plan: Plan) -> None:
+        await self._executor.run(DATASET, dataset(), plan, NOW, self.written)
+
+
+async def test_many_children_are_applied_several_at_the_same_time() -> None:
+    server = Applying()
+    scene = Scene(server)
+    await scene.run(Plan(apply=children(1), spread=children(40)[1:]))
+    assert server.applied[0] == "s0"
+    assert sorted(server.applied) == sorted(f"s{n}" for n in range(40))
+    assert 1 < server.most <= AT_ONCE
+    assert scene.cache.count("Service") == 40
+
+
+async def test_children_that_are_as_wanted_are_not_applied_again() -> None:
+    server = Applying()
+    scene = Scene(server)
+    await scene.run(Plan(spread=children(40)))
+    await scene.run(Plan(spread=children(41)))
+    assert len(server.applied) == 41
+
+
+async def test_a_refused_child_does_not_keep_others_from_being_applied() -> None:
+    server = Applying({"s3": Invalid("first"), "s9": Invalid("second")})
+    scene = Scene(server)
+    ref = Ref("v1", "Pod", "shop", "p", "pod-1")
+    with pytest.raises(Invalid, match="first"):
+        await scene.run(Plan(spread=children(40), delete=(ref,)))
+    assert len(server.applied) == 40
+    assert server.deleted == []
+
+
+@pytest.mark.parametrize("error", [Unreachable("away"), TooManyRequests("wait"), NotLeading()])
+async def test_what_the_next_would_meet_too_ends_it(error: Exception) -> None:
+    server = Applying({"s3": error})
+    with pytest.raises(type(error)):
+        await Scene(server).run(Plan(spread=children(400)))
+    assert len(server.applied) <= 2 * AT_ONCE
+
+
+async def test_nothing_is_spread_once_the_lease_is_lost() -> None:
+    server = Applying()
+    scene = Scene(server)
+    scene.leading = False
+    with pytest.raises(NotLeading):
+        await scene.run(Plan(spread=children(40)))
+    assert server.applied == []
+
+
+async def test_the_log_names_only_some_of_many_writes() -> None:
+    scene = Scene(Applying())
+    await scene.run(Plan(spread=children(500)))
+    told = scene.written.told()
+    assert len(told) == TOLD + 1
+    assert told[-1] == f"and {500 - TOLD} more"
+
+
+async def test_a_pod_is_deleted_by_its_uid() -> None:
+    server = Applying()
+    scene = Scene(server)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}}
+    scene.cache.put("Pod", seen(pod, 5, uid="pod-1"))
+    await scene.run(Plan(delete=(Ref("v1", "Pod", "shop", "p", "its-namesake"),)))
+    assert server.deleted == []
+    await scene.run(Plan(delete=(Ref("v1", "Pod", "shop", "p", "pod-1"),)))
+    assert server.deleted == ["/api/v1/namespaces/shop/pods/p pod-1"]
+    assert scene.cache.get("Pod", "shop", "p") is None

@@ -1,0 +1,77 @@
+"""What becomes due, and when, after a change of an object that an aggregate takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from modelyard.core.plan import AggregateKind, Controller, Key, Manifest, Plan
+from modelyard.runtime.engine import Engine
+from modelyard.runtime.metrics import Metrics
+from modelyard.runtime.settings import EngineSettings
+
+FLEET = Key("Deployment", "ns", "fleet")
+SETTLE = 30.0
+
+
+class Pods:
+    """Every change concerns the one Deployment."""
+
+    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        return (FLEET,)
+
+    drop = put
+
+
+class Leading(Engine):
+    """Leads without a Lease."""
+
+    leading = True
+
+
+def engine() -> Engine:
+    controller = Controller(
+        "Deployment",
+        observe=lambda *_: None,
+        decide=lambda *_: Plan(),
+        aggregates={"pods": AggregateKind(("Deployment", "Pod"), Pods)},
+        settle=lambda view, key: SETTLE,
+    )
+    api: Any = None
+    return Leading((controller,), EngineSettings(), api, Metrics())
+
+
+def thing(name: str, version: int, generation: int = 1) -> dict[str, Any]:
+    metadata = {
+        "namespace": "ns",
+        "name": name,
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+        "generation": generation,
+    }
+    return {"metadata": metadata, "spec": {}, "status": {}}
+
+
+async def test_what_an_aggregate_says_waits_for_more() -> None:
+    made = engine()
+    made.on_event("Pod", "ADDED", thing("a", 1))
+    made.on_event("Pod", "ADDED", thing("b", 2))
+    made.on_event("Pod", "DELETED", thing("a", 3))
+    assert len(made.queue) == 1
+    assert made.queue.due() == 0
+
+
+async def test_a_new_spec_does_not_wait() -> None:
+    made = engine()
+    made.on_event("Pod", "ADDED", thing("a", 1))
+    made.on_event("Deployment", "ADDED", thing("fleet", 2))
+    assert made.queue.pop() == FLEET
+    assert len(made.queue) == 0
+
+
+async def test_decisions_see_the_aggregate_and_answers() -> None:
+    made = engine()
+    assert isinstance(made.cache.aggregate("pods"), Pods)
+    assert made.cache.answer("up") is None
+    assert made.kinds == ("Deployment", "Pod")
+    await made.questions.close()
