@@ -64,3 +64,19 @@ def test_replicas_differ_unless_they_are_named(monkeypatch: pytest.MonkeyPatch) 
     assert load().replica() != load().replica()
     monkeypatch.setenv("POD_NAME", "operator-0")
     assert load().replica() == "operator-0"
+
+
+async def test_prometheus_is_asked_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().prometheus() is None
+    monkeypatch.setenv("MODELYARD_PROMETHEUS_URL", "")
+    monkeypatch.setenv("MODELYARD_PROMETHEUS_TOKEN_FILE", "")
+    assert load().prometheus() is None
+    monkeypatch.setenv("MODELYARD_PROMETHEUS_URL", "http://prometheus.monitoring:9090")
+    assert load().prometheus() is not None
+
+
+@pytest.mark.parametrize("url", ["prometheus:9090", "file:///etc/passwd", "http://"])
+def test_an_address_that_cannot_be_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELYARD_PROMETHEUS_URL", url)
+    with pytest.raises(InvalidSettings, match="MODELYARD_PROMETHEUS_URL"):
+        load()
