@@ -43,9 +43,13 @@ class Operator:
         command = [sys.executable, "-m", "modelyard.handlers"]
         self.process = Process(command, environment, log)
 
+    async def metrics(self) -> str | None:
+        """All metrics in Prometheus' text format; None while there is no answer."""
+        return await fetch(f"http://127.0.0.1:{self._port}/metrics")
+
     async def metric(self, name: str) -> float | None:
         """Sum of a metric over its labels; None while there is no answer."""
-        text = await fetch(f"http://127.0.0.1:{self._port}/metrics")
+        text = await self.metrics()
         if text is None:
             return None
         lines = [line for line in text.splitlines() if re.match(rf"{name}(\{{| )", line)]

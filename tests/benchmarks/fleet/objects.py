@@ -1,0 +1,113 @@
+"""The objects that the benchmark declares: model versions and Deployments with an edge target."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from modelyard.api.base import API_VERSION
+from modelyard.kube.kinds import by_name
+
+from ..api import SPACE, Api, Manifest
+from .nodes import EDGE, PRODUCT, REGION
+
+VERSION, DEPLOYMENT = by_name("ModelVersion"), by_name("Deployment")
+_MOMENT = "2026-01-01T00:00:00Z"
+_DIGEST = "sha256:" + "a" * 64
+
+WAVES = (1, 10, 100)
+"""Percent."""
+
+
+def metric(name: str, figure: str, **bounds: float) -> Manifest:
+    """One metric of an analysis, measured often enough for two reports to be told apart."""
+    return {
+        "name": name,
+        "metric": figure,
+        **bounds,
+        "minSamples": 60,
+        "interval": "5s",
+        "count": 2,
+        "inconclusiveLimit": 24,
+    }
+
+
+ANALYSIS = {
+    "metrics": [
+        metric("errors", "ErrorRate", max=0.02),
+        metric("p95", "LatencyP95", maxRatio=1.3),
+        metric("confidence", "Confidence", minRatio=0.92),
+    ]
+}
+
+
+def deployment(
+    name: str, *, analysis: Manifest | None = None, most: str = "25%", offline_after: str = "5m"
+) -> Manifest:
+    """A Deployment on all edge nodes, in waves with pauses of no length."""
+    steps: list[dict[str, Any]] = [{"weight": w, "pause": {"duration": "0s"}} for w in WAVES]
+    rollout: Manifest = {"maxUnavailable": most, "failureBudget": 0, "steps": steps}
+    if analysis is not None:
+        rollout["analysis"] = analysis
+    edge = {
+        "nodeSelector": {EDGE: "true"},
+        "pools": {"label": REGION},
+        "offlineAfter": offline_after,
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": SPACE},
+        "spec": {"modelLine": name, "target": {"edge": edge}, "rollout": rollout},
+    }
+
+
+def _artifact(name: str, line: str, number: int, **more: str) -> Manifest:
+    def digest(what: str) -> str:
+        text = f"{line}/{number}/{name}/{what}".encode()
+        return f"sha256:{hashlib.sha256(text).hexdigest()}"
+
+    return {
+        "name": name,
+        "format": "onnx",
+        "digest": digest("file"),
+        "manifestDigest": digest("manifest"),
+        "sizeBytes": 12_000_000,
+        **more,
+    }
+
+
+async def release(api: Api, line: str, number: int) -> None:
+    """A ModelVersion that is Ready: for any hardware as ONNX, for one GPU type as an engine."""
+    name = f"{line}-{number}"
+    await api.create(
+        VERSION,
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ModelVersion",
+            "metadata": {"name": name, "namespace": SPACE},
+            "spec": {
+                "modelLine": line,
+                "version": number,
+                "weights": {"uri": f"s3://models/{name}.onnx", "digest": _DIGEST, "format": "onnx"},
+                "exports": [{"name": "onnx", "format": "onnx"}],
+                "dataset": {"name": line, "digest": _DIGEST},
+            },
+        },
+    )
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "GatesPassed",
+        "message": "",
+        "lastTransitionTime": _MOMENT,
+        "observedGeneration": 1,
+    }
+    engine = _artifact("orin", line, number, format="tensorrt", gpuProduct=PRODUCT)
+    status = {
+        "phase": "Ready",
+        "observedGeneration": 1,
+        "conditions": [condition],
+        "artifacts": [_artifact("onnx", line, number), engine],
+    }
+    await api.patch(VERSION, name, {"status": status})
