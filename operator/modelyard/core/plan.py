@@ -109,6 +109,9 @@ class View(Protocol):
     def answer(self, query: str) -> Answer | None:
         """The latest answer to a Plan's question, or None if there is none yet."""
 
+    def served(self, kind: str) -> bool:
+        """Whether the cluster has a kind of Controller.optional."""
+
 
 class Aggregate(Protocol):
     """What is known of many objects together, kept up to date object by object, so that one
@@ -153,6 +156,9 @@ class Controller:
     children: tuple[str, ...] = ()
     """Kinds of children; a changed child enqueues the object named in its annotation
     `modelyard.dev/owner` (`Kind/name`)."""
+    optional: tuple[str, ...] = ()
+    """Kinds of children whose CRDs are not ours: only where the cluster has them (View.served) they
+    are watched and may be written."""
     triggers: Mapping[str, Mapper] = field(default_factory=dict)
     """Other kinds whose changes matter, with the mapping to our keys."""
     indexes: Mapping[tuple[str, str], IndexFunction] = field(default_factory=dict)

@@ -13,11 +13,11 @@ import kopf
 
 from modelyard.core.plan import Controller
 from modelyard.handlers import watching
-from modelyard.handlers.session import NOT_SERVED
+from modelyard.handlers.served import lacking, refusal, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.connection import Connection
-from modelyard.kube.errors import ApiError, Forbidden
+from modelyard.kube.errors import ApiError
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.engine import Engine
 from modelyard.runtime.metrics import Metrics
@@ -46,12 +46,14 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
         seconds=settings.request_seconds,
         on_request=metrics.requested,
     )
-    engine = Engine(controllers, settings, api, metrics)
+    absent = await lacking(controllers, api)
+    engine = Engine(controllers, settings, api, metrics, absent=absent)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, engine.resync)
     watched = [kinds.by_name(name) for name in engine.kinds]
     runner = await serve(engine, settings)
     watch = asyncio.create_task(_watch(watched, engine, connection, api, stop), name="kopf")
     lead = asyncio.create_task(engine.run(stop), name="engine")
+    come = asyncio.create_task(watch_for(absent, api, stop), name="optional kinds")
     try:
         await asyncio.wait((watch, lead), return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -60,6 +62,7 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
             async with asyncio.timeout(KOPF_STOP_SECONDS):
                 await watch
     finally:
+        come.cancel()
         await runner.cleanup()
         await api.close()
 
@@ -100,14 +103,6 @@ class _Everything(frozenset[Any]):
         return True
 
 
-async def _refusal(kind: KubeKind, api: HttpApi) -> int:
-    """HTTP status with which a kind is refused to be listed; 0 if it is not."""
-    try:
-        return 0 if await api.served(kind) else NOT_SERVED
-    except Forbidden as error:
-        return error.status
-
-
 async def _wait_served(
     watched: Sequence[KubeKind], watches: Watches, api: HttpApi, stop: asyncio.Event
 ) -> bool:
@@ -117,7 +112,7 @@ async def _wait_served(
         unserved = 0
         try:
             for kind in watched:
-                status = await _refusal(kind, api)
+                status = await refusal(kind, api)
                 if status:
                     watches.failed(kind.name, status)
                     unserved += 1

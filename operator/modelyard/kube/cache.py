@@ -77,10 +77,15 @@ class Cache:
         *,
         keep_old: Iterable[str] = (),
         aggregates: Mapping[str, AggregateKind] | None = None,
+        absent: Collection[str] = (),
     ) -> None:
+        """`absent` are kinds that the cluster lacks: there is none of them."""
         self._keep_old = frozenset(keep_old)
         self._entries: dict[str, _Entry] = {}
-        self._names: dict[str, dict[tuple[str, str], str]] = {kind: {} for kind in kinds}
+        self._absent = frozenset(absent)
+        self._names: dict[str, dict[tuple[str, str], str]] = {
+            kind: {} for kind in (*kinds, *self._absent)
+        }
         self._owned: dict[tuple[str, str], dict[str, None]] = {}
         self._indexed: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
@@ -95,7 +100,7 @@ class Cache:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(self._names)
+        return tuple(kind for kind in self._names if kind not in self._absent)
 
     # Reading: View.
 
@@ -118,6 +123,10 @@ class Cache:
 
     def answer(self, query: str) -> Answer | None:
         return self.answers(query)
+
+    def served(self, kind: str) -> bool:
+        self._of(kind)
+        return kind not in self._absent
 
     def _found(self, kind: str, namespace: str, index: str, value: str) -> dict[str, Any]:
         if all(index != known for known, _ in self._index_functions.get(kind, ())):

@@ -77,10 +77,18 @@ BUILT_IN = (
     ),
 )
 
+_GATEWAY = ("gateway.networking.k8s.io", "v1")
+
+OPTIONAL = (
+    KubeKind("HTTPRoute", *_GATEWAY, "httproutes", "HTTPRoute", MANAGED),
+    KubeKind("GRPCRoute", *_GATEWAY, "grpcroutes", "GRPCRoute", MANAGED),
+)
+"""Kinds that a cluster may lack, for Controller.optional."""
+
 LEASE = KubeKind("Lease", "coordination.k8s.io", "v1", "leases", "Lease")
 EVENT = KubeKind("Event", "events.k8s.io", "v1", "events", "Event")
 
-_BY_NAME: Mapping[str, KubeKind] = {k.name: k for k in (*OURS, *BUILT_IN)}
+_BY_NAME: Mapping[str, KubeKind] = {k.name: k for k in (*OURS, *BUILT_IN, *OPTIONAL)}
 _BY_TYPE: Mapping[tuple[str, str], KubeKind] = {
     (k.api_version, k.kind): k for k in _BY_NAME.values()
 }

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from modelyard.core.plan import Controller, Key
@@ -45,8 +45,11 @@ class Engine:
         settings: EngineSettings,
         api: Api,
         metrics: Metrics,
+        *,
+        absent: Collection[str] = (),
     ) -> None:
-        self.kinds = Router.watched(controllers)
+        """`absent` are kinds of Controller.optional that the cluster lacks."""
+        self.kinds = Router.watched(controllers, absent)
         self.metrics = metrics
         self.watches = Watches(self.kinds)
         self.watches.on_relist = self._relisted
@@ -57,6 +60,7 @@ class Engine:
             indexes,
             keep_old=Router.mapped(controllers),
             aggregates={n: one for c in controllers for n, one in c.aggregates.items()},
+            absent=absent,
         )
         self.queue = KeyedQueue()
         identity = settings.replica()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from modelyard.contract.labels import OWNER
 from modelyard.core.plan import Controller, Key, Manifest, Mapper, View
@@ -22,19 +22,21 @@ class Router:
         self._mappers: dict[str, list[Mapper]] = {}
         self._settle = {c.kind: c.settle for c in controllers if c.settle is not None}
         for controller in controllers:
-            for child in controller.children:
+            for child in (*controller.children, *controller.optional):
                 self._parents.setdefault(child, set()).add(controller.kind)
             for kind, mapper in controller.triggers.items():
                 self._mappers.setdefault(kind, []).append(mapper)
 
     @staticmethod
-    def watched(controllers: Iterable[Controller]) -> tuple[str, ...]:
-        """All kinds that the controllers look at, in a stable order."""
+    def watched(controllers: Iterable[Controller], absent: Collection[str] = ()) -> tuple[str, ...]:
+        """All kinds that the controllers look at, in a stable order, less optional ones that the
+        cluster lacks."""
         kinds: dict[str, None] = {}
         for controller in controllers:
             kinds.setdefault(controller.kind)
             aggregated = [kind for one in controller.aggregates.values() for kind in one.kinds]
-            for kind in (*controller.children, *controller.triggers, *aggregated):
+            optional = [kind for kind in controller.optional if kind not in absent]
+            for kind in (*controller.children, *controller.triggers, *aggregated, *optional):
                 kinds.setdefault(kind)
             for kind, _ in controller.indexes:
                 kinds.setdefault(kind)

@@ -97,6 +97,7 @@ class World:
         self.settings = settings or Settings()
         self.writes: list[str] = []
         self.answers: dict[str, Answer] = {}
+        self.absent: set[str] = set()
         for one in objects:
             self.add(one)
 
@@ -140,6 +141,9 @@ class World:
 
     def answer(self, query: str) -> Answer | None:
         return self.answers.get(query)
+
+    def served(self, kind: str) -> bool:
+        return kind not in self.absent
 
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
         own = controller(kind)

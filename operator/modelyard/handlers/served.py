@@ -1,0 +1,64 @@
+"""Which kinds the API server serves: kopf looks only once, so it has to be known before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Iterable
+
+from modelyard.core.plan import Controller
+from modelyard.handlers.session import NOT_SERVED
+from modelyard.kube import kinds
+from modelyard.kube.client import HttpApi
+from modelyard.kube.errors import ApiError, Forbidden
+from modelyard.kube.kinds import KubeKind
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""An API server that does not answer for so long at the start is not waited for here."""
+LOOK_SECONDS = 60.0
+
+
+async def refusal(kind: KubeKind, api: HttpApi) -> int:
+    """HTTP status with which a kind is refused to be listed; 0 if it is not. Raises ApiError."""
+    try:
+        return 0 if await api.served(kind) else NOT_SERVED
+    except Forbidden as error:
+        return error.status
+
+
+async def lacking(
+    controllers: Iterable[Controller], api: HttpApi, seconds: float = PATIENCE_SECONDS
+) -> frozenset[str]:
+    """The optional kinds that cannot be watched; all of them if the API server does not say."""
+    wanted = frozenset(name for controller in controllers for name in controller.optional)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                with contextlib.suppress(ApiError):
+                    return await _refused(wanted, api)
+                await asyncio.sleep(1)
+    return wanted
+
+
+async def watch_for(
+    absent: Collection[str], api: HttpApi, stop: asyncio.Event, every: float = LOOK_SECONDS
+) -> None:
+    """Set `stop` when an absent kind has come, so that the process starts anew and watches it:
+    CRDs of others are installed once in the life of a cluster."""
+    while absent and not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await stop.wait()
+                return
+        with contextlib.suppress(ApiError):
+            come = frozenset(absent) - await _refused(absent, api)
+            if come:
+                log.warning("starting anew, since there is now %s", ", ".join(sorted(come)))
+                stop.set()
+
+
+async def _refused(names: Iterable[str], api: HttpApi) -> frozenset[str]:
+    return frozenset([name for name in names if await refusal(kinds.by_name(name), api)])
