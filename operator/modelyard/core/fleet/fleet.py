@@ -17,6 +17,10 @@ from modelyard.core.fleet.figures import Sums, Total
 K = TypeVar("K")
 
 
+Place = tuple[int, str, str]
+"""Order within a group: servers that hold nothing useful first, then by hash, then by name."""
+
+
 class Group(NamedTuple):
     """What servers of one group have in common."""
 
@@ -59,15 +63,13 @@ class Member:
     silent: bool = False
     """Whether its agent has not reported for longer than offlineAfter."""
     group: Group | None = None
+    place: Place = (0, "", "")
+    """Within the group."""
     site: str = ""
 
     @property
     def answers(self) -> bool:
         return self.pod is not None and self.pod.ready
-
-
-Place = tuple[int, str, str]
-"""Order within a group: servers that hold nothing useful first, then by hash, then by name."""
 
 
 class Fleet:
@@ -226,7 +228,8 @@ class Fleet:
         group = member.group
         if group is None:
             return
-        insort(self.groups.setdefault(group, []), self._place(member, group))
+        member.place = self._place(member, group)
+        insort(self.groups.setdefault(group, []), member.place)
         if group.online:
             self.sites[member.site] += 1
             self.on[member.site, group.assigned] += 1
@@ -236,7 +239,8 @@ class Fleet:
         if group is None:
             return
         places = self.groups[group]
-        del places[bisect_left(places, self._place(member, group))]
+        # Where it was put: the fleet may have been configured otherwise since.
+        del places[bisect_left(places, member.place)]
         if not places:
             del self.groups[group]
         if group.online:
