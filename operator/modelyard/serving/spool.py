@@ -84,7 +84,7 @@ class Spool:
     def off(self) -> None:
         """Ends copying, drops what lies there, and counts anew."""
         with contextlib.suppress(FileNotFoundError):
-            (self._folder / CONTROL).unlink()
+            (self._folder / CONTROL).unlink(missing_ok=True)
             for entry in list(self._folder.iterdir()):
                 entry.unlink(missing_ok=True)
 

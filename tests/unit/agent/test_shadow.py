@@ -101,6 +101,7 @@ class FakeSpool:
 
     def off(self) -> None:
         self.copied = None
+        self.samples = []
 
     def take(self) -> list[Sample]:
         taken, self.samples = self.samples, []
@@ -198,7 +199,10 @@ async def test_wish_that_goes_ends_it_once_nothing_is_due(scene):
     await asyncio.wait_for(ending, 5)
     assert scene.switcher.released == 1
     assert scene.spool.copied is None
+    # What requests in flight copied is cleared away, too.
+    scene.spool.samples = [copy()]
     assert await scene.steps(1) is None
+    assert scene.spool.samples == []
     assert scene.switcher.released == 1
 
 

@@ -34,6 +34,8 @@ BUSY_PENDING = 8
 """Requests that wait in Triton from which on the copies wait too."""
 _REPLAY_SECONDS = 30.0
 _TROUBLE_SECONDS = 30.0
+_SETTLE_SECONDS = 3.0
+"""Until requests that came in before copying ended have left their copies."""
 _SERVING_SECONDS = 2.0
 """How often it is looked up what serves."""
 
@@ -116,8 +118,7 @@ class Shadower:
         self._wish = wish
         try:
             if wish is None:
-                await self._release()
-                return None
+                return await self._release()
             if self._is_assigned(wish.version):
                 # The switch takes over what was prepared.
                 self._generation = self._serving = None
@@ -146,15 +147,16 @@ class Shadower:
         if had:
             self._on_report()
 
-    async def _release(self) -> None:
+    async def _release(self) -> float | None:
         """Takes away what was prepared, once it is certain that nothing switches to it."""
-        if not self._left:
-            return
-        await self._assigned.idle.wait()
-        if self._assigned.shadow is None:
-            await self._stop_copying()
-            await self._switcher.release()
-            self._left = False
+        if self._left:
+            await self._assigned.idle.wait()
+            if self._assigned.shadow is None:
+                await self._switcher.release()
+                self._left = False
+            return _SETTLE_SECONDS
+        await self._sweep()
+        return None
 
     async def _shadow(self, wish: Shadowing) -> float | None:
         serving = await self._look_up()
@@ -200,7 +202,7 @@ class Shadower:
         self._failure = None
         self._retries.reset()
         if self._comparison is None:
-            await asyncio.to_thread(self._spool.off)
+            await self._sweep()
             self._comparison = Comparison(version, self._counted(version))
         logger.info("%s is shadowed", version.model_version)
         self._on_report()
@@ -239,10 +241,13 @@ class Shadower:
             self._on_report()
 
     async def _stop_copying(self) -> None:
-        if self._copied is not None or self._left:
+        if self._copied is not None:
             self._copied = None
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(self._spool.off)
+            await self._sweep()
+
+    async def _sweep(self) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._spool.off)
 
     async def _samples(self) -> list[Sample]:
         """Copies to answer now; none while requests wait."""
