@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 Stage = Literal["write", "load", "warm-up", "switch"]
 
 POLL_SECONDS = 0.05
+_REST = 1.0
+"""Rest after a step's load, in durations of it."""
+_LONGEST_REST_SECONDS = 3.0
 _MAX_REASON = 700
 
 
@@ -83,9 +86,21 @@ class Loading:
             raise SwitchError("write", generation.version, serving, str(error)) from error
 
     async def load(self, generation: Generation, serving: int | None) -> None:
-        """Lets Triton load its models. Raises SwitchError."""
+        """Lets Triton load its models. Raises SwitchError.
+
+        One after another, the one that is most likely to fail first, and with rests while another
+        version serves: all at once they start a process each, which takes requests their CPUs
+        for about a second, and those that come meanwhile pile up.
+        """
         try:
-            await self._triton.load(generation.name)
+            for name in (
+                generation.network, generation.preprocess, generation.postprocess, generation.name,
+            ):  # fmt: skip
+                started = time.monotonic()
+                await self._triton.load(name)
+                if serving is not None:
+                    spent = time.monotonic() - started
+                    await asyncio.sleep(min(_REST * spent, _LONGEST_REST_SECONDS))
         except TritonUnavailableError:
             raise
         except TritonError as error:
