@@ -56,6 +56,15 @@ class Observed:
         return int(status.get("desiredNumberScheduled") or 0)
 
     @property
+    def counted(self) -> bool:
+        """Whether it is known how many servers there should be: on the edge the DaemonSet's
+        controller counts the nodes, some time after a change."""
+        made = self.workload
+        if not self.edge or made is None:
+            return not self.edge
+        return meta.status(made).get("observedGeneration") == meta.generation(made)
+
+    @property
     def product(self) -> str:
         """GPU type that a cluster target's pods are bound to."""
         scheduling = self.spec.server.scheduling

@@ -200,6 +200,9 @@ def _missing_servers(
             f"{total.done} of {desired} servers answer with {serving}{_aside(fields)}",
             phase="Progressing",
         )
+    if not observed.counted:
+        text = f"waiting for the nodes to be counted that are to serve {serving}"
+        return Verdict(reasons.WAITING_FOR_SERVERS, text, phase="Progressing")
     return None
 
 
