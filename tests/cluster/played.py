@@ -81,10 +81,11 @@ def daemon_node(pod: Mapping[str, Any]) -> str | None:
     return None
 
 
-def binding(node_name: str) -> dict[str, Any]:
+def binding(pod: Mapping[str, Any], node_name: str) -> dict[str, Any]:
     """What the scheduler posts to a pod's subresource `binding`."""
     target = {"apiVersion": "v1", "kind": "Node", "name": node_name}
-    return {"apiVersion": "v1", "kind": "Binding", "metadata": {}, "target": target}
+    metadata = {"name": pod["metadata"]["name"]}
+    return {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
 
 
 NODES_STAY = "--controllers=*,-node-lifecycle-controller"

@@ -78,7 +78,8 @@ class Actor:
         node = daemon_node(pod)
         if node is None or pod["spec"].get("nodeName"):
             return False
-        return self._scene.call("POST", "Pod", pod["metadata"]["name"], "binding", binding(node))
+        body = binding(pod, node)
+        return self._scene.call("POST", "Pod", pod["metadata"]["name"], "binding", body)
 
     def _serve(self, pod: Object, phase: str | None) -> bool:
         if phase != "Running":

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def _run(main: Any, command: dict[str, Any]) -> None:
     code = 70
     try:
         code = main()
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         sys.stderr.flush()
         os._exit(code)

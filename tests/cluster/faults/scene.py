@@ -76,11 +76,11 @@ class Scene:
 
     def call(self, method: str, kind: str, name: str, subresource: str, body: Any) -> bool:
         """What kubelets, schedulers and agents ask; False if there is nobody any more to ask it
-        of."""
+        of. What was done already, and is not seen yet, may be asked again."""
         where = path(kind, self.namespace, name, subresource)
         headers = MERGE if method == "PATCH" else None
         answer = self.admin.http.request(method, where, json=body, headers=headers)
-        assert answer.status_code in (200, 201, 404), answer.text
+        assert answer.status_code in (200, 201, 404, 409), answer.text
         return answer.status_code != 404
 
     def reap(self, pod: Object) -> bool:

@@ -59,7 +59,7 @@ class Players:
         if node is not None and not pod["spec"].get("nodeName"):
             # Already bound, by an earlier look, is as good.
             bind = path.removesuffix("status") + "binding"
-            await self._server.ask("POST", bind, binding(node))
+            await self._server.ask("POST", bind, binding(pod, node))
         ready = [{"type": "Ready", "status": "True"}]
         await self._try(path, {"status": {"phase": "Running", "conditions": ready}})
 
