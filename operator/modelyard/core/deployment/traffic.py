@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.naming import short_hash
 
 
@@ -55,6 +56,18 @@ class Split:
     def narrow(self) -> bool:
         """Whether the label decides who gets requests."""
         return bool(self.stable)
+
+
+def servers_of(fleet: Fleet) -> list[Server]:
+    """The serving pods of a fleet. Costs a look at each: where there is a Gateway, servers are
+    few enough to be behind one."""
+    found = []
+    for member in fleet.members.values():
+        pod, server = member.pod, member.server
+        if pod is not None:
+            assigned, loaded = (server.assigned, server.loaded) if server else ("", "")
+            found.append(Server(pod.name, pod.uid, pod.ready, pod.serves, assigned, loaded))
+    return found
 
 
 def mark(key: str) -> str:

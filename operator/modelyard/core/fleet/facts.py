@@ -41,6 +41,8 @@ class PodFact:
     """Hash of the template that an edge pod was made from."""
     trouble: tuple[str, str] | None
     """Reason and words, if the pod cannot run."""
+    serves: str | None = None
+    """Its label that says, behind a Gateway, what answers there; None without the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def read_pod(pod: Manifest) -> PodFact | None:
         ready=ready,
         template=str(carried.get(labels.TEMPLATE) or ""),
         trouble=None if ready else pod_trouble(pod),
+        serves=carried.get(labels.SERVES),
     )
 
 
