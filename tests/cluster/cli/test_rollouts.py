@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.cli.kube import NotSelectable, connect
 from modelyard.contract.naming import edge_server_name
 
 pytestmark = pytest.mark.cluster
@@ -439,6 +440,13 @@ def test_failed_servers_are_shown_and_others_are_not_read(
         "-n", NS, "get", "ms", "--field-selector=status.phase=Failed", "-o", "name"
     )
     assert len(selected.split()) == 2
+
+
+def test_fields_that_cannot_be_selected_are_told_apart(api: Any, cameras: str) -> None:
+    cluster = connect(api.kubeconfig)
+    assert cluster.objects("ModelServer", NS, fields="spec.nodeName=nowhere") == []
+    with pytest.raises(NotSelectable):
+        cluster.objects("ModelServer", NS, fields="spec.podName=x")
 
 
 def test_the_tree_lists_failed_servers_first_and_counts_the_rest(
