@@ -15,7 +15,7 @@ from modelyard.serving.names import Generation
 from modelyard.serving.spool import Sample
 from modelyard.serving.switch import Serving, SwitchError
 from modelyard.serving.triton import InferenceError, Prediction, TritonUnavailableError
-from modelyard.workloads.agent.loader import Hardware
+from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.shadow import BUSY_PENDING, Shadower
 from modelyard.workloads.agent.watch import Assigned
 
@@ -47,6 +47,7 @@ class FakeTriton:
     up: bool = True
     known: set[str] = field(default_factory=set)
     answer: Any = None
+    error: Any = None
     asked: list[str] = field(default_factory=list)
     seconds: float = 0.0
     """How long an answer takes."""
@@ -55,6 +56,8 @@ class FakeTriton:
         return self.up
 
     async def model_ready(self, name: str) -> bool:
+        if self.error is not None:
+            raise self.error
         return name in self.known
 
     async def infer_image(self, name: str, image: bytes, *, seconds: float) -> Prediction:
@@ -95,13 +98,17 @@ class FakeSpool:
     samples: list[Sample] = field(default_factory=list)
     copied: tuple[float, Generation] | None = None
     dropped: int = 0
+    error: Exception | None = None
 
     def control(self, share: float, wanted: Generation) -> None:
+        if self.error is not None:
+            raise self.error
         self.copied = (share, wanted)
 
     def off(self) -> None:
         self.copied = None
         self.samples = []
+        self.dropped = 0
 
     def take(self) -> list[Sample]:
         taken, self.samples = self.samples, []
@@ -123,6 +130,7 @@ class Scene:
         self.spool = FakeSpool()
         self.pending = 0.0
         self.said: list[Any] = []
+        """Each report that was worth a write."""
         self.revision = 0
         self.status: dict[str, Any] = {}
         self.assigned = Assigned()
@@ -269,6 +277,28 @@ async def test_version_that_takes_triton_down_gets_no_second_chance(scene):
     assert scene.shadower.report.failure is None
 
 
+async def test_triton_that_ends_again_and_again_beside_a_version_is_left_to_the_other(scene):
+    scene.shadow()
+    for _ in range(2):
+        await scene.steps(2)
+        scene.triton.answer = TritonUnavailableError("cannot be reached")
+        scene.triton.error = TritonUnavailableError("cannot be reached")
+        scene.spool.samples = [copy()]
+        await scene.steps(1)
+        scene.triton.answer = scene.triton.error = None
+        scene.triton.known.clear()
+    await scene.steps(2)
+    assert scene.shadower.report.failure is None
+    scene.triton.error = scene.triton.answer = TritonUnavailableError("cannot be reached")
+    scene.spool.samples = [copy()]
+    await scene.steps(1)
+    scene.triton.answer = scene.triton.error = None
+    assert await scene.steps(2) is None
+    assert scene.switcher.prepared == [2, 2, 2]
+    assert scene.shadower.report.failure.startswith("TritonCrashed: Triton ended 3 times while m-2")
+    assert scene.spool.copied is None
+
+
 async def test_copies_wait_while_requests_do(scene):
     scene.shadow()
     await scene.steps()
@@ -297,6 +327,41 @@ async def test_failure_of_the_version_counts_and_of_a_triton_that_forgot_it_does
     await scene.steps(1)
     assert scene.switcher.prepared == [2, 2]
     assert scene.shadower.report.failures == 1
+
+
+async def test_version_that_is_shadowed_again_is_counted_anew(scene):
+    scene.shadow()
+    await scene.steps()
+    scene.spool.samples = [copy()]
+    await scene.steps(1)
+    scene.status = {"shadow": scene.shadower.report.model_dump(by_alias=True)}
+    scene.want(shadow=None)
+    await scene.steps(1)
+    scene.shadow()
+    await scene.steps()
+    assert scene.shadower.report.images == 0
+
+
+async def test_lost_copies_are_counted_over_interruptions(scene):
+    scene.shadow()
+    await scene.steps()
+    scene.spool.dropped = 5
+    scene.triton.known.clear()
+    scene.spool.samples = [copy()]
+    await scene.steps(2)
+    assert scene.shadower.report.dropped == 5
+    scene.spool.dropped = 2
+    assert scene.shadower.report.dropped == 7
+
+
+async def test_copies_that_cannot_be_kept_are_named(scene):
+    scene.spool.error = PermissionError("/spool/m: not yours")
+    scene.shadow()
+    await scene.steps()
+    assert "copies of requests cannot be kept: /spool/m" in scene.shadower.report.failure
+    scene.spool.error = None
+    await scene.steps()
+    assert scene.shadower.report.failure is None
 
 
 async def test_agent_that_restarts_goes_on_counting(scene):

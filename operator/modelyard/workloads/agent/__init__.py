@@ -4,19 +4,26 @@ Run as `python -m modelyard.workloads.agent`. What it needs of its pod:
 
 Environment
     POD_NAME, POD_NAMESPACE, NODE_NAME   downward API (metadata.name, metadata.namespace,
-                                         spec.nodeName); the ModelServer is named like the pod
+                                         spec.nodeName); the ModelServer is named like the pod,
+                                         or with AgentRun.edge after Deployment and node
     MODELYARD_CONTROL_KEY                any secret value, the same in both containers
                                          (downward API metadata.uid will do); optional
     AWS_ACCESS_KEY_ID, …                 read access to the store; optional
-    MODELYARD_CACHE_BYTES                quota of the artifact cache, default 4 GiB; optional
-    MODELYARD_RUN, _TRITON, _MODELS, _CACHE, _CREDENTIALS, _PROBE_PORT   see `settings.py`;
-                                         the defaults fit a pod
+    MODELYARD_CACHE_BYTES                quota of the artifact cache; by default that of the run spec,
+                                         else 4 GiB; optional
+    MODELYARD_SHADOW_PERCENT             most time that a shadowed version may be asked, default 25;
+                                         optional
+    MODELYARD_RUN, _TRITON, _TRITON_METRICS, _MODELS, _CACHE, _SPOOL, _CREDENTIALS, _PROBE_PORT
+                                         see `settings.py`; the defaults fit a pod
 Mounts
     /etc/modelyard          downward API volume: run.json from the pod annotation RUN_ANNOTATION
     /models                 writable, shared with Triton, which needs it read-only; emptyDir
     /var/cache/modelyard    writable; emptyDir, or a folder of the node that outlives the pod
                             (one for each Modelyard Deployment), and then the server serves what
-                            it served when the node boots without a network
+                            it served when the node boots without a network. One agent at a time
+                            fetches into it
+    /spool                  writable, shared with Triton, which writes it too; emptyDir in memory:
+                            copies of requests for a shadowed version
     /var/run/secrets/kubernetes.io/serviceaccount   projected volume, in the agent only: token
                             (serviceAccountToken), ca.crt (ConfigMap kube-root-ca.crt); the pod
                             has automountServiceAccountToken: false
@@ -33,7 +40,7 @@ Probes
     probe is httpGet /healthz on 8090 (period 20 s, timeout 5 s, failureThreshold 6).
 Resources
     About 100 MB of memory at rest; 100m CPU and 256Mi are enough. The cache's volume holds the
-    quota, /models two versions.
+    quota, /models two versions, three while one is shadowed.
 Lifecycle
     Triton: preStop sleep of 5 s, so that routes disappear before it stops; its own
     --exit-timeout-secs lets requests in flight finish. Agent: no preStop. On SIGTERM it changes
@@ -45,8 +52,10 @@ RBAC (in the pod's namespace)
     modelyard.dev modelservers: list, watch; modelservers/status: patch; deployments: get
 
 Modules: `settings` (environment), `apiserver` (a small client), `watch` (where the assignment
-comes from), `artifacts` (the cache), `memory` (what was served last, on disk), `retry` (when to
-try again), `failures` (what an error means), `loader` (brings Triton there), `traffic`, `status`
-(what the ModelServer says), `report` (writes it), `probes`, `metrics`, `agent` (runs them side by
-side).
+comes from), `artifacts` (the cache), `inuse` (what must stay there), `memory` (what was served
+last and before, on disk), `retry` (when to try again), `failures` (what an error means),
+`hardware`, `loader` (brings Triton there); beside it `fetching` (gives way to the loader),
+`prestage` (fetches a version ahead), `shadow` (runs a version beside) with `comparison` (counts how
+it compares); `traffic`, `sampler` and `window` (what the version does), `status` (what the
+ModelServer says), `report` (writes it), `probes`, `metrics`, `agent` (runs them side by side).
 """

@@ -21,8 +21,9 @@ from modelyard.workloads.agent import probes
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.artifacts import ArtifactCache
 from modelyard.workloads.agent.fetching import BackgroundFetch
+from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.inuse import in_use
-from modelyard.workloads.agent.loader import Hardware, Loader
+from modelyard.workloads.agent.loader import Loader
 from modelyard.workloads.agent.memory import Memory
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.prestage import Stager

@@ -11,10 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from modelyard.api.modelserver import Assignment, LoadedVersion
-from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
 from modelyard.serving.triton import Triton, TritonUnavailableError
 from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched, StoppedError
@@ -24,6 +22,7 @@ from modelyard.workloads.agent.failures import (
     TritonCrashedError,
     failure,
 )
+from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.memory import Memory, Served
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.retry import Retries
@@ -40,22 +39,6 @@ PATIENCE = 3
 
 class SupersededError(Exception):
     """Another assignment came while the artifact was fetched."""
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What Triton's container has."""
-
-    cpus: float | None = None
-    gpus: int = 0
-
-    def settings(self, assignment: Assignment) -> ServingSettings:
-        """How an assignment is served here."""
-        return ServingSettings(
-            pipeline=assignment.pipeline,
-            cpus=self.cpus,
-            gpu=self.gpus > 0 or assignment.format == "tensorrt",
-        )
 
 
 class Loader:

@@ -83,7 +83,8 @@ class Reporter:
             except (ApiError, OSError) as error:
                 self._metrics.api_error()
                 logger.warning("cannot report into ModelServer %s: %s", self._name, error)
-                await asyncio.sleep(backoff * random.uniform(0.7, 1.3))  # noqa: S311
+                # A connection that is back, or more to say, is worth a try before the time.
+                await self._wait(backoff * random.uniform(0.7, 1.3))  # noqa: S311
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
                 self._changed.set()
 

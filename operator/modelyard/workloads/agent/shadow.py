@@ -19,10 +19,11 @@ from modelyard.serving.switch import Serving, Switcher
 from modelyard.serving.triton import InferenceError, Triton, TritonUnavailableError
 from modelyard.workloads.agent.artifacts import Fetched, StoppedError
 from modelyard.workloads.agent.comparison import ClassMap, Comparison
+from modelyard.workloads.agent.copies import Copies
 from modelyard.workloads.agent.failures import InterruptedLoadError, TritonCrashedError, failure
 from modelyard.workloads.agent.fetching import BackgroundFetch
-from modelyard.workloads.agent.loader import Hardware
-from modelyard.workloads.agent.retry import Retries
+from modelyard.workloads.agent.hardware import Hardware
+from modelyard.workloads.agent.retry import MAX_CRASHES, Cause, Retries
 from modelyard.workloads.agent.status import Reason, cut
 from modelyard.workloads.agent.watch import Assigned
 
@@ -60,7 +61,7 @@ class Shadower:
         copies may take; `on_report` is called when there is more to say than other figures."""
         self._triton = triton
         self._switcher = switcher
-        self._spool = spool
+        self._copies = Copies(spool)
         self._fetching = fetching
         self._assigned = assigned
         self._hardware = hardware
@@ -72,14 +73,20 @@ class Shadower:
         """Whether something of an earlier wish may be left."""
         self._retries = Retries()
         self._failure: str | None = None
+        self._given_up = False
+        """Whether the version is not tried again."""
+        self._ends = 0
+        """How often Triton ended while the version ran beside."""
         self._generation: Generation | None = None
         self._names: tuple[str, ...] = ()
         """Names of the shadowed version's classes."""
         self._comparison: Comparison | None = None
         self._serving: Serving | None = None
         self._serving_due = 0.0
-        self._copied: tuple[float, Generation] | None = None
-        """Share and generation that are copied now."""
+        self._before: ShadowFigures | None = None
+        """What an earlier agent counted of the version."""
+        self._fresh = True
+        """Whether this agent has shadowed nothing yet."""
         self.stopping = False
         """Once set, nothing is changed any more."""
 
@@ -97,7 +104,7 @@ class Shadower:
                 digest=one.digest,
                 failure=cut(self._failure),
             )
-        return self._comparison.report(self._spool.dropped) if self._comparison else None
+        return self._comparison.report(self._copies.dropped) if self._comparison else None
 
     async def run(self) -> None:
         """Shadows for ever."""
@@ -122,14 +129,13 @@ class Shadower:
             if self._is_assigned(wish.version):
                 # The switch takes over what was prepared.
                 self._generation = self._serving = None
-                await self._stop_copying()
+                await self._copies.end()
                 return _SERVING_SECONDS
             return await self._shadow(wish)
         except StoppedError:
             return LOOK_SECONDS
         except TritonUnavailableError as error:
-            logger.info("nothing is shadowed: %s", error)
-            self._generation = None
+            self._lost(error)
             return _SERVING_SECONDS
 
     async def _begin(self, wish: Shadowing | None) -> None:
@@ -137,13 +143,18 @@ class Shadower:
         if self._wish is not None or wish is not None:
             self._left = True
         had = self.report is not None
+        if self._assigned.server is not None and wish is None:
+            self._fresh = False
         self._generation = self._comparison = self._failure = None
+        self._given_up, self._ends = False, 0
         self._retries.reset()
-        await self._stop_copying()
+        await self._copies.end()
         if wish is not None:
-            crash = self._counted(wish.version)
-            if crash and (crash.failure or "").startswith(Reason.TRITON_CRASHED):
-                self._failure, self._retries.crashes = crash.failure, 1
+            self._before = self._counted(wish.version) if self._fresh else None
+            self._fresh = False
+            failed = self._before.failure if self._before else None
+            if failed and failed.startswith(Reason.TRITON_CRASHED):
+                self._failure, self._given_up = failed, True
         if had:
             self._on_report()
 
@@ -155,7 +166,7 @@ class Shadower:
                 await self._switcher.release()
                 self._left = False
             return _SETTLE_SECONDS
-        await self._sweep()
+        await self._copies.sweep()
         return None
 
     async def _shadow(self, wish: Shadowing) -> float | None:
@@ -163,9 +174,8 @@ class Shadower:
         if serving is None:
             return _SERVING_SECONDS
         if self._generation is None:
-            await self._stop_copying()
-            if self._retries.crashes:
-                # It took Triton down with it, and gets no second chance to do so.
+            await self._copies.end()
+            if self._given_up:
                 return None
             if (wait := self._retries.next_try - time.monotonic()) > 0:
                 return wait
@@ -174,11 +184,12 @@ class Shadower:
                 await self._prepare(wish.version)
             return 0.0
         try:
-            await self._copy(wish.share, serving.generation)
+            await self._copies.ask(wish.share, serving.generation)
             samples = await self._samples()
         except OSError as error:
-            self._fail(f"copies of requests cannot be kept: {error}")
+            self._say_failure(f"copies of requests cannot be kept: {error}")
             return _TROUBLE_SECONDS
+        self._say_failure(None)
         for sample in samples:
             if wish != self._assigned.shadow or self._generation is None or self.stopping:
                 break
@@ -196,14 +207,16 @@ class Shadower:
         except Exception as error:
             found = failure(error)
             self._retries.failed(found.cause, time.monotonic())
-            self._fail(f"{found.reason}: {found.message}")
+            # It took Triton down with it, and gets no second chance to do so.
+            self._given_up = found.cause is Cause.CRASH
+            self._say_failure(f"{found.reason}: {found.message}")
             return
         self._names = tuple(fetched.manifest.classes)
         self._failure = None
         self._retries.reset()
         if self._comparison is None:
-            await self._sweep()
-            self._comparison = Comparison(version, self._counted(version))
+            await self._copies.begin()
+            self._comparison = Comparison(version, self._before)
         logger.info("%s is shadowed", version.model_version)
         self._on_report()
 
@@ -231,29 +244,11 @@ class Shadower:
             self._serving_due = now + _SERVING_SECONDS
         return self._serving
 
-    async def _copy(self, share: float, generation: Generation) -> None:
-        """Has a share of the requests copied that a generation answers."""
-        if self._copied != (share, generation):
-            await asyncio.to_thread(self._spool.control, share, generation)
-            self._copied = (share, generation)
-        if self._failure is not None:
-            self._failure = None
-            self._on_report()
-
-    async def _stop_copying(self) -> None:
-        if self._copied is not None:
-            self._copied = None
-            await self._sweep()
-
-    async def _sweep(self) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._spool.off)
-
     async def _samples(self) -> list[Sample]:
         """Copies to answer now; none while requests wait."""
         if self._pending() >= BUSY_PENDING:
             return []
-        return await asyncio.to_thread(self._spool.take)
+        return await self._copies.take()
 
     async def _replay(self, sample: Sample, serving: Serving) -> float:
         """Has the shadowed version answer a copy; returns the seconds that it took."""
@@ -277,10 +272,27 @@ class Shadower:
         comparison.answered(sample, answer, seconds * 1000, ClassMap(self._names, served))
         return seconds
 
-    def _fail(self, text: str) -> None:
+    def _lost(self, error: TritonUnavailableError) -> None:
+        logger.info("nothing is shadowed: %s", error)
+        wish = self._wish
+        if self._generation is None or wish is None:
+            return
+        self._generation = self._serving = None
+        self._ends += 1
+        if self._ends > MAX_CRASHES:
+            # Once may be chance, but serving suffers each time.
+            self._given_up = True
+            self._say_failure(
+                f"{Reason.TRITON_CRASHED}: Triton ended {self._ends} times while "
+                f"{wish.version.model_version} ran beside the version that serves; if it ran out "
+                "of memory, give the server more"
+            )
+
+    def _say_failure(self, text: str | None) -> None:
         if text != self._failure:
             self._failure = text
-            logger.warning("nothing is shadowed: %s", text)
+            if text is not None:
+                logger.warning("nothing is shadowed: %s", text)
             self._on_report()
 
     def _counted(self, version: Assignment) -> ShadowFigures | None:
