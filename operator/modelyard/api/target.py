@@ -107,12 +107,16 @@ class ParentRef(ApiModel):
     """One listener of it."""
 
 
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+\-.^_|~]+$"
+HEADER_VALUE = r"^[!-~]([ -~]*[!-~])?$"
+
+
 class HeaderMatch(ApiModel):
     """A header (HTTP) or metadata key (gRPC) with its exact value."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_|~]+$", min_length=1, max_length=256)
+    name: str = Field(pattern=HEADER_NAME, min_length=1, max_length=256)
     """Name; case does not matter."""
-    value: str = Field(pattern=r"^[!-~]([ -~]*[!-~])?$", min_length=1, max_length=256)
+    value: str = Field(pattern=HEADER_VALUE, min_length=1, max_length=256)
     """Value."""
 
 

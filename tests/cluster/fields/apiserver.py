@@ -30,6 +30,8 @@ WATCHED = {
     "Job": "/apis/batch/v1/jobs",
     "apps/Deployment": "/apis/apps/v1/deployments",
     "apps/DaemonSet": "/apis/apps/v1/daemonsets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "Service": "/api/v1/services",
     "Pod": "/api/v1/pods",
 }

@@ -66,7 +66,9 @@ class Outcome:
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     folder = tmp_path_factory.mktemp("fields")
-    flags = {"kube-controller-manager": [NODES_STAY]}
+    # Autoscalers write what is compared here; tests/cluster/scaling looks at them.
+    unscaled = "--controllers=*,-horizontal-pod-autoscaler-controller"
+    flags = {"kube-controller-manager": [NODES_STAY, unscaled]}
     with ControlPlane(folder / "plane", controller_manager=True, more_flags=flags) as plane:
         operator = Operator(plane.kubeconfig, folder / "operator.log")
 

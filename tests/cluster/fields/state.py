@@ -10,7 +10,10 @@ import orjson
 
 from .apiserver import Object, View
 
-CHILDREN = ("Job", "apps/Deployment", "apps/DaemonSet", "Service", "ModelServer")
+CHILDREN = (
+    "Job", "apps/Deployment", "apps/DaemonSet", "Service", "ModelServer",
+    "HorizontalPodAutoscaler", "PodDisruptionBudget",
+)  # fmt: skip
 PASSING = frozenset(
     {
         "observedGeneration", "lastTransitionTime", "startTime", "completionTime", "since",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api import base
+from modelyard.api import base, target
 from modelyard.api.target import NodeCache
 
 from .walking import OMITTED, Leaf, Values, derive
@@ -169,6 +169,17 @@ EXAMPLES: dict[str, Values] = {
         boundary=["/a", "/" + "a" * 511],
         invalid=["", "/", "a/b", "/a/", "/a//b", "/a b", "/ä", "/a/../b", "/..", "/a/."],
     ),
+    target.HOSTNAME: Values(
+        valid=["shelf.example", "*.shelf.example"],
+        boundary=["a", "a" * 253],
+        invalid=["", "Upper.example", "*", "a..b", "a b", "*.*.example"],
+    ),
+    target.HEADER_NAME: Values(
+        valid=["x-model"], boundary=["a", "A" * 256], invalid=["", "a b", "a:b", "ä"]
+    ),
+    target.HEADER_VALUE: Values(
+        valid=["candidate", "a b"], boundary=["a", "a" * 256], invalid=["", " a", "a ", "a\n", "ä"]
+    ),
     _pattern(base.LabelKey): Values(
         valid=["nvidia.com/gpu"],
         boundary=["", "a", "a" * 253 + "/" + "b" * 63],
@@ -287,6 +298,22 @@ ENTRIES: dict[str, Entry] = {
         valid=(2, "25%"),
         boundary=(1, 2_147_483_647, "1%", "100%"),
         invalid=(0, -1, "0%", "101%", "25", "a", "", "25 %", 1.5, True),
+    ),
+    "Deployment:target.cluster.gateway": Entry(
+        context={"target.cluster.gateway": {"parentRefs": [{"name": "public"}]}},
+        silent="shows in routes, whose CRDs are not installed here: tests/cluster/gateway",
+    ),
+    "Deployment:target.cluster.gateway.parentRefs": Entry(
+        item=lambda i: {"name": f"gateway-{i}"},
+        invalid=(
+            [{"name": "a"}, {"name": "a"}],
+            [{"name": "a"}, {"name": "a", "sectionName": "b"}],
+        ),
+    ),
+    "Deployment:target.cluster.gateway.hostnames": Entry(item=lambda i: f"h{i}.example"),
+    "Deployment:target.cluster.gateway.grpcHostnames": Entry(item=lambda i: f"h{i}.example"),
+    "Deployment:target.cluster.gateway.candidate.header": Entry(
+        context={"target.cluster.gateway.candidate.header": {"name": "x", "value": "y"}},
     ),
     "Deployment:target.cluster.topologySpread": Entry(
         item=lambda i: {"topologyKey": f"example.com/key-{i}"},

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from modelyard.api.rollout import Step
 from modelyard.contract import labels
 from modelyard.core.deployment import gateway
 from modelyard.core.deployment.traffic import Server, Split, mark
+from modelyard.core.fleet.facts import release_key
+from modelyard.core.fleet.fleets import Fleets
 
 from .spec import EDGE, Live, cluster, wanting
 
@@ -129,6 +132,57 @@ def test_pods_are_labelled_by_uid_with_nothing_else() -> None:
     assert (one["metadata"]["name"], one["metadata"]["uid"]) == ("new", "u2")
     assert one["metadata"]["labels"][labels.SERVES] == mark(NEW)
     assert gateway.pod_labels(cluster(replicas=2), servers, CANARY) == ()
+
+
+def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
+    """Servers by pod name, with the version that they hold and their label."""
+    fleets = Fleets()
+    uid = one.obj["metadata"]["uid"]
+    fleets.put("Deployment", one.obj)
+    for name, version, label in pods:
+        carried = {
+            labels.OWNER_UID: uid,
+            labels.COMPONENT: "server",
+            labels.TARGET: "cluster",
+            labels.SERVES: label,
+        }
+        held = {"version": version, "digest": "d"}
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        spec = {"podName": name, "modelLine": "shelf", "assigned": held}
+        for kind, body in (
+            ("Pod", {"spec": {}, "status": status}),
+            ("ModelServer", {"spec": spec, "status": {"loaded": held}}),
+        ):
+            metadata = {"name": name, "namespace": "shop", "uid": f"{kind}-{name}"}
+            fleets.put(kind, {"kind": kind, "metadata": {**metadata, "labels": carried}, **body})
+    return fleets.of(uid)
+
+
+@pytest.mark.parametrize(
+    ("state", "weight"),
+    [
+        pytest.param({"stage": "Step", "step": 1}, 20, id="a step has its weight"),
+        pytest.param({"stage": "Step", "step": 2}, 50, id="by servers: their share"),
+        pytest.param({"stage": "Step", "step": 3}, None, id="the last one is everything"),
+    ],
+)
+def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> None:
+    one = behind()
+    one.spec.rollout.steps = [Step(weight=20), Step(nodes=2)]
+    old, new = release_key(1, None), release_key(2, None)
+    one.fleet = fleet_of(one, ("a", 1, mark(old)), ("b", 2, mark(new)), ("c", 2, ""))
+    one.live = Live()
+    made = gateway.parts(one, stable=old, candidate=new, state=state, served=served)
+    (rule,) = made.children[2]["spec"]["rules"]
+    selector = made.children[0]["spec"]["selector"]
+    if weight is None:
+        assert labels.SERVES not in selector
+    else:
+        assert selector[labels.SERVES] == mark(old)
+        assert weights(rule)["cameras-candidate"] == weight
+    assert [m["metadata"]["name"] for m in made.labels] == ["c"]
+    assert made.leftovers == ()
+    assert made.problem == ""
 
 
 def test_parents_are_needed() -> None:

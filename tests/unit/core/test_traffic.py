@@ -47,12 +47,18 @@ def test_outside_rollouts_all_servers_get_requests_whatever_their_labels() -> No
     assert split(fleet(3, 0), stable=OLD, candidate=None) == Split()
     unlabelled = [server("a", OLD, label="")]
     assert split(unlabelled, stable=OLD, candidate=None) == Split()
+    # Also while a candidate is only staged or shadowed.
+    assert split(fleet(3, 0), stable=OLD, candidate=NEW, cap=10) == Split()
+
+
+def test_until_the_first_server_has_it_the_candidate_gets_nothing() -> None:
+    servers = [server("a", OLD), server("b", OLD, assigned=NEW)]
+    assert split(servers, stable=OLD, candidate=NEW, cap=10) == Split(stable=mark(OLD))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "cap", "weight"),
     [
-        pytest.param(3, 0, 10, 0, id="nobody has the candidate yet"),
         pytest.param(2, 1, 10, 10, id="step reached: exactly its weight"),
         pytest.param(99, 1, 1, 1, id="one percent"),
         pytest.param(9, 1, 50, 10, id="on the way: the share of servers"),
@@ -63,7 +69,7 @@ def test_outside_rollouts_all_servers_get_requests_whatever_their_labels() -> No
 def test_the_candidate_gets_its_weight(old: int, new: int, cap: int, weight: int) -> None:
     made = split(fleet(old, new), stable=OLD, candidate=NEW, cap=cap)
     assert made.stable == mark(OLD)
-    assert made.candidate == (mark(NEW) if new else "")
+    assert made.candidate == mark(NEW)
     assert made.weight == weight
 
 

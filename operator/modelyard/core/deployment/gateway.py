@@ -5,7 +5,8 @@ https://gateway-api.sigs.k8s.io/reference/spec/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.target import Gateway
@@ -13,7 +14,8 @@ from modelyard.contract import labels
 from modelyard.core import meta
 from modelyard.core.deployment import names, serving
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.traffic import Server, Split
+from modelyard.core.deployment.stages import position, stages
+from modelyard.core.deployment.traffic import Server, Split, servers_of, split
 from modelyard.core.deployment.traffic import labels as wanted_labels
 from modelyard.core.naming import child_name
 from modelyard.core.plan import Manifest, Ref
@@ -26,6 +28,48 @@ _H2C = "kubernetes.io/h2c"
 
 Served = Callable[[str], bool]
 """Whether the API server knows a kind."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a decision has to do about a Gateway."""
+
+    children: tuple[dict[str, Any], ...] = ()
+    """To apply, in this order, before anything that they lead to changes."""
+    labels: tuple[dict[str, Any], ...] = ()
+    """Pods to label, after that and before their servers are told to switch; in no order."""
+    leftovers: tuple[Ref, ...] = ()
+    """To delete, in this order."""
+    problem: str = ""
+    """Why there are no routes although the spec asks for some, for people."""
+
+
+def parts(
+    observed: Observed,
+    *,
+    stable: str,
+    candidate: str | None,
+    state: Mapping[str, Any] | None,
+    served: Served,
+) -> Parts:
+    """All about the Gateway for the release keys `stable` and `candidate`. `state` is the
+    status of the rollout that is going on."""
+    gone = leftovers(observed, observed.live)
+    if _gateway(observed) is None:
+        return Parts(leftovers=gone)
+    cap, last = 100, False
+    if state is not None:
+        steps = stages(observed.spec.rollout, edge=False)
+        stage = steps[position(steps, state)]
+        cap, last = stage.weight or 100, stage is steps[-1]
+    servers = servers_of(observed.fleet)
+    now = split(servers, stable=stable, candidate=candidate, cap=cap, last=last)
+    return Parts(
+        children=children(observed, now, served),
+        labels=pod_labels(observed, servers, now),
+        leftovers=gone,
+        problem=missing(observed, served),
+    )
 
 
 def children(observed: Observed, wanted: Split, served: Served) -> tuple[dict[str, Any], ...]:

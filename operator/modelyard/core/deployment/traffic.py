@@ -90,6 +90,8 @@ def split(
     it, so neither side gets more requests than its servers' share while servers move, and exactly
     `cap` once the step is reached. In the `last` step everything may go everywhere.
     """
+    if all(key in ("", stable) for s in servers for key in (s.assigned, s.loaded)):
+        return Split()  # Nobody has anything but stable.
     answering = [s for s in servers if s.ready]
     # Only servers whose label stays as it is: Services and routes are written before labels.
     shown = Counter(s.label for s in answering if s.firm)
