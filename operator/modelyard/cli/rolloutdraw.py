@@ -119,6 +119,8 @@ def _halt(seen: View, paper: Paper) -> Iterator[Row]:
     if halt.command:
         goes = "goes on now" if until is not None else "goes on"
         offers = [(halt.command, goes)]
+        if halt.reason == "Inconclusive":
+            offers.append(("resume", "measures again"))
         if halt.reason in ("Step", "Inconclusive"):
             offers.append(("abort", f"goes back to {seen.stable or 'nothing'}"))
         typed = [paper.command.format(action, seen.name) for action, _ in offers]

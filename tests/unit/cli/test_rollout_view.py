@@ -105,7 +105,11 @@ def test_what_a_pause_waits_for() -> None:
         ),
         (
             {"reason": "Inconclusive", "since": at(60)},
-            ["the analysis could not tell good from bad", "promote cameras   goes on"],
+            [
+                "the analysis could not tell good from bad",
+                "promote cameras   goes on",
+                "resume cameras    measures again",
+            ],
         ),
         (
             {"reason": "Requested", "since": at(60)},
