@@ -15,7 +15,8 @@ from modelyard.kube.connection import CONNECT_SECONDS, Connection
 from modelyard.kube.errors import NotFound, Unreachable, from_response
 from modelyard.kube.kinds import EVENT, KubeKind
 
-PAGE_SIZE = 250
+PAGE_SIZE = 100
+"""Objects of one answer to a list: decoded, they take fifty times the room that the cache needs."""
 REQUEST_SECONDS = 30.0
 
 JSON = "application/json"

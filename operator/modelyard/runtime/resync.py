@@ -10,9 +10,13 @@ from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
+from modelyard.runtime.heap import give_back
 from modelyard.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 3
+"""Kinds that are listed at the same time: each has a page of decoded objects in memory."""
 
 
 class StaleList(ApiError):
@@ -44,12 +48,20 @@ class Resync:
 
         Raises StaleList if a list is older than resourceVersion `at_least`, and ApiError.
         """
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(name: str) -> int:
+            async with room:
+                return await self.one(name, at_least=at_least)
+
         try:
             async with asyncio.TaskGroup() as group:
-                lists = [group.create_task(self.one(name, at_least=at_least)) for name in names]
+                lists = [group.create_task(one(name)) for name in names]
         except ExceptionGroup as several:
             raise several.exceptions[0] from None
-        return sum(one.result() for one in lists)
+        finally:
+            give_back()
+        return sum(listed.result() for listed in lists)
 
     async def one(self, name: str, *, at_least: int = 0) -> int:
         """List one kind; see `all`."""
