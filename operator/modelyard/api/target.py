@@ -172,8 +172,59 @@ class Gateway(ApiModel):
     """Which requests the candidate answers during a rollout."""
 
 
+class ScaleToZero(ApiModel):
+    """No servers while nobody asks, and again with the first request, which waits for them.
+
+    By KEDA and its HTTP add-on, which must be installed. Clients ask through the add-on's
+    interceptor: at the address in status.url, or by a host of `hosts` or `grpcHosts`.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "duration(self.after) >= duration('10s') && "
+                "duration(self.after) <= duration('168h')",
+                "after is from 10s to 168h",
+            ),
+            cel("duration(self.wait) <= duration('1h')", "wait is at most 1h"),
+        )
+    )
+
+    after: Duration = "5m"
+    """Time without any request after which the servers go."""
+    wait: Duration = "5m"
+    """Longest time that a request waits for a server."""
+    hosts: list[Hostname] | None = Field(default=None, max_length=16)
+    """More hosts of HTTP requests, as an Ingress or Gateway in front of the interceptor leaves
+    them."""
+    grpc_hosts: list[Hostname] | None = Field(default=None, max_length=16)
+    """More hosts of gRPC requests; none of `hosts`."""
+    keda_namespace: Namespace = "keda"
+    """Where KEDA's HTTP add-on is installed."""
+
+
 class ClusterTarget(ApiModel):
     """Servers anywhere in the cluster, behind one Service."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.scaleToZero) || has(self.autoscaling)",
+                "scaleToZero needs autoscaling, which says how many servers there are otherwise",
+            ),
+            cel(
+                "!has(self.scaleToZero) || !has(self.autoscaling) || "
+                "!has(self.autoscaling.metrics) || "
+                "!has(self.autoscaling.metrics.queueMilliseconds)",
+                "scaleToZero cannot scale by queueMilliseconds: use requestsPerSecond",
+            ),
+            cel(
+                "!has(self.scaleToZero) || !has(self.gateway)",
+                "scaleToZero and gateway exclude each other: routes would lead past the "
+                "interceptor that wakes servers",
+            ),
+        )
+    )
 
     replicas: int = Field(default=1, ge=0, le=10_000)
     """Number of servers; 0 suspends serving. With autoscaling the number to start with, which is
@@ -181,6 +232,8 @@ class ClusterTarget(ApiModel):
     are applied again and again."""
     autoscaling: Autoscaling | None = None
     """More servers under load, fewer without."""
+    scale_to_zero: ScaleToZero | None = None
+    """No servers while nobody asks."""
     disruption: Disruption = Field(default_factory=Disruption)
     """What evictions may take at the same time."""
     gateway: Gateway | None = None

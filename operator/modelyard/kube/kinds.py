@@ -82,6 +82,15 @@ _GATEWAY = ("gateway.networking.k8s.io", "v1")
 OPTIONAL = (
     KubeKind("HTTPRoute", *_GATEWAY, "httproutes", "HTTPRoute", MANAGED),
     KubeKind("GRPCRoute", *_GATEWAY, "grpcroutes", "GRPCRoute", MANAGED),
+    KubeKind("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", MANAGED),
+    KubeKind(
+        "InterceptorRoute",
+        "http.keda.sh",
+        "v1beta1",
+        "interceptorroutes",
+        "InterceptorRoute",
+        MANAGED,
+    ),
 )
 """Kinds that a cluster may lack, for Controller.optional."""
 

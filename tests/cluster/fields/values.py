@@ -315,6 +315,27 @@ ENTRIES: dict[str, Entry] = {
     "Deployment:target.cluster.gateway.candidate.header": Entry(
         context={"target.cluster.gateway.candidate.header": {"name": "x", "value": "y"}},
     ),
+    "Deployment:target.cluster.scaleToZero": Entry(
+        context={
+            "target.cluster.autoscaling": {"maxReplicas": 3},
+            "target.cluster.scaleToZero": {},
+        },
+        silent="KEDA, which carries it out, is not installed here",
+    ),
+    "Deployment:target.cluster.scaleToZero.after": Entry(
+        valid=("90s",),
+        boundary=("10s", "168h"),
+        invalid=("9s", "169h", "", 5, "1d"),
+        derived=False,
+    ),
+    "Deployment:target.cluster.scaleToZero.wait": Entry(
+        valid=("90s",),
+        boundary=("0s", "1h"),
+        invalid=("61m", "", 5, "1d"),
+        derived=False,
+    ),
+    "Deployment:target.cluster.scaleToZero.hosts": Entry(item=lambda i: f"h{i}.example"),
+    "Deployment:target.cluster.scaleToZero.grpcHosts": Entry(item=lambda i: f"h{i}.example"),
     "Deployment:target.cluster.topologySpread": Entry(
         item=lambda i: {"topologyKey": f"example.com/key-{i}"},
         invalid=([{"topologyKey": "a"}, {"topologyKey": "a"}],),

@@ -1,0 +1,120 @@
+"""A Deployment sleeps while nobody asks, where KEDA can wake it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelyard.core.deployment import activation, autoscaling
+
+from .spec import EDGE, Live, cluster, wanting
+
+
+def sleepy(live: Live | None = None, metrics: dict[str, Any] | None = None, **zero: Any) -> Any:
+    bounds: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 5}
+    if metrics:
+        bounds["metrics"] = metrics
+    one = cluster(autoscaling=bounds, scaleToZero=zero)
+    one.live = live or Live()
+    return one
+
+
+def scaled(live: Live | None = None, **target: Any) -> Any:
+    one = cluster(**target)
+    one.live = live or Live()
+    return one
+
+
+def everything(kind: str) -> bool:
+    return True
+
+
+def nothing(kind: str) -> bool:
+    return False
+
+
+def by_name(children: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(one["kind"], one["metadata"]["name"]): one for one in children}
+
+
+def test_keda_scales_our_object_between_zero_and_the_bounds() -> None:
+    made = by_name(activation.parts(sleepy(after="90s"), everything).children)
+    spec = made["ScaledObject", "cameras"]["spec"]
+    assert spec["scaleTargetRef"]["apiVersion"] == "modelyard.dev/v1alpha1"
+    assert (spec["idleReplicaCount"], spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 2, 5)
+    assert spec["cooldownPeriod"] == 90
+    assert spec["advanced"]["restoreToOriginalReplicaCount"] is True
+    assert [t["type"] for t in spec["triggers"]] == ["external-push", "external-push", "cpu"]
+
+
+def test_requests_wait_in_front_of_both_ports() -> None:
+    one = sleepy(wait="2m", hosts=["a.example"], grpcHosts=["b.example"])
+    made = by_name(activation.parts(one, everything).children)
+    http = made["InterceptorRoute", "cameras-wake"]["spec"]
+    rpc = made["InterceptorRoute", "cameras-wake-grpc"]["spec"]
+    assert http["target"] == {"service": "cameras", "port": 8000}
+    assert rpc["target"] == {"service": "cameras", "port": 8001}
+    assert "cameras-wake.shop.svc" in http["rules"][0]["hosts"]
+    assert "a.example" in http["rules"][0]["hosts"]
+    assert "b.example" in rpc["rules"][0]["hosts"]
+    assert not set(http["rules"][0]["hosts"]) & set(rpc["rules"][0]["hosts"])
+    assert http["timeouts"] == {"readiness": "2m"}
+
+
+def test_the_interceptor_has_a_name_next_to_the_servers() -> None:
+    one = sleepy(kedaNamespace="autoscaling")
+    made = by_name(activation.parts(one, everything).children)
+    service = made["Service", "cameras-wake"]["spec"]
+    assert service["type"] == "ExternalName"
+    assert service["externalName"].endswith(".autoscaling.svc.cluster.local")
+    assert activation.url(one) == "http://cameras-wake.shop.svc:8080"
+    assert activation.url(scaled(replicas=1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"requestsPerSecond": 2.5}, {"requestRate": {"targetValue": 3}}),
+        ({"cpuPercent": 50}, {"concurrency": {"targetValue": 100}}),
+    ],
+)
+def test_requests_or_concurrency_count(metrics: dict[str, Any], expected: dict[str, Any]) -> None:
+    made = by_name(activation.parts(sleepy(metrics=metrics), everything).children)
+    assert made["InterceptorRoute", "cameras-wake"]["spec"]["scalingMetric"] == expected
+
+
+def test_our_own_autoscaler_goes_before_keda_comes() -> None:
+    (own,) = autoscaling.children(cluster(autoscaling={"maxReplicas": 5}))
+    first = activation.parts(sleepy(Live(own)), everything)
+    assert "ScaledObject" not in {one["kind"] for one in first.children}
+    assert [ref.kind for ref in first.leftovers] == ["HorizontalPodAutoscaler"]
+    then = activation.parts(sleepy(), everything)
+    assert "ScaledObject" in {one["kind"] for one in then.children}
+    assert then.leftovers == ()
+
+
+def test_without_keda_servers_stay_and_it_is_told() -> None:
+    made = activation.parts(sleepy(), nothing)
+    assert [one["kind"] for one in made.children] == ["HorizontalPodAutoscaler"]
+    assert "ScaledObject and InterceptorRoute are not installed" in made.problem
+    assert activation.parts(scaled(replicas=1), nothing).problem == ""
+
+
+def test_taken_back_servers_are_woken_first() -> None:
+    live = Live(*activation.parts(sleepy(), everything).children)
+    back = activation.parts(scaled(live, autoscaling={"maxReplicas": 5}), everything)
+    assert [ref.kind for ref in back.leftovers] == [
+        "ScaledObject",
+        "InterceptorRoute",
+        "InterceptorRoute",
+        "Service",
+        "Service",
+    ]
+    assert [one["kind"] for one in back.children] == ["HorizontalPodAutoscaler"]
+
+
+def test_the_edge_is_never_scaled() -> None:
+    one = wanting(target=EDGE)
+    one.live = Live()
+    assert activation.parts(one, everything) == activation.Parts((), ())
