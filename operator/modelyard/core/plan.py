@@ -136,6 +136,17 @@ IndexFunction = Callable[[Manifest], Iterable[str] | Mapping[str, Any]]
 is the object's name."""
 
 
+class ObjectGauge(NamedTuple):
+    """A metric of each object of a kind, read from the object when Prometheus asks."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
+    """Besides the object's namespace and name."""
+    values: Callable[[Manifest], Iterable[tuple[tuple[str, ...], float]]]
+    """Values of these labels, with the number that they have."""
+
+
 class AggregateKind(NamedTuple):
     """How an aggregate is made: one instance an engine."""
 
@@ -169,5 +180,7 @@ class Controller:
     settle: Callable[[View, Key], float] | None = None
     """Seconds that a change which others will follow (of an aggregate) may wait, so that one look
     serves them all."""
+    gauges: tuple[ObjectGauge, ...] = ()
+    """What Prometheus learns of each object."""
     reported: tuple[str, ...] = ()
     """Status fields that pods write; the operator never touches them."""

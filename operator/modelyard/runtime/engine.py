@@ -150,6 +150,11 @@ class Engine:
         return self.leadership.leading
 
     @property
+    def controllers(self) -> Sequence[Controller]:
+        """What this engine runs."""
+        return self._controllers
+
+    @property
     def reconciled(self) -> list[str]:
         """Kinds that this engine's controllers reconcile."""
         return [controller.kind for controller in self._controllers]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
+from modelyard.core.plan import ObjectGauge
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.reconciler import Reconciler
 
 if TYPE_CHECKING:
     from modelyard.runtime.engine import Engine
+
+log = logging.getLogger(__name__)
 
 
 def register(
@@ -19,6 +23,9 @@ def register(
     _leadership(engine, metrics)
     _queue(engine, metrics)
     _views(engine, metrics, resync_seconds)
+    for controller in engine.controllers:
+        for gauge in controller.gauges:
+            _of_objects(engine, metrics, controller.kind, gauge)
 
     def retrying() -> list[tuple[str, float]]:
         found = reconciler.retrying()
@@ -35,6 +42,28 @@ def register(
         ("kind", "reason"),
         lambda: [(labels, float(n)) for labels, n in reconciler.stalled().items()],
     )
+
+
+def _of_objects(engine: Engine, metrics: Metrics, kind: str, gauge: ObjectGauge) -> None:
+    """One gauge of every object of a kind, told by the replica that leads."""
+
+    def read() -> list[tuple[tuple[str, ...], float]]:
+        if not engine.leading:
+            return []
+        found = []
+        for namespace, name in engine.cache.names(kind):
+            obj = engine.cache.get(kind, namespace, name)
+            try:
+                values = list(gauge.values(obj)) if obj is not None else []
+            except Exception:
+                log.exception("%s of %s %s/%s is unknown", gauge.name, kind, namespace, name)
+                continue
+            found += [((namespace, name, *labels), value) for labels, value in values]
+        return found
+
+    # Prometheus gives every series of a target its own `namespace` and `job`.
+    labels = ("object_namespace", "object", *gauge.labels)
+    metrics.labelled_gauge(gauge.name, gauge.text, labels, read)
 
 
 def _leadership(engine: Engine, metrics: Metrics) -> None:

@@ -11,6 +11,7 @@ from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
 from modelyard.core.deployment import autoscaling, disruption
+from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.history import record
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release, release_of
@@ -291,4 +292,5 @@ CONTROLLER = Controller(
     },
     aggregates={"fleets": FLEETS},
     settle=_settle,
+    gauges=GAUGES,
 )
