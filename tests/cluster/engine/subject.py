@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from modelyard.contract.labels import OWNER, labels
+from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.plan import Controller, Event, Manifest, Plan, Ref, View
 from modelyard.core.settings import Settings
 from modelyard.handlers.process import run
@@ -102,6 +103,8 @@ CONTROLLER = Controller(
     decide=decide,
     children=("ConfigMap",),
     reported=("digest",),
+    # All that docs/operations.md lists, though no object here has what they tell of.
+    gauges=GAUGES,
 )
 
 
