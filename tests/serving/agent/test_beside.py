@@ -275,6 +275,35 @@ async def test_edge_server_without_anything_to_say_reports_that_it_is_there(site
     assert site.agent.counter("reports") - reports <= 6
 
 
+async def test_new_pod_on_a_node_without_a_network_serves_what_the_node_served(
+    lonely_site, models, together
+):
+    site = lonely_site
+    site.on_edge(report_seconds=2)
+    site.assign(site.publish(models.constant("one", [box(1)]), 1))
+    site.agent.start()
+    since = (await site.until("Ready", 1))["loaded"]["since"]
+    site.agent.kill()
+    site.replace_pod("digits-server-1")
+
+    # The node boots: neither API server nor store, and Triton is empty.
+    site.plane.processes.stop(["kube-apiserver"])
+    shutil.rmtree(site.folder / "store")
+    site.server.stop()
+    shutil.rmtree(site.server.root)
+    site.server.start()
+    site.agent.start()
+    await until_answers(site, "1")
+
+    async with together(site.server) as answers:
+        site.plane.start()
+        site.wish(podName="digits-server-1")
+        await until(site, lambda s: s["loaded"]["since"] > since)
+    assert answers.errors == []
+    # Within one period: the version was interrupted, not replaced.
+    assert [p["since"] for p in site.status()["history"]] == [since]
+
+
 async def test_edge_pod_without_a_cache_of_the_node_takes_over_the_history(site, models):
     site.on_edge()
     site.assign(site.publish(models.constant("one", [box(1)]), 1))

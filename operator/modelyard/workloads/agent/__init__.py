@@ -9,7 +9,7 @@ Environment
     MODELYARD_CONTROL_KEY                any secret value, the same in both containers
                                          (downward API metadata.uid will do); optional
     AWS_ACCESS_KEY_ID, …                 read access to the store; optional
-    MODELYARD_CACHE_BYTES                quota of the artifact cache; by default that of the run spec,
+    MODELYARD_CACHE_BYTES                quota of the artifact cache, by default the run spec's,
                                          else 4 GiB; optional
     MODELYARD_SHADOW_PERCENT             most time that a shadowed version may be asked, default 25;
                                          optional
