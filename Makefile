@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
-	test-faults faults-record test-e2e bench crds images clean
+	test-faults faults-record test-e2e bench bench-fleet crds images clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -73,6 +73,9 @@ test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training
 
 bench: $(READY) ## Speed, writes, memory beside other controllers (30 min, quiet machine).
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+bench-fleet: $(READY) ## Rollouts over 5,000 played edge nodes (about 1 h, quiet machine).
+	$(BIN)/python -m tests.benchmarks.fleet $(BENCH)
 
 crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
 	@$(BIN)/python hack/generate.py

@@ -156,11 +156,12 @@ class Agent:
             if self._staged is not None or self._stage is not None:
                 self._staged = self._stage = None
                 self._changed(now)
-        elif self._staged is None or self._staged.digest != wanted.digest:
-            if self._stage is None or self._stage[0] != wanted:
-                known = wanted.digest in self._disk
-                over = now if known else now + self._config.fetch.draw(self._rng)
-                self._stage, self._staged = (wanted, over), None
+            return
+        there = self._staged is not None and self._staged.digest == wanted.digest
+        if not there and (self._stage is None or self._stage[0] != wanted):
+            known = wanted.digest in self._disk
+            over = now if known else now + self._config.fetch.draw(self._rng)
+            self._stage, self._staged = (wanted, over), None
 
     def _want_shadow(self, raw: Manifest | None, now: float) -> None:
         wanted = read_assignment(raw["version"]) if raw else None
@@ -374,9 +375,7 @@ class Agent:
         config = self._config
         often = OFTEN_SECONDS if config.often_seconds is None else config.often_seconds
         young = YOUNG.total_seconds() if config.young_seconds is None else config.young_seconds
-        watched = self._shade is not None or (
-            self.held is not None and self._held_at > now - young
-        )
+        watched = self._shade is not None or (self.held is not None and self._held_at > now - young)
         return min(often, config.report_seconds) if watched else config.report_seconds
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,23 @@ class Behaviour:
 GOOD = Behaviour()
 BAD: Mapping[str, Behaviour] = {
     "errors": Behaviour(error_rate=0.06),
-    "slow": Behaviour(latency_ms=32.0),
+    "slow": Behaviour(latency_ms=36.0),
     "unsure": Behaviour(confidence=0.55, boxes=1.9),
     "unloadable": Behaviour(unloadable=1.0),
 }
 """Ways in which a candidate can be bad; each must be stopped in the first wave."""
+
+
+def candidate(kind: str, seed: int) -> Behaviour:
+    """A good candidate, or one that is bad in a way of BAD: a little different with each seed."""
+    rng = random.Random(f"{kind}/{seed}")
+    usual = BAD.get(kind, GOOD)
+    return replace(
+        usual,
+        latency_ms=usual.latency_ms * rng.uniform(0.92, 1.05),
+        error_rate=usual.error_rate * rng.uniform(0.0, 2.0) if kind == "good" else usual.error_rate,
+        confidence=usual.confidence * rng.uniform(0.98, 1.02),
+    )
 
 
 @dataclass

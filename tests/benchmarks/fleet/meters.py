@@ -137,4 +137,3 @@ def _words(obj: Manifest) -> str:
     rollout = status.get("rollout") or {}
     where = f" {rollout.get('stage')} {rollout.get('step') or ''}".rstrip() if rollout else ""
     return f"{status.get('phase')}{where}"
-

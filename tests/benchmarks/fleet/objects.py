@@ -20,12 +20,12 @@ WAVES = (1, 10, 100)
 
 
 def metric(name: str, figure: str, **bounds: float) -> Manifest:
-    """One metric of an analysis, measured often enough for two reports to be told apart."""
+    """One metric of an analysis: two measurements within the bounds, one outside rolls back."""
     return {
         "name": name,
         "metric": figure,
         **bounds,
-        "minSamples": 60,
+        "minSamples": 150,
         "interval": "5s",
         "count": 2,
         "inconclusiveLimit": 24,
@@ -35,7 +35,7 @@ def metric(name: str, figure: str, **bounds: float) -> Manifest:
 ANALYSIS = {
     "metrics": [
         metric("errors", "ErrorRate", max=0.02),
-        metric("p95", "LatencyP95", maxRatio=1.3),
+        metric("p95", "LatencyP95", maxRatio=1.5),
         metric("confidence", "Confidence", minRatio=0.92),
     ]
 }

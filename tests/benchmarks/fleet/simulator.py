@@ -101,7 +101,7 @@ class Simulator:
         for agent in self.agents.values():
             if agent.node in chosen and not agent.online:
                 agent.come_back(now)
-                self._plan(agent)
+                self.plan(agent)
 
     def holding(self, deployment: str, version: int, *, among: set[str] | None = None) -> int:
         """Servers of a Deployment that serve a version."""
@@ -179,7 +179,7 @@ class Simulator:
         known = (deployment, spec["assigned"]["version"])
         self.told.setdefault(known, set()).add(node)
         agent.see(obj, time.time())
-        self._plan(agent)
+        self.plan(agent)
 
     # Doing.
 
@@ -191,7 +191,7 @@ class Simulator:
         """Time goes on."""
         self._going.set()
 
-    def _plan(self, agent: Agent) -> None:
+    def plan(self, agent: Agent) -> None:
         """Wakes an agent when it has something to do or, unless it is about to, to say."""
         at = agent.works_at
         if agent not in self._queued:
@@ -216,7 +216,7 @@ class Simulator:
                 if agent.wake(now) and agent not in self._queued:
                     self._queued.add(agent)
                     self._speaking.put_nowait((agent.speaks_at, agent))
-                self._plan(agent)
+                self.plan(agent)
             self._new.clear()
             wait = self._heap[0][0] - time.time() if self._heap else 1.0
             with contextlib.suppress(TimeoutError):
@@ -239,7 +239,7 @@ class Simulator:
                     if status not in (404, 409):  # Gone or replaced: the watch says.
                         agent.unsaid(time.time(), RETRY_SECONDS)
             self._queued.discard(agent)
-            self._plan(agent)
+            self.plan(agent)
 
     async def _patch(self, agent: Agent, patch: Manifest) -> int:
         assert agent.server is not None

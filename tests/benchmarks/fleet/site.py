@@ -235,4 +235,3 @@ async def _prepared(
             yield FleetSite(base, api, operator, simulator, config, seen, say, deadline)
     finally:
         operator.process.stop()
-
