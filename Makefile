@@ -17,7 +17,8 @@ SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
-	test-faults faults-record test-e2e bench bench-fleet crds images clean
+	test-faults faults-record test-e2e bench bench-fleet bench-serving \
+	crds images clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -76,6 +77,9 @@ bench: $(READY) ## Speed, writes, memory beside other controllers (30 min, quiet
 
 bench-fleet: $(READY) ## Rollouts over 5,000 played edge nodes (about 1 h, quiet machine).
 	$(BIN)/python -m tests.benchmarks.fleet $(BENCH)
+
+bench-serving: $(READY) ## Swaps under load, overhead, shadows on a real Triton (30 min, quiet machine).
+	$(BIN)/python -m tests.benchmarks.serving $(BENCH)
 
 crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
 	@$(BIN)/python hack/generate.py

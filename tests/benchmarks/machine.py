@@ -15,14 +15,25 @@ from .report import ROOT
 
 def describe() -> dict[str, Any]:
     """Processor, memory, kernel, versions, the commit, and the load average at this moment."""
+    software = {
+        "Kubernetes": MODULES["kubernetes"].version(),
+        "etcd": f"{MODULES['etcd'].version()} without fsync",
+    }
+    return _hardware() | {"software": software}
+
+
+def of_serving() -> dict[str, Any]:
+    """The same for servers, which need no Kubernetes."""
+    return _hardware() | {"software": {"Triton": "2.51.0 of nvidia-pytriton 0.7.0"}}
+
+
+def _hardware() -> dict[str, Any]:
     return {
         "processor": _field("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "kubernetes": MODULES["kubernetes"].version(),
-        "etcd": MODULES["etcd"].version(),
         "commit": _commit(),
         "load_before": round(os.getloadavg()[0], 2),
     }
@@ -30,11 +41,16 @@ def describe() -> dict[str, Any]:
 
 def text(machine: dict[str, Any]) -> str:
     """One line for a page."""
+    # Reports of earlier runs name Kubernetes and etcd only.
+    software = machine.get("software") or {
+        "Kubernetes": machine["kubernetes"],
+        "etcd": f"{machine['etcd']} without fsync",
+    }
+    versions = ", ".join(f"{name} {version}" for name, version in software.items())
     return (
         f"{machine['cores']} × {machine['processor']}, {machine['memory_gib']:g} GiB, Linux "
-        f"{machine['kernel']}, Python {machine['python']}, Kubernetes {machine['kubernetes']}, "
-        f"etcd {machine['etcd']} without fsync; commit {machine['commit']}; load average before "
-        f"the run {machine['load_before']:g}"
+        f"{machine['kernel']}, Python {machine['python']}, {versions}; commit "
+        f"{machine['commit']}; load average before the run {machine['load_before']:g}"
     )
 
 

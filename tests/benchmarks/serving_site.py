@@ -1,0 +1,139 @@
+"""What all parts of the benchmark of serving work with: model, images, a real Triton."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.serving.server import Server, unpacked
+
+from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
+
+from .report import ROOT
+from .serving_trainer import Trainer, trainer
+
+Say = Callable[[str], None]
+LINE = "digits"
+SIZE = 320
+"""Height and width of the network's input in pixels."""
+EPOCHS = 14
+IMAGES = 24
+PEER = ROOT / "tests" / "benchmarks" / "peers" / "fastapi"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder of this run, and what is kept between runs."""
+
+    folder: Path
+    kept: Path
+    """Folder with model.onnx, model.pt, data and images, kept between runs."""
+    manifest: ArtifactManifest
+    trainer: Trainer
+    cpus: int
+
+    @property
+    def model(self) -> Path:
+        """The network as ONNX."""
+        return self.kept / "model.onnx"
+
+    @property
+    def images(self) -> Path:
+        """Folder of JPEG files of 640 x 480 pixels with about a dozen digits each."""
+        return self.kept / "jpeg"
+
+    def server(self, name: str) -> Server:
+        """A Triton that is not started yet, with an empty repository of its own."""
+        base = self.folder / name
+        base.mkdir()
+        return Server(unpacked(), base / "models", base / "triton.log")
+
+
+@contextmanager
+def site(say: Say) -> Iterator[Site]:
+    """A folder for this run; trains and exports the model if it is not kept from an earlier one.
+    Raises NoTrainer."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kept = cache / "modelyard" / "bench-serving"
+    kept.mkdir(parents=True, exist_ok=True)
+    with trainer(kept) as made, tempfile.TemporaryDirectory(prefix="modelyard-bench-") as name:
+        for script in PEER.iterdir():
+            shutil.copy(script, kept)
+        _make_data(kept)
+        if not (kept / "model.pt").is_file():
+            say(f"training yolo11n for {EPOCHS} epochs, a few minutes, once")
+            made.run("/bench/train.py", "/bench", str(EPOCHS), str(SIZE))
+        _make_images(kept)
+        described = manifest(kept / "model.onnx")
+        yield Site(Path(name), kept, described, made, len(os.sched_getaffinity(0)))
+
+
+def manifest(model: Path) -> ArtifactManifest:
+    """The manifest of an ONNX file that Ultralytics exported; read from its own metadata."""
+    import onnx
+
+    found = onnx.load(model)
+    described = {one.key: ast.literal_eval(one.value) for one in found.metadata_props
+                 if one.key in ("names", "imgsz")}  # fmt: skip
+    names, (height, width) = described["names"], described["imgsz"]
+    content = model.read_bytes()
+    tensors = [
+        TensorSpec(
+            name=one.name,
+            dtype="FP32",
+            shape=tuple(d.dim_value or -1 for d in one.type.tensor_type.shape.dim),
+        )
+        for one in (found.graph.input[0], *found.graph.output)
+    ]
+    return ArtifactManifest(
+        format="onnx",
+        file=ArtifactFile(
+            name=model.name,
+            digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
+            size_bytes=len(content),
+        ),
+        classes=tuple(names[key] for key in sorted(names)),
+        imgsz=(height, width),
+        input=tensors[0],
+        outputs=tuple(tensors[1:]),
+    )
+
+
+def _make_data(kept: Path) -> None:
+    if (kept / "data").is_dir():
+        return
+    archive, part = kept / "digits.zip", kept / "data.part"
+    script = ROOT / "examples" / "digits" / "scenes.py"
+    subprocess.run([sys.executable, script, "--out", archive], check=True)
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(part)
+    part.rename(kept / "data")
+
+
+def _make_images(kept: Path) -> None:
+    """Pictures of six scenes each at twice their size, which the network's input halves again."""
+    import cv2
+    import numpy as np
+
+    folder, part = kept / "jpeg", kept / "jpeg.part"
+    if folder.is_dir():
+        return
+    part.mkdir(exist_ok=True)
+    scenes = sorted((kept / "data" / "images" / "val").iterdir())
+    chosen = np.random.default_rng(0).integers(0, len(scenes), (IMAGES, 2, 3))
+    for number, rows in enumerate(chosen):
+        tiles = [[cv2.imread(str(scenes[one])) for one in row] for row in rows]
+        image = cv2.vconcat([cv2.hconcat(row) for row in tiles])
+        image = cv2.resize(image, None, fx=2, fy=2)[:480, :640]
+        cv2.imwrite(str(part / f"{number:02d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    part.rename(folder)

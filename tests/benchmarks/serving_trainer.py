@@ -1,0 +1,126 @@
+"""Runs programs in the trainer image, which has Ultralytics and torch, on the host's network.
+
+Ultralytics is AGPL-3.0 and brings torch, so neither is installed beside our own packages. The image
+is the one that `make images` builds; buildah runs it without a daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .report import ROOT
+
+WEB = ("fastapi>=0.115,<1", "uvicorn>=0.34,<1")
+PYTHON = "3.13"
+"""Of the trainer image."""
+
+
+class NoTrainer(Exception):
+    """The image cannot be used; the message says what to do."""
+
+
+class Trainer:
+    """A container of the trainer image with one shared folder, /bench inside."""
+
+    def __init__(self, container: str, folder: Path) -> None:
+        self._container = container
+        self._folder = folder
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line that runs `python ARGUMENTS` in it."""
+        mount = f"{self._folder}:/bench"
+        inside = ["env", "PYTHONPATH=/bench/web", "python", *arguments]
+        return ["buildah", "run", "--user=0:0", "-v", mount, self._container, "--", *inside]
+
+    def run(self, *arguments: str) -> None:
+        """Runs to the end. Raises NoTrainer with the last lines of its output."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise NoTrainer(f"python {arguments[0]} failed: {done.stderr[-2000:]}")
+
+    @contextmanager
+    def serving(self, log: Path, *arguments: str) -> Iterator[None]:
+        """Runs a server for as long as the context is open."""
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self.command(*arguments)],
+                env=_environment(),
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(15)
+
+
+@contextmanager
+def trainer(folder: Path) -> Iterator[Trainer]:
+    """A container of the newest trainer image, with FastAPI in the shared folder. Raises
+    NoTrainer."""
+    if shutil.which("buildah") is None:
+        raise NoTrainer("the peer runs in the trainer image by buildah: apt-get install buildah")
+    image = _image()
+    _install_web(folder / "web")
+    container = _buildah("from", image)
+    try:
+        yield Trainer(container, folder)
+    finally:
+        _buildah("rm", container)
+
+
+def _image() -> str:
+    def newest() -> str | None:
+        found = json.loads(_buildah("images", "--json") or "[]") or []
+        names = [name for one in found for name in one.get("names") or ()]
+        return next((name for name in names if "/modelyard/trainer:" in name), None)
+
+    if (image := newest()) is None:
+        build = [sys.executable, str(ROOT / "images" / "build.py"), "trainer", "--builder=buildah"]
+        if subprocess.run(build, check=False).returncode or (image := newest()) is None:
+            raise NoTrainer("the trainer image could not be built: see above")
+    return image
+
+
+def _install_web(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    target = [f"--target={part}", f"--python-version={PYTHON}", "--only-binary=:all:"]
+    subprocess.run([*pip, *target, *WEB], check=True)
+    part.rename(folder)
+
+
+def _buildah(*arguments: str) -> str:
+    done = subprocess.run(
+        ["buildah", *arguments], env=_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise NoTrainer(f"buildah {arguments[0]}: {done.stderr.strip()[-1000:]}")
+    return done.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
