@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from modelyard.contract import labels
+
 from .journal import Entry, Object
 from .resources import COLLECTIONS, DECLARED, plain, subject
 
@@ -15,10 +17,11 @@ OURS = (*DECLARED, "ModelServer")
 OPERATOR = "modelyard.dev/operator"
 EXAMINED = tuple(kind for kind in COLLECTIONS if kind != "Event")
 UNSTABLE = {
-    "resourceVersion", "managedFields", "pod-template-hash", "clusterIP", "clusterIPs",
-    "modelyard.dev/applied-hash",
+    "resourceVersion", "managedFields", "clusterIP", "clusterIPs", "modelyard.dev/applied-hash",
 }  # fmt: skip
 """Keys that say nothing, or hash what differs."""
+HASHES = ("pod-template-hash", "controller-revision-hash", labels.TEMPLATE)
+"""Labels of pods that hash what differs; the hashes show up elsewhere too."""
 _TOKEN = re.compile(r"kube-api-access-[0-9a-z]{5}")
 """The volume that admission adds for a service account's token."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -78,6 +81,8 @@ def _names(history: Iterable[Entry]) -> list[tuple[str, str]]:
         found[metadata["uid"]] = f"UID({entry.kind} {short})"
         if short != name:
             found[name] = short
+        marks = (metadata.get("labels") or {}) if entry.kind == "Pod" else {}
+        found.update({marks[key]: "HASH" for key in HASHES if key in marks})
     return sorted(found.items(), key=lambda pair: -len(pair[0]))
 
 
