@@ -1,0 +1,112 @@
+"""The real engine with a controller that knows many objects together, as a process of the tests.
+
+Each Dataset gets a ConfigMap a node, all at the same time, and tells in its status how many nodes
+are ready and what Prometheus answers to the query in its annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import uvloop
+
+from modelyard.contract.labels import OWNER, labels
+from modelyard.core.plan import (
+    AggregateKind,
+    Answer,
+    Controller,
+    Key,
+    Manifest,
+    Plan,
+    Question,
+    View,
+)
+from modelyard.core.settings import Settings
+from modelyard.handlers.process import run
+from modelyard.runtime.settings import load
+
+QUERY = "tests/query"
+
+
+class Nodes:
+    """The nodes, with whether they are ready."""
+
+    def __init__(self) -> None:
+        self.ready: dict[str, bool] = {}
+        self._datasets: dict[str, Key] = {}
+
+    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        metadata = obj["metadata"]
+        if kind == "Dataset":
+            self._datasets[metadata["uid"]] = Key(kind, metadata["namespace"], metadata["name"])
+            return ()
+        conditions = obj["status"]["conditions"]
+        self.ready[metadata["name"]] = any(c["status"] == "True" for c in conditions)
+        return self._datasets.values()
+
+    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        if kind == "Dataset":
+            self._datasets.pop(obj["metadata"]["uid"], None)
+            return ()
+        self.ready.pop(obj["metadata"]["name"], None)
+        return self._datasets.values()
+
+
+class Observed(NamedTuple):
+    obj: Manifest
+    ready: dict[str, bool]
+    query: str | None
+    answer: Answer | None
+
+
+def observe(view: View, obj: Manifest, _: Settings) -> Observed:
+    query = (obj["metadata"].get("annotations") or {}).get(QUERY)
+    answer = view.answer(query) if query else None
+    return Observed(obj, dict(view.aggregate("nodes").ready), query, answer)
+
+
+def child(obj: Manifest, node: str) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    name = metadata["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{name}-{node}",
+            "namespace": metadata["namespace"],
+            "labels": labels(component="test", owner_name=name, owner_uid=metadata["uid"]),
+            "annotations": {OWNER: f"Dataset/{name}"},
+        },
+        "data": {"node": node},
+    }
+
+
+def decide(observed: Observed, now: datetime) -> Plan:
+    made = datetime.fromisoformat(observed.obj["metadata"]["creationTimestamp"]).astimezone(UTC)
+    answer = observed.answer
+    told = "nothing" if answer is None else answer.problem or f"{answer.value:g}"
+    return Plan(
+        spread=tuple(child(observed.obj, node) for node in observed.ready),
+        questions=(Question(observed.query, made - timedelta(days=1)),) if observed.query else (),
+        status={
+            "phase": f"Ready on {sum(observed.ready.values())} of {len(observed.ready)}",
+            "message": told,
+            "conditions": [],
+        },
+    )
+
+
+CONTROLLER = Controller(
+    kind="Dataset",
+    observe=observe,
+    decide=decide,
+    children=("ConfigMap",),
+    aggregates={"nodes": AggregateKind(("Dataset", "Node"), Nodes)},
+    settle=lambda view, key: 0.2,
+)
+
+
+if __name__ == "__main__":
+    uvloop.run(run((CONTROLLER,), load()))
