@@ -12,12 +12,14 @@ from modelyard.contract.result import Outcome
 from ..played import (
     DIGEST_A,
     DIGEST_B,
+    Served,
     artifact,
     broken_data_outcome,
     data_outcome,
     evaluate_outcome,
     export_outcome,
     loaded,
+    reported,
     train_outcome,
 )
 from ..waiting import until
@@ -165,6 +167,39 @@ def test_a_deployment_serves_and_swaps_and_survives_a_killed_operator(site: Site
 def load(site: Site, name: str) -> None:
     """What the agent reports once its server holds what it is assigned."""
     site.patch_status("ModelServer", name, loaded(site.get("ModelServer", name)))
+
+
+def test_a_version_that_cannot_be_loaded_is_rolled_back_until_somebody_retries(site: Site) -> None:
+    judged_version(site, "back", 1)
+    site.create("Deployment", "back", {"modelLine": "back"})
+    pod = until(lambda: (found := site.pods("Deployment/back")) and found[0])
+    name = pod.metadata.name
+    until(lambda: site.get("ModelServer", name))
+    site.play(pod, "Running", ready=True)
+    load(site, name)
+    site.reaches("Deployment", "back", "Healthy")
+    judged_version(site, "back", 2)
+    until(lambda: version_of(site, name) == 2)
+    broken = reported(site.get("ModelServer", name), Served(loads=False))
+    site.patch_status("ModelServer", name, broken)
+    until(lambda: version_of(site, name) == 1)
+    load(site, name)
+    status = site.reaches("Deployment", "back", "Degraded")["status"]
+    assert (status["stable"]["version"], status["rejected"]["version"]) == (1, 2)
+    assert "the network is broken" in status["message"]
+    assert [one["outcome"] for one in status["history"]] == ["RolledBack"]
+    site.patch("Deployment", "back", metadata={"annotations": {"modelyard.dev/retry": "again"}})
+    until(lambda: version_of(site, name) == 2)
+    load(site, name)
+    status = site.reaches("Deployment", "back", "Healthy")["status"]
+    assert status["stable"]["version"] == 2
+    assert status["actions"] == {"retry": "again"}
+    assert [one["outcome"] for one in status["history"]] == ["Succeeded", "RolledBack"]
+
+
+def version_of(site: Site, server: str) -> int:
+    """Number of the version that a server is told to hold."""
+    return int(site.get("ModelServer", server)["spec"]["assigned"]["version"])
 
 
 def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> None:
