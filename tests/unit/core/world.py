@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Answer, Controller, Plan
+from modelyard.core.plan import Answer, Controller, Manifest, Plan, Ref
 from modelyard.core.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -158,40 +159,63 @@ class World:
             self.writes.append(f"create {_kind(made)}")
         if plan.create:
             return self.reconcile(kind, name, now)
-        for made in (*plan.apply, *plan.spread):
-            key = (_kind(made), made["metadata"]["name"])
-            before = self.objects.get(key)
-            if before is None or not _covers(before, made):
-                merged = copy.deepcopy(dict(made))
-                if before:
-                    merged["metadata"] = {**before["metadata"], **merged["metadata"]}
-                    changed = merged.get("spec") != before.get("spec")
-                    merged["metadata"]["generation"] = before["metadata"].get(
-                        "generation", 1
-                    ) + int(changed)
-                    merged["status"] = before.get("status", {})
-                else:
-                    merged["metadata"]["generation"] = 1
-                self.add(merged)
-                self.writes.append(f"apply {_kind(made)}")
-        for ref in plan.delete:
-            kind_name = BUILT_IN.get(f"{ref.api_version}/{ref.kind}", ref.kind)
-            if self.objects.pop((kind_name, ref.name), None):
-                self.writes.append(f"delete {kind_name}")
-        if plan.status is not None:
-            own = controller(kind)
-            target = self.objects[kind, name]
-            kept = {k: v for k, v in target.get("status", {}).items() if k in own.reported}
-            if target.get("status") != {**plan.status, **kept}:
-                target["status"] = {**plan.status, **kept}
-                self.writes.append(f"status {kind}")
+        for write in self._writes_of(kind, name, plan):
+            write()
         return plan
 
-    def settle(self, kind: str, name: str) -> dict[str, Any]:
+    def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> None:
+        """Plan, and be killed once `after` of the plan's writes are made."""
+        plan = self.plan(kind, name, now)
+        for write in self._writes_of(kind, name, plan)[:after]:
+            write()
+
+    def _writes_of(self, kind: str, name: str, plan: Plan) -> list[Callable[[], None]]:
+        """A plan's writes in their order, without what it creates."""
+        writes: list[Callable[[], None]] = []
+        writes += [partial(self._apply, made) for made in (*plan.apply, *plan.spread)]
+        writes += [partial(self._delete, ref) for ref in plan.delete]
+        if plan.status is not None:
+            writes.append(partial(self._write_status, kind, name, plan.status))
+        return writes
+
+    def _apply(self, made: Manifest) -> None:
+        key = (_kind(made), made["metadata"]["name"])
+        before = self.objects.get(key)
+        # What the operator no longer says of a ModelServer goes: it owns the whole spec.
+        whole = made["kind"] != "ModelServer" or (before and before["spec"] == made["spec"])
+        if before is not None and whole and _covers(before, made):
+            return
+        merged = copy.deepcopy(dict(made))
+        if before:
+            merged["metadata"] = {**before["metadata"], **merged["metadata"]}
+            changed = merged.get("spec") != before.get("spec")
+            merged["metadata"]["generation"] = before["metadata"].get("generation", 1) + changed
+            merged["status"] = before.get("status", {})
+        else:
+            merged["metadata"]["generation"] = 1
+        self.add(merged)
+        self.writes.append(f"apply {_kind(made)}")
+
+    def _delete(self, ref: Ref) -> None:
+        kind = BUILT_IN.get(f"{ref.api_version}/{ref.kind}", ref.kind)
+        found = self.objects.get((kind, ref.name))
+        if found is not None and ref.uid in (None, found["metadata"]["uid"]):
+            del self.objects[kind, ref.name]
+            self.writes.append(f"delete {kind}")
+
+    def _write_status(self, kind: str, name: str, status: Manifest) -> None:
+        target = self.objects[kind, name]
+        reported = controller(kind).reported
+        kept = {k: v for k, v in target.get("status", {}).items() if k in reported}
+        if target.get("status") != {**status, **kept}:
+            target["status"] = copy.deepcopy({**status, **kept})
+            self.writes.append(f"status {kind}")
+
+    def settle(self, kind: str, name: str, now: datetime = NOW) -> dict[str, Any]:
         """Reconcile until nothing is written; returns the object."""
         for _ in range(20):
             before = len(self.writes)
-            self.reconcile(kind, name)
+            self.reconcile(kind, name, now)
             if len(self.writes) == before:
                 return self.objects[kind, name]
         raise AssertionError(f"does not converge: {self.writes[-6:]}")
@@ -235,7 +259,7 @@ def _ended(outcome: Outcome, code: int) -> dict[str, Any]:
     return {"name": "main", "state": {"terminated": {"exitCode": code, "message": message}}}
 
 
-def _kind(one: dict[str, Any]) -> str:
+def _kind(one: Manifest) -> str:
     return BUILT_IN.get(f"{one['apiVersion']}/{one['kind']}", one["kind"])
 
 

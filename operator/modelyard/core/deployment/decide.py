@@ -10,7 +10,7 @@ from modelyard.api.base import API_VERSION
 from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
-from modelyard.core.deployment import autoscaling, disruption
+from modelyard.core.deployment import activation, disruption, gateway
 from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.history import record
 from modelyard.core.deployment.observed import Observed, observe
@@ -73,6 +73,14 @@ def decide(observed: Observed, now: datetime) -> Plan:
     tallies = tally(fleet, goal)
     wishes = Wishes(stable, candidate, ending.rejected, moved.moves if moved else None)
     changes = assignments(observed, wishes, tallies)
+    scaling = activation.parts(observed, observed.served)
+    routes = gateway.parts(
+        observed,
+        stable=stable.key,
+        candidate=candidate.key if candidate else None,
+        state=state,
+        served=observed.served,
+    )
     situation = Situation(
         stable=stable,
         candidate=candidate,
@@ -84,6 +92,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         history=ending.history,
         override=wanted.override,
         actions=actions.heeded,
+        missing=routes.problem or scaling.problem,
     )
     report = assess(observed, situation)
     decided = _decisions(meta.status(obj)) != _decisions(report.fields)
@@ -94,8 +103,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
         apply=(
             service(observed),
             workload(observed),
-            *autoscaling.children(observed),
             *disruption.children(observed),
+            *scaling.children,
+            # Requests are led away from a server before it is told to switch.
+            *routes.children,
+            *routes.labels,
         ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
         spread=()
@@ -109,7 +121,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         else (
             *_orphans(observed),
             *_outdated_pods(observed, wishes),
-            *autoscaling.leftovers(observed, observed.live),
+            *routes.leftovers,
+            *scaling.leftovers,
             *disruption.leftovers(observed, observed.live),
         ),
         questions=moved.questions if moved else (),
@@ -285,6 +298,7 @@ CONTROLLER = Controller(
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
     ),
+    optional=(*gateway.ROUTES, *activation.KINDS),
     triggers={"ModelVersion": _serving_line},
     indexes={
         ("Deployment", "model-line"): lambda obj: (obj["spec"]["modelLine"],),

@@ -34,6 +34,8 @@ class Observed:
     """Prometheus' latest answer to a query."""
     live: Callable[[str, str], Manifest | None]
     """What there is in the namespace, by kind and name."""
+    served: Callable[[str], bool]
+    """Whether the cluster has a kind that is not ours."""
     workload: Manifest | None = None
     """The apps/v1 Deployment or DaemonSet."""
 
@@ -100,5 +102,6 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         server=lambda name: view.get("ModelServer", space, name),
         answer=view.answer,
         live=lambda kind, name: view.get(kind, space, name),
+        served=view.served,
         workload=view.get(kind, space, names.workload_name(obj)),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
-from modelyard.core.deployment import names, reasons
+from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
@@ -35,6 +35,8 @@ class Situation:
     history: list[Any]
     override: Mapping[str, Any] | None
     actions: Mapping[str, str]
+    missing: str = ""
+    """What the spec needs that is not installed in the cluster."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _rolled_back(situation)
         or _rolling(situation)
         or _missing_servers(observed, situation, fields)
+        or _missing_parts(situation)
     )
     if verdict is None and desired == 0 and not observed.edge:
         verdict = Verdict(
@@ -108,7 +111,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         "readyReplicas": total.ready,
         "updatedReplicas": total.done,
         "selector": label_selector(observed.obj),
-        "url": names.url(observed.obj),
+        "url": activation.url(observed) or names.url(observed.obj),
         "revision": situation.revision or None,
         "history": situation.history or None,
         "override": situation.override,
@@ -204,6 +207,12 @@ def _missing_servers(
         text = f"waiting for the nodes to be counted that are to serve {serving}"
         return Verdict(reasons.WAITING_FOR_SERVERS, text, phase="Progressing")
     return None
+
+
+def _missing_parts(situation: Situation) -> Verdict | None:
+    if not situation.missing:
+        return None
+    return Verdict(reasons.NOT_INSTALLED, situation.missing, phase="Degraded")
 
 
 def _aside(fields: Mapping[str, Any]) -> str:
