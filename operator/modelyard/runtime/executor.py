@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
 from modelyard.core.plan import Controller, Manifest, Plan, Ref
 from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
@@ -27,7 +26,8 @@ from modelyard.kube.errors import (
 from modelyard.kube.events import Told, event_manifest
 from modelyard.kube.kinds import KubeKind
 from modelyard.kube.status import precondition, status_patch
-from modelyard.runtime.failures import Again, NameTaken, NotLeading
+from modelyard.runtime.children import check_owner, child_kind, is_watched, place
+from modelyard.runtime.failures import Again, NotLeading
 
 log = logging.getLogger(__name__)
 
@@ -148,11 +148,11 @@ class Executor:
         Kinds are watched apart from each other: that the garbage collector has taken a child may
         be seen before the end of its owner is. Raises Again if the owner has ended too.
         """
-        places = ((_child_kind(manifest).name, *_place(manifest)) for manifest in children)
-        if not any(self._cache.ended(*place) for place in places):
+        places = ((child_kind(manifest).name, *place(manifest)) for manifest in children)
+        if not any(self._cache.ended(*one) for one in places):
             return
         kind = kinds.by_name(controller.kind)
-        namespace, name = _place(obj)
+        namespace, name = place(obj)
         owner = await self._refresh(kind, namespace, name)
         if owner is None or owner["metadata"]["uid"] != obj["metadata"]["uid"]:
             raise Again(f"{kind.kind} {namespace}/{name} has been deleted")
@@ -160,8 +160,8 @@ class Executor:
             raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
 
     async def _create(self, manifest: Manifest, written: Written) -> None:
-        kind = _child_kind(manifest)
-        namespace, name = _place(manifest)
+        kind = child_kind(manifest)
+        namespace, name = place(manifest)
         existing = self._cache.get(kind.name, namespace, name)
         if existing is None:
             self._must_lead()
@@ -174,19 +174,19 @@ class Executor:
                 self._absorb(kind.name, made)
                 return
         if existing is not None:
-            _check_owner(manifest, existing, kind)
+            check_owner(manifest, existing, kind)
         raise Again(f"{kind.kind} {namespace}/{name} exists already")
 
     async def _apply(self, manifest: Manifest, written: Written) -> None:
-        kind = _child_kind(manifest)
-        namespace, name = _place(manifest)
+        kind = child_kind(manifest)
+        namespace, name = place(manifest)
         wanted = with_hash(manifest)
         live: Manifest | None = self._cache.get(kind.name, namespace, name)
         if live is None and kind.selector:
             # An object that the watch does not show, for want of our labels, would be taken over.
             live = await self._refresh(kind, namespace, name)
         if live is not None:
-            _check_owner(manifest, live, kind)
+            check_owner(manifest, live, kind)
             if self._is_applied(wanted, live):
                 return
             if live["metadata"].get("deletionTimestamp"):
@@ -286,7 +286,7 @@ class Executor:
             if known is not None:
                 self._vanish(known["metadata"]["uid"])
             return None
-        if _is_watched(kind, fresh):
+        if is_watched(kind, fresh):
             self._absorb(kind.name, fresh)
         return fresh
 
@@ -303,36 +303,3 @@ def _same_but_reported(seen: Manifest, current: Manifest, reported: tuple[str, .
     if one["uid"] != other["uid"] or one.get("generation") != other.get("generation"):
         return False
     return not status_patch(current, seen.get("status") or {}, reported)
-
-
-def _place(manifest: Manifest) -> tuple[str, str]:
-    return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
-
-
-def _child_kind(manifest: Manifest) -> KubeKind:
-    kind = kinds.of(manifest)
-    if not _is_watched(kind, manifest):
-        raise ValueError(
-            f"{kind.kind} {manifest['metadata']['name']} lacks the label {MANAGED_BY}={MANAGER}: "
-            "the operator would never see it"
-        )
-    return kind
-
-
-def _is_watched(kind: KubeKind, obj: Manifest) -> bool:
-    """Whether the watch of a kind shows an object."""
-    labels = obj["metadata"].get("labels") or {}
-    return kind.selector is None or labels.get(MANAGED_BY) == MANAGER
-
-
-def _check_owner(manifest: Manifest, live: Manifest, kind: KubeKind) -> None:
-    """Raises NameTaken if an existing object is not this owner's."""
-    wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
-    found = (live["metadata"].get("labels") or {}).get(OWNER_UID)
-    if wanted is None or wanted == found:
-        return
-    namespace, name = _place(manifest)
-    owner = f"an object with UID {found}" if found else "somebody else"
-    raise NameTaken(
-        f"{kind.kind} {namespace}/{name} exists and belongs to {owner}; delete or rename it"
-    )

@@ -6,6 +6,7 @@ The address is the operator's setting, never an object's: users write queries, n
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from modelyard.core.plan import Answer, Key, Question
 from modelyard.runtime.prometheus import Prometheus, Trouble
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Queries under way at the same time."""
@@ -113,3 +116,7 @@ class Questions:
             return await self._prometheus.number(query), ""
         except Trouble as trouble:
             return None, str(trouble)
+        except Exception as error:
+            # Whoever waits must hear of it.
+            log.exception("asking Prometheus failed")
+            return None, f"the operator failed on this query ({type(error).__name__}): see its log"

@@ -303,3 +303,18 @@ async def test_the_token_is_read_each_time(server: Server, tmp_path: Path) -> No
     with pytest.raises(Trouble, match=r"cannot be asked.*token"):
         await prometheus.number("q")
     await prometheus.close()
+
+
+async def test_a_bug_of_ours_is_an_answer_too(
+    server: Server, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Any, query: str) -> float:
+        raise RuntimeError(query)
+
+    monkeypatch.setattr(Prometheus, "number", fail)
+    asker.ask(KEY, "up")
+    await asker.answered()
+    found = asker.questions.answer("up")
+    assert found is not None
+    assert "RuntimeError" in found.problem
+    assert asker.woken == [(KEY, 0.0)]

@@ -1,0 +1,44 @@
+"""Which objects are children that the operator may write."""
+
+from __future__ import annotations
+
+from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
+from modelyard.core.plan import Manifest
+from modelyard.kube import kinds
+from modelyard.kube.kinds import KubeKind
+from modelyard.runtime.failures import NameTaken
+
+
+def place(manifest: Manifest) -> tuple[str, str]:
+    """Namespace and name."""
+    return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def child_kind(manifest: Manifest) -> KubeKind:
+    """The kind of a child. Raises ValueError for one that its watch would not show."""
+    kind = kinds.of(manifest)
+    if not is_watched(kind, manifest):
+        raise ValueError(
+            f"{kind.kind} {manifest['metadata']['name']} lacks the label {MANAGED_BY}={MANAGER}: "
+            "the operator would never see it"
+        )
+    return kind
+
+
+def is_watched(kind: KubeKind, obj: Manifest) -> bool:
+    """Whether the watch of a kind shows an object."""
+    labels = obj["metadata"].get("labels") or {}
+    return kind.selector is None or labels.get(MANAGED_BY) == MANAGER
+
+
+def check_owner(manifest: Manifest, live: Manifest, kind: KubeKind) -> None:
+    """Raises NameTaken if an existing object is not this owner's."""
+    wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
+    found = (live["metadata"].get("labels") or {}).get(OWNER_UID)
+    if wanted is None or wanted == found:
+        return
+    namespace, name = place(manifest)
+    owner = f"an object with UID {found}" if found else "somebody else"
+    raise NameTaken(
+        f"{kind.kind} {namespace}/{name} exists and belongs to {owner}; delete or rename it"
+    )
