@@ -23,7 +23,7 @@ from modelyard.cluster.progress import duration
 from .. import machine, pages
 from ..report import Goal, Report, Table
 from . import control, objects, offline, rollout, verdicts
-from .config import FleetConfig, Span
+from .config import BAD, FleetConfig, Span
 from .site import FleetSite, fleet_site
 
 Result = tuple[list[dict[str, Any]], list[Table], list[Goal]]
@@ -59,8 +59,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--small", type=int, default=500, help="control: fewest nodes")
     parser.add_argument("--verdict-nodes", type=int, default=200, metavar="NODES", help="verdicts")
     parser.add_argument("--seeds", type=int, default=20, help="verdicts: candidates of each kind")
+    parser.add_argument(
+        "--bad", nargs="+", choices=list(BAD), default=list(BAD), help="verdicts: in which ways"
+    )
     parser.add_argument("--control-seconds", type=float, default=20, metavar="SECONDS")
     parser.add_argument("--most", default="25%", metavar="PERCENT", help="maxUnavailable of a pool")
+    parser.add_argument("--prestage", action="store_true", help="rollout: fetch before switching")
     parser.add_argument("--deadline", type=float, default=900, metavar="SECONDS", help="of a step")
     parser.add_argument("--smoke", action="store_true", help="tiny: shows that everything runs")
     played = parser.add_argument_group("the played agents")
@@ -140,7 +144,7 @@ async def _one_fleet(
     """The parts that share a fleet, which grows from the small to the full size."""
     first = options.small if "control" in wanted else options.nodes
     async with fleet_site(config(options), first, say, deadline=options.deadline) as site:
-        await site.deploy(objects.deployment(NAME, most=options.most))
+        await site.deploy(objects.deployment(NAME, most=options.most, prestage=options.prestage))
         if "control" in wanted:
             await _control(site, options, done)
         if not {"rollout", "offline"} & set(wanted):
@@ -169,7 +173,7 @@ async def _verdicts(options: argparse.Namespace, say: Say, done: Done) -> None:
     begun = time.monotonic()
     site = fleet_site(config(options), options.verdict_nodes, say, deadline=options.deadline)
     async with site as made:
-        found = await verdicts.measure(made, options.seeds)
+        found = await verdicts.measure(made, options.seeds, options.bad)
     samples = [asdict(one) for one in found]
     done("verdicts", time.monotonic() - begun, (samples, *verdicts.report(found)))
 

@@ -44,12 +44,13 @@ class Behaviour:
 
 GOOD = Behaviour()
 BAD: Mapping[str, Behaviour] = {
-    "errors": Behaviour(error_rate=0.06),
+    "errors": Behaviour(error_rate=0.08),
     "slow": Behaviour(latency_ms=36.0),
     "unsure": Behaviour(confidence=0.55, boxes=1.9),
+    "disagrees": Behaviour(agreement=0.6),
     "unloadable": Behaviour(unloadable=1.0),
 }
-"""Ways in which a candidate can be bad; each must be stopped in the first wave."""
+"""Ways in which a candidate can be bad; each must be stopped in the first wave, or before."""
 
 
 def candidate(kind: str, seed: int) -> Behaviour:

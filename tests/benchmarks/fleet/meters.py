@@ -116,6 +116,8 @@ class Seen:
     """Most bytes as JSON, by name."""
     history: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """(moment, phase and stage) whenever they changed, by name."""
+    analyses: dict[str, dict[tuple[int, int], str]] = field(default_factory=dict)
+    """What each step's analysis last said, by name, then by revision and step."""
 
     def take(self, obj: Manifest, now: float) -> None:
         """One state."""
@@ -126,10 +128,23 @@ class Seen:
         words = _words(obj)
         if not told or told[-1][1] != words:
             told.append((now, words))
+        rollout = (obj.get("status") or {}).get("rollout") or {}
+        if rollout.get("analysis"):
+            place = (int(rollout["revision"]), int(rollout.get("step") or 0))
+            self.analyses.setdefault(name, {})[place] = _figures(rollout["analysis"])
 
     def status(self, name: str) -> dict[str, Any]:
         """A Deployment's status; empty if there is none."""
         return (self.latest.get(name) or {}).get("status") or {}
+
+
+def _figures(analysis: Manifest) -> str:
+    """`errors 0.05 of 150 (2 good, 0 bad), …`."""
+    return ", ".join(
+        f"{m['name']} {m.get('value')} of {m.get('samples')} "
+        f"({m['successful']} good, {m['failed']} bad)"
+        for m in analysis["metrics"]
+    )
 
 
 def _words(obj: Manifest) -> str:

@@ -19,41 +19,52 @@ WAVES = (1, 10, 100)
 """Percent."""
 
 
-def metric(name: str, figure: str, **bounds: float) -> Manifest:
-    """One metric of an analysis: two measurements within the bounds, one outside rolls back."""
+def metric(name: str, figure: str, samples: int, count: int, **bounds: float) -> Manifest:
+    """One metric of an analysis: `count` measurements within the bounds, one outside rolls back.
+
+    As often as agents report on a young version: more often would measure the same report again.
+    """
     return {
         "name": name,
         "metric": figure,
         **bounds,
-        "minSamples": 150,
-        "interval": "5s",
-        "count": 2,
+        "minSamples": samples,
+        "interval": "10s",
+        "count": count,
         "inconclusiveLimit": 24,
     }
 
 
+# With 300 requests, 8 % errors look like 2 % once in 10⁵ times, and 0.2 % like 2 % once in 10⁶.
 ANALYSIS = {
     "metrics": [
-        metric("errors", "ErrorRate", max=0.02),
-        metric("p95", "LatencyP95", maxRatio=1.5),
-        metric("confidence", "Confidence", minRatio=0.92),
+        metric("errors", "ErrorRate", 300, 2, max=0.02),
+        metric("p95", "LatencyP95", 300, 2, maxRatio=1.5),
+        metric("confidence", "Confidence", 300, 2, minRatio=0.92),
     ]
+}
+SHADOW = {
+    "share": 0.5,
+    "duration": "15s",
+    "servers": "5%",
+    "analysis": {"metrics": [metric("agreement", "Agreement", 150, 1, min=0.9)]},
 }
 
 
 def deployment(
-    name: str, *, analysis: Manifest | None = None, most: str = "25%", offline_after: str = "5m"
+    name: str, *, most: str = "25%", judged: bool = False, prestage: bool = False
 ) -> Manifest:
-    """A Deployment on all edge nodes, in waves with pauses of no length."""
+    """A Deployment on all edge nodes, in waves with pauses of no length.
+
+    `most`: maxUnavailable of a pool; `judged`: with a shadow and an analysis after each wave.
+    """
     steps: list[dict[str, Any]] = [{"weight": w, "pause": {"duration": "0s"}} for w in WAVES]
     rollout: Manifest = {"maxUnavailable": most, "failureBudget": 0, "steps": steps}
-    if analysis is not None:
-        rollout["analysis"] = analysis
-    edge = {
-        "nodeSelector": {EDGE: "true"},
-        "pools": {"label": REGION},
-        "offlineAfter": offline_after,
-    }
+    if judged:
+        rollout |= {"analysis": ANALYSIS, "shadow": SHADOW}
+    if prestage:
+        rollout |= {"prestage": True, "prestageConcurrency": most}
+    edge = {"nodeSelector": {EDGE: "true"}, "pools": {"label": REGION}}
     return {
         "apiVersion": API_VERSION,
         "kind": "Deployment",

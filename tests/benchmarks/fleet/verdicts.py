@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from ..processes import TooLong, until
 from ..report import Goal, Table, at_most
@@ -38,6 +39,8 @@ class Verdict:
     """Servers of the first wave."""
     seconds: float
     message: str
+    analyses: list[str] = field(default_factory=list)
+    """What the analysis of each wave last said."""
 
     @property
     def right(self) -> bool:
@@ -47,15 +50,14 @@ class Verdict:
         return self.outcome == "RolledBack" and self.told <= self.first_wave
 
 
-async def measure(site: FleetSite, seeds: int) -> list[Verdict]:
-    """A good and a bad candidate for each seed. Raises TooLong where the fleet cannot be set up."""
+async def measure(site: FleetSite, seeds: int, bad: Sequence[str] = tuple(BAD)) -> list[Verdict]:
+    """A good and a bad candidate for each seed, bad in these ways in turn. Raises TooLong where the
+    fleet cannot be set up."""
     names = [f"line-{number}" for number in range(min(AT_ONCE, seeds))]
     for number, name in enumerate(names):
         own = replace(site.config, seed=site.config.seed + number, versions={})
         site.simulator.configs[name] = own
-    await site.deploy(
-        *(objects.deployment(name, analysis=objects.ANALYSIS, most="50%") for name in names)
-    )
+    await site.deploy(*(objects.deployment(name, most="50%", judged=True) for name in names))
     for name in names:
         site.simulator.configs[name].report_seconds = site.config.report_seconds
     found: list[Verdict] = []
@@ -63,7 +65,7 @@ async def measure(site: FleetSite, seeds: int) -> list[Verdict]:
     async def line(number: int, name: str) -> None:
         version = 1
         for seed in range(number, seeds, len(names)):
-            for kind in ("good", list(BAD)[seed % len(BAD)]):
+            for kind in ("good", bad[seed % len(bad)]):
                 version += 1
                 found.append(await _judge(site, name, version, seed, kind))
                 site.say(f"{name}: {found[-1]}")
@@ -101,6 +103,11 @@ async def _judge(site: FleetSite, name: str, version: int, seed: int, kind: str)
         first_wave=math.ceil(WAVES[0] * site.count / 100),
         seconds=round(time.perf_counter() - begun, 1),
         message=message[:300],
+        analyses=[
+            said
+            for (revision, _), said in sorted(site.seen.analyses.get(name, {}).items())
+            if revision == max(site.seen.status(name).get("revision") or 0, 1)
+        ],
     )
 
 
