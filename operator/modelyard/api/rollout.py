@@ -129,7 +129,7 @@ class Shadow(ApiModel):
     """Share of requests that are copied, 0 to 1. Copies wait while the server is busy."""
     duration: Duration = "10m"
     """For how long."""
-    servers: int | str = Field(default="100%", json_schema_extra=int_or_percent("servers", least=1))
+    servers: int | str = Field(default="10%", json_schema_extra=int_or_percent("servers", least=1))
     """Servers that shadow: a number, or a percentage rounded up."""
     analysis: Analysis | None = None
     """What must hold at its end, such as Agreement."""
