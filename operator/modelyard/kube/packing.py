@@ -1,8 +1,8 @@
 """Compressed JSON of many objects that are alike.
 
 Objects of a kind differ in names, digests and moments, so each is kept as what differs from a few
-others of its kind: deflate with these as preset dictionary. That makes a tenth of the JSON, and
-takes about 10 µs to pack and 3 µs to unpack an object.
+others of its kind: deflate with these as preset dictionary. Of an object of 1 kB that makes 100
+bytes, and takes about 10 µs to pack and 3 µs to unpack.
 """
 
 from __future__ import annotations
