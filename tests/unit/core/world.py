@@ -260,7 +260,8 @@ def _ended(outcome: Outcome, code: int) -> dict[str, Any]:
 
 
 def _kind(one: Manifest) -> str:
-    return BUILT_IN.get(f"{one['apiVersion']}/{one['kind']}", one["kind"])
+    kind = str(one["kind"])
+    return BUILT_IN.get(f"{one['apiVersion']}/{kind}", kind)
 
 
 def _covers(live: Any, wanted: Any) -> bool:
