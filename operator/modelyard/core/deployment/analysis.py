@@ -15,7 +15,7 @@ from typing import Any
 
 from modelyard.api.base import duration_seconds
 from modelyard.api.rollout import Analysis, Metric
-from modelyard.core.conditions import parse_timestamp, timestamp
+from modelyard.core.conditions import cut, parse_timestamp, timestamp
 from modelyard.core.fleet.figures import Total, agreement, value
 from modelyard.core.plan import Answer, Question
 
@@ -182,7 +182,7 @@ def _judge(
     bounds = _bounds(metric, stable)
     status["bound"] = " and ".join(f"{sign} {text}" for sign, _, text in bounds)
     for key, one in (("value", _rounded(found)), ("stable", _rounded(stable)),
-                     ("samples", samples), ("message", problem or None)):  # fmt: skip
+                     ("samples", samples), ("message", cut(problem, 200) or None)):  # fmt: skip
         if one is None:
             status.pop(key, None)
         else:

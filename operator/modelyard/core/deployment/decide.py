@@ -51,8 +51,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
     stable = stable or goal
     state, candidate = ending.carry_on(goal, stable)
     moved: Advance | None = None
-    if not fleet.members:
-        # With no server there is nobody to wait for; a new one starts with the target.
+    if not fleet.members and not observed.replicas:
+        # With no server there is nobody to wait for; a new one starts with the target. Where there
+        # is to be one, it comes back: its absence must not skip pauses and analyses.
         if state is not None:
             ending.end(state, goal, stable, "Succeeded", "there is no server")
         state, candidate, stable = None, None, goal

@@ -134,7 +134,9 @@ class _Rollout:
         self._heed()
         if "abort" in self._actions:
             return self._end("Aborted", reasons.ABORTED, "somebody aborted it")
-        if not self._tallies.all.online and self._tallies.all.servers:
+        if not self._tallies.all.online:
+            # Whoever comes back has all the time of progressDeadlineSeconds.
+            out.state |= {"target": 0, "done": 0}
             out.message = "no server can be reached that the version fits"
             out.reason = reasons.NO_SERVER_REACHABLE
             return out
@@ -178,6 +180,7 @@ class _Rollout:
             state["paused"] = _halt(state, "Spec", self._now)
         elif (state.get("paused") or {}).get("reason") == "Spec":
             state.pop("paused")
+            state["lastProgressAt"] = timestamp(self._now)
         return (state.get("paused") or {}).get("reason") in ("Spec", "Requested")
 
     # Getting there.
@@ -190,13 +193,14 @@ class _Rollout:
         done, failed, want = there.done, there.failed, there.want
         self.out.moves = there.moves
         state = self.out.state
-        if done > int(state.get("done") or 0):
+        # A server that came, left or was told to switch since has its own time.
+        if (want, done) != (state["target"], state["done"]) or there.moves.assign:
             state["lastProgressAt"] = timestamp(self._now)
         state["target"], state["done"] = want, done
-        self._check_failures(stage, failed, want - done - failed)
+        late = self._check_failures(stage, failed, want - done - failed)
         if self.out.outcome or self.out.stuck:
             return False
-        reached = done + failed >= want
+        reached = done + failed + late >= want
         if reached and not state.get("reachedAt"):
             state["reachedAt"] = timestamp(self._now)
             if len(self._stages) > 1:
@@ -216,8 +220,9 @@ class _Rollout:
         rest = f"; {offline} offline" if offline else ""
         return f"{done} of {want} servers {verb} {self._candidate.name}{where}{rest}"
 
-    def _check_failures(self, stage: Stage, failed: int, underway: int) -> None:
-        """End the rollout where too many servers have failed, or do not come back."""
+    def _check_failures(self, stage: Stage, failed: int, underway: int) -> int:
+        """End the rollout where too many servers have failed, or do not come back; else how many
+        have not come back and count as failed."""
         state, now = self.out.state, self._now
         moving = underway and (stage.kind != STEP or self._tallies.all.switching)
         late = 0
@@ -229,18 +234,21 @@ class _Rollout:
             else:
                 self.out.looks.append(until + timedelta(seconds=1))
         budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
-        if failed + late <= budget:
-            return
+        if failed + late <= budget and (not late or late >= underway):
+            return late
         why = f"{failed} of {self._tallies.all.online} servers failed to take it"
         if late:
             seconds = self._spec.progress_deadline_seconds
             why = f"no server has switched for {seconds} s, {failed + late} still have to"
+            if failed + late <= budget:
+                why += " and maxUnavailable leaves no room for others"
         example = self._example()
         self._end(
             "RolledBack",
             reasons.FAILURE_BUDGET_EXCEEDED,
             f"{why}, failureBudget is {self._spec.failure_budget}{example}",
         )
+        return 0
 
     def _example(self) -> str:
         for name in sorted(self._fleet.troubled):
@@ -371,6 +379,8 @@ class _Rollout:
             # Only the pods' template differs: there is no version to go back to.
             out.stuck, out.reason = True, reason
             out.message = f"new server pods: {message}; change spec.server to go on"
+            if reason == reasons.ABORTED:
+                out.state["paused"] = _halt(out.state, "Requested", self._now)
             return out
         out.outcome, out.reason = outcome, reason
         out.message = f"{self._candidate.name} was rolled back to {self._stable.name}: {message}"

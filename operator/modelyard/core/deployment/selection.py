@@ -37,7 +37,8 @@ class Tally:
     failed: int = 0
     """Those that could not load it."""
     busy: int = 0
-    """Reachable servers that do not answer with what they are told to hold."""
+    """Reachable servers that do not answer, or are switching. One that could not load what it was
+    told goes on with what it had: it takes nothing from anybody."""
 
     @property
     def switching(self) -> int:
@@ -79,7 +80,7 @@ def tally(fleet: Fleet, release: Release) -> Tallies:
                 one.unfit += count
                 continue
             one.online += count
-            if not answers:
+            if not group.ready or group.state == "switching":
                 one.busy += count
             if made.has(group):
                 one.on += count
@@ -97,12 +98,14 @@ def pick(
     by_pool: bool,
     only: Callable[[Group], bool] = lambda _: True,
     limit: int = 500,
+    besides: Collection[Member] = (),
 ) -> list[Member]:
     """Reachable servers that are told next to hold the release, until `want` of all are.
 
     Within maxUnavailable, of each pool if `by_pool`. A server counts against it while it switches
     or does not answer; those that do not answer anyway go first, since they lose nothing. Sites
-    get their share one server at a time as long as there is a choice.
+    get their share one server at a time as long as there is a choice. `besides` switch at the same
+    time for another reason.
     """
     need = min(want - tallies.all.on, limit)
     if need <= 0:
@@ -116,6 +119,9 @@ def pick(
         and only(group)
     ]
     room = _Room(tallies, max_unavailable, by_pool=by_pool)
+    for member in besides:
+        room.admit(member)
+    others = {member.name for member in besides}
     share = want / max(1, tallies.all.online)
     taken: Counter[str] = Counter()
     chosen: list[Member] = []
@@ -128,6 +134,8 @@ def pick(
     for member in fleet.ordered(room.open(groups)):
         if len(chosen) == need or room.closed(member):
             return chosen
+        if member.name in others:
+            continue
         site = member.site
         here = fleet.on[site, tallies.release.key] + taken[site]
         if here >= math.ceil(share * fleet.sites[site]):
@@ -185,7 +193,7 @@ class _Room:
 def _idle(member: Member) -> bool:
     """Whether a server answers as it should, so that switching it may cost something."""
     group = member.group
-    return group is not None and group.state == "holds" and group.ready
+    return group is not None and group.state != "switching" and group.ready
 
 
 def first(fleet: Fleet, groups: Collection[Group], count: int) -> list[Member]:

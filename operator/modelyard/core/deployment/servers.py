@@ -120,6 +120,7 @@ def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
             by_pool=by_pool,
             only=rest.__contains__,
             limit=left,
+            besides=wishes.moves.assign if wishes.moves else (),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.core import meta
-from modelyard.core.conditions import timestamp
+from modelyard.core.conditions import cut, timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.observed import Observed
@@ -82,7 +82,7 @@ def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, A
         "version": release.version,
         "pipeline": dict(release.pipeline),
         "reason": reason,
-        "message": message,
+        "message": cut(message),
         "at": timestamp(now),
     }
 
