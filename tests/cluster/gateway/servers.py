@@ -26,7 +26,9 @@ def own_address() -> str:
 class Pod:
     """A server whose version can be swapped while it answers."""
 
-    def __init__(self, name: str, version: str) -> None:
+    def __init__(self, name: str, version: str, *, ports: Mapping[str, int] | None = None) -> None:
+        """Listens on `ports` (http and grpc), or on any that are free."""
+        wanted = ports or {"http": 0, "grpc": 0}
         self.name = name
         self.version = version
         self.answered = 0
@@ -46,7 +48,7 @@ class Pod:
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
 
-        self._http = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+        self._http = ThreadingHTTPServer(("0.0.0.0", wanted["http"]), Handler)
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._grpc = grpc.server(ThreadPoolExecutor(4))
@@ -57,13 +59,22 @@ class Pod:
         )
         self.ports = {
             "http": self._http.server_address[1],
-            "grpc": self._grpc.add_insecure_port("0.0.0.0:0"),
+            "grpc": self._grpc.add_insecure_port(f"0.0.0.0:{wanted['grpc']}"),
         }
         self._grpc.start()
 
     def answer(self) -> str:
         self.answered += 1
         return self.version
+
+    def drain(self) -> None:
+        """Answer what has been accepted, and stop."""
+        self._http.shutdown()
+        self._http.timeout = 0
+        for _ in range(100):
+            self._http.handle_request()
+        self._http.server_close()
+        self._grpc.stop(1).wait()
 
     def stop(self) -> None:
         self._http.shutdown()
