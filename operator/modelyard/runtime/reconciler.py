@@ -23,6 +23,8 @@ from modelyard.runtime.queue import KeyedQueue
 log = logging.getLogger(__name__)
 
 CONDITIONS = "conditions"
+LATE_SECONDS = 1.0
+"""Pause before a write that found the Lease run out is tried again."""
 
 
 class Reconciler:
@@ -75,6 +77,9 @@ class Reconciler:
             finished = await self._executor.run(controller, obj, plan, now, written)
         except NotLeading:
             result = "not_leading"
+            # If the Lease is renewed late the term goes on, and with it what is owed here. If the
+            # term ends, the queue is emptied.
+            self._queue.add(key, LATE_SECONDS)
         except Exception as error:
             result = await self._failed(key, controller, obj, error, written)
         else:

@@ -1,0 +1,48 @@
+"""What becomes of a key when its reconcile ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from modelyard.core.plan import Controller, Key, Plan
+from modelyard.core.settings import Settings
+from modelyard.kube.cache import Cache
+from modelyard.runtime.failures import NotLeading
+from modelyard.runtime.metrics import Metrics
+from modelyard.runtime.queue import KeyedQueue
+from modelyard.runtime.reconciler import LATE_SECONDS, Reconciler
+
+KEY = Key("Dataset", "shop", "shelf")
+
+
+class LeaseRunOut:
+    """An executor whose writes find the Lease run out."""
+
+    async def run(self, *_: Any) -> bool:
+        raise NotLeading
+
+
+async def test_what_a_late_renewal_kept_from_being_written_is_tried_again() -> None:
+    now = 0.0
+    queue = KeyedQueue(clock=lambda: now)
+    cache = Cache(["Dataset"])
+    metadata = {"namespace": "shop", "name": "shelf", "uid": "u", "resourceVersion": "1"}
+    cache.put("Dataset", {"metadata": metadata, "spec": {}})
+    controller = Controller("Dataset", lambda view, obj, settings: obj, lambda obj, at: Plan())
+    reconciler = Reconciler(
+        [controller],
+        Settings(),
+        cache=cache,
+        queue=queue,
+        executor=LeaseRunOut(),  # type: ignore[arg-type]
+        metrics=Metrics(),
+        now=lambda: datetime.now(UTC),
+    )
+    queue.add(KEY)
+    assert queue.pop() == KEY
+    await reconciler.reconcile(KEY)
+    queue.done(KEY)
+    assert queue.pop() is None
+    now += LATE_SECONDS
+    assert queue.pop() == KEY
