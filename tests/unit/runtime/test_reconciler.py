@@ -29,13 +29,16 @@ async def test_what_a_late_renewal_kept_from_being_written_is_tried_again() -> N
     cache = Cache(["Dataset"])
     metadata = {"namespace": "shop", "name": "shelf", "uid": "u", "resourceVersion": "1"}
     cache.put("Dataset", {"metadata": metadata, "spec": {}})
-    controller = Controller("Dataset", lambda view, obj, settings: obj, lambda obj, at: Plan())
+    controller = Controller(
+        kind="Dataset", observe=lambda view, obj, settings: obj, decide=lambda obj, at: Plan()
+    )
     reconciler = Reconciler(
         [controller],
         Settings(),
         cache=cache,
         queue=queue,
         executor=LeaseRunOut(),  # type: ignore[arg-type]
+        ask=lambda key, questions: None,
         metrics=Metrics(),
         now=lambda: datetime.now(UTC),
     )
