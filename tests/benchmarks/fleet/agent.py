@@ -212,8 +212,12 @@ class Agent:
             )
             self._changed(now)
         if self._shade is not None and self._shadow is None and now >= self._shade[2]:
-            self._disk.add(self._shade[0].digest)
-            self._shadow, self._shadow_at = self._traffic.start_shadow(self._shade[0]), now
+            wanted = self._shade[0]
+            self._disk.add(wanted.digest)
+            self._shadow, self._shadow_at = self._traffic.start_shadow(wanted), now
+            if not self._config.loads(self.node, wanted.version):
+                text = _unloadable(wanted)
+                self._shadow = self._shadow.model_copy(update={"failure": text})
             self._changed(now)
         self._work(now)
         return now >= self.speaks_at
@@ -239,8 +243,7 @@ class Agent:
             self._start("load", wanted, now)
         if self._job is not None and self._job[0] == "load" and now >= self._job[1]:
             if not self._config.loads(self.node, wanted.version):
-                text = f"Triton could not load {wanted.model_version}: out of memory"
-                self._fail(now, Cause.LOAD, Reason.LOAD_FAILED, text)
+                self._fail(now, Cause.LOAD, Reason.LOAD_FAILED, _unloadable(wanted))
                 return
             self._serve(wanted, now)
 
@@ -354,7 +357,12 @@ class Agent:
         if held is not None:
             behaviour = self._config.behaviour(held.version)
             figures = self._traffic.figures(held.version, behaviour, now - self._held_at)
-        if self._shade is not None and self._shadow is not None and held is not None:
+        if (
+            self._shade is not None
+            and self._shadow is not None
+            and self._shadow.failure is None
+            and held is not None
+        ):
             self._shadow = self._traffic.shadow(
                 self._shadow,
                 self._shade[1],
@@ -381,3 +389,7 @@ class Agent:
 
 def _moment(seconds: float) -> str:
     return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def _unloadable(version: Assignment) -> str:
+    return f"Triton could not load {version.model_version}: out of memory"

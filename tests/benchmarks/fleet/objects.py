@@ -52,16 +52,23 @@ SHADOW = {
 
 
 def deployment(
-    name: str, *, most: str = "25%", judged: bool = False, prestage: bool = False
+    name: str,
+    *,
+    most: str = "25%",
+    judged: bool = False,
+    shadow: bool = False,
+    prestage: bool = False,
 ) -> Manifest:
     """A Deployment on all edge nodes, in waves with pauses of no length.
 
-    `most`: maxUnavailable of a pool; `judged`: with a shadow and an analysis after each wave.
+    `most`: maxUnavailable of a pool; `judged`: an analysis follows each wave.
     """
     steps: list[dict[str, Any]] = [{"weight": w, "pause": {"duration": "0s"}} for w in WAVES]
     rollout: Manifest = {"maxUnavailable": most, "failureBudget": 0, "steps": steps}
     if judged:
-        rollout |= {"analysis": ANALYSIS, "shadow": SHADOW}
+        rollout["analysis"] = ANALYSIS
+    if shadow:
+        rollout["shadow"] = SHADOW
     if prestage:
         rollout |= {"prestage": True, "prestageConcurrency": most}
     edge = {"nodeSelector": {EDGE: "true"}, "pools": {"label": REGION}}

@@ -57,7 +57,17 @@ async def measure(site: FleetSite, seeds: int, bad: Sequence[str] = tuple(BAD)) 
     for number, name in enumerate(names):
         own = replace(site.config, seed=site.config.seed + number, versions={})
         site.simulator.configs[name] = own
-    await site.deploy(*(objects.deployment(name, most="50%", judged=True) for name in names))
+    ways = {
+        name: [bad[s % len(bad)] for s in range(n, seeds, len(names))]
+        for n, name in enumerate(names)
+    }
+    # Errors would show in a shadow too: the waves are to be judged without it.
+    await site.deploy(
+        *(
+            objects.deployment(name, most="50%", judged=True, shadow="disagrees" in ways[name])
+            for name in names
+        )
+    )
     for name in names:
         site.simulator.configs[name].report_seconds = site.config.report_seconds
     found: list[Verdict] = []

@@ -183,6 +183,15 @@ def test_wrong_answers_in_shadow_lower_the_agreement() -> None:
     assert sum(shadow.latency) == shadow.images
 
 
+def test_a_version_that_never_loads_says_so_in_shadow() -> None:
+    played = Played(calm(versions={2: Behaviour(unloadable=1.0)}))
+    played.tell(assigned=assignment(1)).run(10)
+    played.tell(shadow={"version": assignment(2), "share": 0.5}).run(60)
+    assert played.status.shadow is not None
+    assert "out of memory" in (played.status.shadow.failure or "")
+    assert played.status.phase == "Ready"
+
+
 def test_the_same_seed_gives_the_same_agent() -> None:
     one, other, third = (
         Played(FleetConfig(seed=seed)).tell(assigned=assignment(1)).run(300) for seed in (1, 1, 2)
