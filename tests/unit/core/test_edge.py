@@ -1,19 +1,141 @@
-"""A Deployment on edge nodes."""
+"""A Deployment on edge nodes, which come, go, and cannot be reached."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from modelyard.contract.naming import edge_server_name
+
+from .sim import BAD, EDGE, NAME, Sim, error_rate
 from .world import World, deployment, version
 
-EDGE = {"edge": {"nodeSelector": {"edge": "true"}}}
+THREE = ("a-1", "a-2", "a-3")
 
 
 def test_nothing_is_healthy_before_its_nodes_are_counted() -> None:
     world = World(version(1), deployment(target=EDGE))
-    world.settle("Deployment", "cameras")
-    found = world.objects["Deployment", "cameras"]["status"]
+    world.settle("Deployment", NAME)
+    found = world.objects["Deployment", NAME]["status"]
     assert found["phase"] == "Progressing"
     assert "waiting for the nodes to be counted" in found["message"]
     (workload,) = world.of("apps/DaemonSet")
     workload["status"] = {"observedGeneration": 1, "desiredNumberScheduled": 0}
-    world.settle("Deployment", "cameras")
-    assert world.objects["Deployment", "cameras"]["status"]["phase"] == "Healthy"
+    world.settle("Deployment", NAME)
+    assert world.objects["Deployment", NAME]["status"]["phase"] == "Healthy"
+
+
+def test_one_server_on_each_node_by_a_daemon_set_that_replaces_nothing_itself() -> None:
+    sim = Sim(*THREE)
+    (workload,) = sim.of("apps/DaemonSet")
+    assert workload["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert workload["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "true"}
+    assert sim.of("apps/Deployment") == []
+    names = {s["metadata"]["name"] for s in sim.of("ModelServer")}
+    assert names == {edge_server_name(NAME, node) for node in THREE}
+
+
+def test_a_server_outlives_its_pod() -> None:
+    sim = Sim(*THREE)
+    before = sim.server("a-1")["metadata"]["uid"]
+    pod = sim.server("a-1")["spec"]["podName"]
+    del sim.objects["Pod", pod]
+    assert sim.run()["phase"] == "Healthy"
+    assert sim.server("a-1")["metadata"]["uid"] == before
+    assert sim.server("a-1")["spec"]["podName"] != pod
+    assert ("Pod", sim.server("a-1")["spec"]["podName"]) in sim.objects
+
+
+def test_new_settings_of_servers_replace_pods_step_by_step() -> None:
+    sim = Sim(*THREE)
+    old = {pod["metadata"]["name"] for pod in sim.of("Pod")}
+    sim.spec["server"] = {"resources": {"cpu": "2"}}
+    for gone in (1, 2, 3):
+        sim.operate()
+        kept = {pod["metadata"]["name"] for pod in sim.of("Pod")} & old
+        assert len(kept) == 3 - gone
+        sim.workloads()
+        sim.operate()
+        assert {pod["metadata"]["name"] for pod in sim.of("Pod")} & old == kept, "one at a time"
+        sim.agents()
+    assert sim.run()["phase"] == "Healthy"
+
+
+def test_a_node_that_leaves_takes_its_server_along_and_one_that_joins_gets_one() -> None:
+    sim = Sim(*THREE)
+    del sim.objects["Node", "a-1"]
+    sim.node("b-1")
+    assert sim.run()["phase"] == "Healthy"
+    assert sim.assigned() == {"a-2": 1, "a-3": 1, "b-1": 1}
+    sim.objects["Node", "a-2"]["metadata"]["labels"]["edge"] = "false"
+    assert sim.run()["replicas"] == 2
+    assert set(sim.assigned()) == {"a-3", "b-1"}
+
+
+def test_a_node_that_changes_its_pool_is_followed() -> None:
+    sim = Sim(*THREE)
+    sim.objects["Node", "a-1"]["metadata"]["labels"]["pool"] = "z"
+    sim.run()
+    assert sim.server("a-1")["spec"]["pool"] == "z"
+    assert [(p["name"], p["servers"]) for p in sim.status["pools"]] == [("a", 2), ("z", 1)]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_offline_nodes_block_nobody_and_catch_up(good: bool) -> None:
+    sim = Sim(*THREE, rollout={"steps": [{"weight": 50}], "analysis": error_rate()})
+    sim.figures[2] = None if good else BAD
+    if good:
+        del sim.figures[2]
+    sim.dark("a-2")
+    sim.add(version(2))
+    status = sim.run()
+    assert status["phase"] == ("Healthy" if good else "Degraded")
+    assert status["offlineReplicas"] == 1
+    goal = 2 if good else 1
+    sim.dark("a-2", dark=False)
+    status = sim.run()
+    assert sim.assigned() == dict.fromkeys(THREE, goal)
+    assert sim.server("a-2")["status"]["loaded"]["version"] == goal
+    assert status["offlineReplicas"] == 0
+
+
+def test_a_node_that_goes_dark_with_a_version_that_fails_later_returns_to_stable() -> None:
+    rollout: dict[str, Any] = {"steps": [{"weight": 50, "pause": {}}], "maxUnavailable": 2}
+    sim = Sim(*THREE, rollout=rollout)
+    sim.add(version(2))
+    sim.run()
+    gone = min(sim.on(2))
+    sim.dark(gone)
+    sim.ask(abort="1")
+    sim.run()
+    sim.dark(gone, dark=False)
+    sim.run()
+    assert sim.server(gone)["status"]["loaded"]["version"] == 1
+
+
+def test_a_server_that_says_nothing_is_offline_after_a_while() -> None:
+    sim = Sim(*THREE)
+    sim.wait(200)
+    sim.agents(sim.server("a-1")["metadata"]["name"], sim.server("a-2")["metadata"]["name"])
+    assert sim.operate()["offlineReplicas"] == 0
+    assert sim.look().requeue_after == 100
+    sim.wait(100)
+    assert sim.operate()["offlineReplicas"] == 1
+    sim.agents()
+    assert sim.operate()["offlineReplicas"] == 0
+
+
+def test_a_rollout_waits_while_nobody_can_be_reached() -> None:
+    sim = Sim(*THREE)
+    for name in THREE:
+        sim.dark(name)
+    sim.add(version(2))
+    status = sim.run()
+    assert (status["phase"], status["stable"]["version"]) == ("Progressing", 1)
+    assert "no server can be reached" in status["message"]
+    sim.wait(7200)
+    for name in THREE:
+        sim.dark(name, dark=False)
+    assert sim.run()["stable"]["version"] == 2
+    assert sim.status["phase"] == "Healthy"

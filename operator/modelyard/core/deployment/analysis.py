@@ -182,7 +182,7 @@ def _judge(
     bounds = _bounds(metric, stable)
     status["bound"] = " and ".join(f"{sign} {text}" for sign, _, text in bounds)
     for key, one in (("value", _rounded(found)), ("stable", _rounded(stable)),
-                     ("samples", samples), ("message", cut(problem, 200) or None)):  # fmt: skip
+                     ("samples", samples), ("message", cut(problem, 100) or None)):  # fmt: skip
         if one is None:
             status.pop(key, None)
         else:

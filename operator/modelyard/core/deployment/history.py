@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.core.conditions import cut, timestamp
 from modelyard.core.deployment.releases import Release
 
-MAX_MESSAGE = 300
+MAX_MESSAGE = 240
 
 
 def record(
