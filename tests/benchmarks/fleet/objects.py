@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.kube.kinds import by_name
+from modelyard.workloads.agent.window import SECONDS as WINDOW
 
 from ..api import SPACE, Api, Manifest
 from .nodes import EDGE, PRODUCT, REGION
@@ -35,14 +36,22 @@ def metric(name: str, figure: str, samples: int, count: int, **bounds: float) ->
     }
 
 
-# With 300 requests, 8 % errors look like 2 % once in 10⁵ times, and 0.2 % like 2 % once in 10⁶.
-ANALYSIS = {
-    "metrics": [
-        metric("errors", "ErrorRate", 300, 2, max=0.02),
-        metric("p95", "LatencyP95", 300, 2, maxRatio=1.5),
-        metric("confidence", "Confidence", 300, 2, minRatio=0.92),
-    ]
-}
+def analysis(servers: int, requests: float) -> Manifest:
+    """Errors, latency and confidence, on as many samples as the first wave's servers have in their
+    reports: at most 60 s of `requests` a second each, of which the slowest may have fewer.
+
+    With 300 requests, 8 % errors look like 2 % once in 10⁵ times, and 0.2 % like 2 % once in 10⁶.
+    """
+    samples = int(min(300, 0.7 * WINDOW * requests * servers))
+    return {
+        "metrics": [
+            metric("errors", "ErrorRate", samples, 2, max=0.02),
+            metric("p95", "LatencyP95", samples, 2, maxRatio=1.5),
+            metric("confidence", "Confidence", samples, 2, minRatio=0.92),
+        ]
+    }
+
+
 SHADOW = {
     "share": 0.5,
     "duration": "15s",
@@ -55,18 +64,18 @@ def deployment(
     name: str,
     *,
     most: str = "25%",
-    judged: bool = False,
+    judged: Manifest | None = None,
     shadow: bool = False,
     prestage: bool = False,
 ) -> Manifest:
     """A Deployment on all edge nodes, in waves with pauses of no length.
 
-    `most`: maxUnavailable of a pool; `judged`: an analysis follows each wave.
+    `most`: maxUnavailable of a pool; `judged`: the analysis that follows each wave.
     """
     steps: list[dict[str, Any]] = [{"weight": w, "pause": {"duration": "0s"}} for w in WAVES]
     rollout: Manifest = {"maxUnavailable": most, "failureBudget": 0, "steps": steps}
-    if judged:
-        rollout["analysis"] = ANALYSIS
+    if judged is not None:
+        rollout["analysis"] = judged
     if shadow:
         rollout["shadow"] = SHADOW
     if prestage:

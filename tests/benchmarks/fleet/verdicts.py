@@ -61,10 +61,11 @@ async def measure(site: FleetSite, seeds: int, bad: Sequence[str] = tuple(BAD)) 
         name: [bad[s % len(bad)] for s in range(n, seeds, len(names))]
         for n, name in enumerate(names)
     }
+    judged = objects.analysis(_first_wave(site), site.config.requests)
     # Errors would show in a shadow too: the waves are to be judged without it.
     await site.deploy(
         *(
-            objects.deployment(name, most="50%", judged=True, shadow="disagrees" in ways[name])
+            objects.deployment(name, most="50%", judged=judged, shadow="disagrees" in ways[name])
             for name in names
         )
     )
@@ -84,6 +85,11 @@ async def measure(site: FleetSite, seeds: int, bad: Sequence[str] = tuple(BAD)) 
         for number, name in enumerate(names):
             group.create_task(line(number, name))
     return sorted(found, key=lambda one: (one.seed, one.kind != "good"))
+
+
+def _first_wave(site: FleetSite) -> int:
+    """Its servers."""
+    return math.ceil(WAVES[0] * site.count / 100)
 
 
 async def _judge(site: FleetSite, name: str, version: int, seed: int, kind: str) -> Verdict:
@@ -110,7 +116,7 @@ async def _judge(site: FleetSite, name: str, version: int, seed: int, kind: str)
         kind=kind,
         outcome=outcome,
         told=len(site.simulator.told.get((name, version), ())),
-        first_wave=math.ceil(WAVES[0] * site.count / 100),
+        first_wave=_first_wave(site),
         seconds=round(time.perf_counter() - begun, 1),
         message=message[:300],
         analyses=[
