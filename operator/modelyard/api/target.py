@@ -175,8 +175,8 @@ class Gateway(ApiModel):
 class ScaleToZero(ApiModel):
     """No servers while nobody asks, and again with the first request, which waits for them.
 
-    By KEDA and its HTTP add-on, which must be installed. Clients ask through the add-on's
-    interceptor: at the address in status.url, or by a host of `hosts` or `grpcHosts`.
+    Clients ask at the address in status.url, where something stays awake for the servers. Requests
+    that go to the servers' own Service neither wake them nor keep them awake.
     """
 
     model_config = ConfigDict(
@@ -187,20 +187,27 @@ class ScaleToZero(ApiModel):
                 "after is from 10s to 168h",
             ),
             cel("duration(self.wait) <= duration('1h')", "wait is at most 1h"),
+            cel(
+                "self.by == 'Keda' || !(has(self.hosts) || has(self.grpcHosts))",
+                "hosts and grpcHosts are for `by: Keda`: an activator takes any host",
+            ),
         )
     )
 
+    by: Literal["Activator", "Keda"] = "Activator"
+    """Activator: a small pod of the operator's that holds connections. Keda: the interceptor of
+    KEDA's HTTP add-on, which must be installed."""
     after: Duration = "5m"
     """Time without any request after which the servers go."""
     wait: Duration = "5m"
     """Longest time that a request waits for a server."""
     hosts: list[Hostname] | None = Field(default=None, max_length=16)
-    """More hosts of HTTP requests, as an Ingress or Gateway in front of the interceptor leaves
-    them."""
+    """With Keda: more hosts of HTTP requests, as an Ingress or Gateway in front of the interceptor
+    leaves them."""
     grpc_hosts: list[Hostname] | None = Field(default=None, max_length=16)
-    """More hosts of gRPC requests; none of `hosts`."""
+    """With Keda: more hosts of gRPC requests; none of `hosts`."""
     keda_namespace: Namespace = "keda"
-    """Where KEDA's HTTP add-on is installed."""
+    """With Keda: where its HTTP add-on is installed."""
 
 
 class ClusterTarget(ApiModel):
@@ -213,15 +220,15 @@ class ClusterTarget(ApiModel):
                 "scaleToZero needs autoscaling, which says how many servers there are otherwise",
             ),
             cel(
-                "!has(self.scaleToZero) || !has(self.autoscaling) || "
-                "!has(self.autoscaling.metrics) || "
+                "!has(self.scaleToZero) || self.scaleToZero.by != 'Keda' || "
+                "!has(self.autoscaling) || !has(self.autoscaling.metrics) || "
                 "!has(self.autoscaling.metrics.queueMilliseconds)",
-                "scaleToZero cannot scale by queueMilliseconds: use requestsPerSecond",
+                "Keda cannot scale by queueMilliseconds: use requestsPerSecond",
             ),
             cel(
                 "!has(self.scaleToZero) || !has(self.gateway)",
-                "scaleToZero and gateway exclude each other: routes would lead past the "
-                "interceptor that wakes servers",
+                "scaleToZero and gateway exclude each other: routes would lead past what wakes "
+                "servers",
             ),
         )
     )

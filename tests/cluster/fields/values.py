@@ -320,7 +320,9 @@ ENTRIES: dict[str, Entry] = {
             "target.cluster.autoscaling": {"maxReplicas": 3},
             "target.cluster.scaleToZero": {},
         },
-        silent="KEDA, which carries it out, is not installed here",
+    ),
+    "Deployment:target.cluster.scaleToZero.kedaNamespace": Entry(
+        silent="KEDA, which it is of, is not installed here",
     ),
     "Deployment:target.cluster.scaleToZero.after": Entry(
         valid=("90s",),
@@ -334,8 +336,16 @@ ENTRIES: dict[str, Entry] = {
         invalid=("61m", "", 5, "1d"),
         derived=False,
     ),
-    "Deployment:target.cluster.scaleToZero.hosts": Entry(item=lambda i: f"h{i}.example"),
-    "Deployment:target.cluster.scaleToZero.grpcHosts": Entry(item=lambda i: f"h{i}.example"),
+    "Deployment:target.cluster.scaleToZero.hosts": Entry(
+        item=lambda i: f"h{i}.example",
+        context={"target.cluster.scaleToZero": {"by": "Keda"}},
+        silent="KEDA, which carries it out, is not installed here",
+    ),
+    "Deployment:target.cluster.scaleToZero.grpcHosts": Entry(
+        item=lambda i: f"h{i}.example",
+        context={"target.cluster.scaleToZero": {"by": "Keda"}},
+        silent="KEDA, which carries it out, is not installed here",
+    ),
     "Deployment:target.cluster.topologySpread": Entry(
         item=lambda i: {"topologyKey": f"example.com/key-{i}"},
         invalid=([{"topologyKey": "a"}, {"topologyKey": "a"}],),

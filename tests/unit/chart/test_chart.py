@@ -126,12 +126,15 @@ def test_each_workload_namespace_is_prepared(render: Any) -> None:
         inside = [o for o in rendered.objects if o["metadata"].get("namespace") == namespace]
         kinds = sorted((o["kind"], o["metadata"]["name"]) for o in inside)
         assert kinds == [
+            ("Role", "modelyard-activator"),
             ("Role", "modelyard-agent"),
             ("Role", "modelyard-trainer"),
+            ("RoleBinding", "modelyard-activator"),
             ("RoleBinding", "modelyard-agent"),
             ("RoleBinding", "modelyard-operator"),
             ("RoleBinding", "modelyard-trainer"),
             ("Secret", "modelyard-store"),
+            ("ServiceAccount", "modelyard-activator"),
             ("ServiceAccount", "modelyard-agent"),
             ("ServiceAccount", "modelyard-trainer"),
         ]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from modelyard.contract import labels
 from modelyard.core.deployment import activation, autoscaling
+from modelyard.workloads.activator.__main__ import arguments
 
 from .spec import EDGE, Live, cluster, wanting
 
@@ -15,7 +17,7 @@ def sleepy(live: Live | None = None, metrics: dict[str, Any] | None = None, **ze
     bounds: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 5}
     if metrics:
         bounds["metrics"] = metrics
-    one = cluster(autoscaling=bounds, scaleToZero=zero)
+    one = cluster(autoscaling=bounds, scaleToZero={"by": "Keda", **zero})
     one.live = live or Live()
     return one
 
@@ -112,6 +114,48 @@ def test_taken_back_servers_are_woken_first() -> None:
         "Service",
     ]
     assert [one["kind"] for one in back.children] == ["HorizontalPodAutoscaler"]
+
+
+def test_an_activator_needs_nothing_installed() -> None:
+    one = sleepy(by="Activator", after="90s", wait="2m", metrics={"queueMilliseconds": 20})
+    made = by_name(activation.parts(one, nothing).children)
+    assert set(made) == {
+        ("HorizontalPodAutoscaler", "cameras"),
+        ("Deployment", "cameras-activator"),
+        ("Service", "cameras-activator"),
+    }
+    pod = made["Deployment", "cameras-activator"]["spec"]["template"]
+    options = arguments(pod["spec"]["containers"][0]["args"])
+    assert (options.deployment, options.namespace) == ("cameras", "shop")
+    assert (options.servers, options.after, options.wait) == (2, 90, 120)
+    assert dict(options.port) == {
+        8000: ("cameras.shop.svc", 8000),
+        8001: ("cameras.shop.svc", 8001),
+    }
+    assert activation.url(one) == "http://cameras-activator.shop.svc:8000"
+
+
+def test_an_activator_is_no_server() -> None:
+    made = by_name(activation.parts(sleepy(by="Activator"), nothing).children)
+    selector = made["Service", "cameras-activator"]["spec"]["selector"]
+    template = made["Deployment", "cameras-activator"]["spec"]["template"]
+    assert selector.items() <= template["metadata"]["labels"].items()
+    assert template["metadata"]["labels"][labels.COMPONENT] != "server"
+    assert template["spec"]["serviceAccountName"] == "modelyard-activator"
+
+
+def test_an_activator_goes_when_it_is_wanted_no_more() -> None:
+    service, workload = (
+        by_name(activation.parts(sleepy(by="Activator"), nothing).children)[
+            kind, "cameras-activator"
+        ]
+        for kind in ("Service", "Deployment")
+    )
+    live = Live(service, {**workload, "kind": "apps/Deployment"})
+    for back in (scaled(live, replicas=1), sleepy(live)):
+        gone = [(ref.kind, ref.name) for ref in activation.parts(back, everything).leftovers]
+        assert ("Service", "cameras-activator") in gone
+        assert len(gone) == 2
 
 
 def test_the_edge_is_never_scaled() -> None:

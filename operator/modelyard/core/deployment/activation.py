@@ -1,8 +1,9 @@
-"""Scaling of a Deployment: by a HorizontalPodAutoscaler, or down to zero by KEDA.
+"""Scaling of a Deployment: by a HorizontalPodAutoscaler, and to zero by an activator or by KEDA.
 
-KEDA's HTTP add-on has an interceptor that clients' requests go through: it holds them while there
-is no server, and its counts make KEDA scale. An InterceptorRoute leads from hosts to a Service, and
-a ScaledObject says what is scaled.
+The activator (workloads/activator) is a pod of ours in front of the servers. KEDA's HTTP add-on has
+an interceptor that requests go through: it holds them while there is no server, and its counts make
+KEDA scale. An InterceptorRoute leads from hosts to a Service, and a ScaledObject says what is
+scaled.
 https://keda.sh/http-add-on/latest/reference/interceptorroute/
 https://keda.sh/docs/latest/reference/scaledobject-spec/
 """
@@ -17,7 +18,7 @@ from typing import Any
 from modelyard.api.base import duration_seconds
 from modelyard.api.target import Autoscaling, ScaleToZero
 from modelyard.core import meta
-from modelyard.core.deployment import autoscaling, names, serving
+from modelyard.core.deployment import activator, autoscaling, names, serving
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.naming import child_name
 from modelyard.core.plan import Manifest, Ref
@@ -52,10 +53,19 @@ def parts(observed: Observed, served: Served) -> Parts:
     obj, live = observed.obj, observed.live
     wanted, bounds = _wanted(observed)
     unknown = [kind for kind in KINDS if not served(kind)]
+    if wanted is not None and wanted.by == "Activator" and bounds is not None:
+        return Parts(
+            children=(*autoscaling.children(observed), *activator.children(observed, wanted)),
+            leftovers=_leftovers(obj, live),
+        )
     if wanted is None or bounds is None or unknown:
         return Parts(
             children=autoscaling.children(observed),
-            leftovers=(*_leftovers(obj, live), *autoscaling.leftovers(observed, live)),
+            leftovers=(
+                *_leftovers(obj, live),
+                *activator.leftovers(observed, live),
+                *autoscaling.leftovers(observed, live),
+            ),
             problem=_missing(unknown) if wanted is not None and unknown else "",
         )
     rival = serving.leftover(obj, live, autoscaling.KIND, names.workload_name(obj))
@@ -68,13 +78,16 @@ def parts(observed: Observed, served: Served) -> Parts:
     # KEDA refuses what another autoscaler scales.
     if not rival:
         made.append(_scaled_object(obj, wanted, bounds))
-    return Parts(children=tuple(made), leftovers=rival)
+    return Parts(children=tuple(made), leftovers=(*rival, *activator.leftovers(observed, live)))
 
 
 def url(observed: Observed) -> str:
     """Where clients must ask so that servers are woken; empty without scaling to zero."""
-    if _wanted(observed)[0] is None:
+    wanted = _wanted(observed)[0]
+    if wanted is None:
         return ""
+    if wanted.by == "Activator":
+        return activator.url(observed.obj)
     host = f"{child_name(meta.name(observed.obj), *WAKE)}.{meta.namespace(observed.obj)}.svc"
     return f"http://{host}:{INTERCEPTOR_PORT}"
 

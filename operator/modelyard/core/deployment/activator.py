@@ -1,0 +1,138 @@
+"""The pod that stays awake for servers that sleep, and its Service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.api.base import duration_seconds
+from modelyard.api.target import ScaleToZero
+from modelyard.contract import labels
+from modelyard.core import meta, pods
+from modelyard.core.deployment import names, serving
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.naming import child_name
+from modelyard.core.plan import Manifest, Ref
+
+COMPONENT = "activator"
+ACCOUNT = "modelyard-activator"
+"""Service account of the chart that may scale, nothing else."""
+RESOURCES = {"cpu": "50m", "memory": "128Mi"}
+DRAIN_SECONDS = 5
+
+
+def children(observed: Observed, wanted: ScaleToZero) -> tuple[dict[str, Any], ...]:
+    """Its Deployment and its Service."""
+    return _deployment(observed, wanted), _service(observed.obj)
+
+
+def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
+    """Those of an earlier spec."""
+    name = _name(observed.obj)
+    return (
+        *serving.leftover(observed.obj, live, "Service", name),
+        *serving.leftover(observed.obj, live, "apps/Deployment", name),
+    )
+
+
+def url(obj: Manifest) -> str:
+    """Where clients ask over HTTP, within the cluster."""
+    return f"http://{_name(obj)}.{meta.namespace(obj)}.svc:{names.HTTP_PORT}"
+
+
+def _name(obj: Manifest) -> str:
+    return child_name(meta.name(obj), COMPONENT)
+
+
+def _metadata(obj: Manifest) -> dict[str, Any]:
+    return meta.child_metadata(obj, "Deployment", child=_name(obj), component=COMPONENT)
+
+
+def _selector(obj: Manifest) -> dict[str, str]:
+    return {labels.OWNER_UID: meta.uid(obj), labels.COMPONENT: COMPONENT}
+
+
+def _service(obj: Manifest) -> dict[str, Any]:
+    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(obj),
+        "spec": {
+            "selector": _selector(obj),
+            "ports": [
+                {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
+                for name, port in ports.items()
+            ],
+        },
+    }
+
+
+def _deployment(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
+    obj = observed.obj
+    metadata = _metadata(obj)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            # Each knows only of its own connections: a second one would not know when all is quiet.
+            "replicas": 1,
+            "selector": {"matchLabels": _selector(obj)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            },
+            "revisionHistoryLimit": 2,
+            "template": {
+                "metadata": {"labels": metadata["labels"]},
+                "spec": _pod(observed, wanted),
+            },
+        },
+    }
+
+
+def _arguments(observed: Observed, wanted: ScaleToZero) -> list[str]:
+    obj, cluster = observed.obj, observed.spec.target.cluster
+    bounds = cluster.autoscaling if cluster else None
+    servers = f"{names.service_name(obj)}.{meta.namespace(obj)}.svc"
+    return [
+        f"--deployment={meta.name(obj)}",
+        f"--namespace={meta.namespace(obj)}",
+        f"--servers={bounds.min_replicas if bounds else 1}",
+        f"--after={duration_seconds(wanted.after):g}",
+        f"--wait={duration_seconds(wanted.wait):g}",
+        *(f"--port={port}={servers}:{port}" for port in (names.HTTP_PORT, names.GRPC_PORT)),
+    ]
+
+
+def _pod(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
+    settings = observed.settings
+    token, token_mount = pods.token_volume()
+    resources, _ = pods.resource_requirements(None, RESOURCES, limit_cpu=False)
+    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT}
+    probe = {"tcpSocket": {"port": names.HTTP_PORT}, "timeoutSeconds": 3}
+    container = {
+        "name": COMPONENT,
+        "image": settings.images.worker,
+        "imagePullPolicy": settings.images.pull_policy,
+        "command": ["python", "-m", "modelyard.workloads.activator"],
+        "args": _arguments(observed, wanted),
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+        ],
+        "resources": resources,
+        "securityContext": pods.container_security(),
+        "volumeMounts": [token_mount],
+        "readinessProbe": {**probe, "periodSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+    }
+    return {
+        "serviceAccountName": ACCOUNT,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 40,
+        "securityContext": pods.pod_security(),
+        "containers": [container],
+        "volumes": [token],
+    } | pods.pull_secrets(settings)
