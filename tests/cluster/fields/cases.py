@@ -65,9 +65,15 @@ def asked(leaf: Leaf) -> list[Asked]:
     base = base_spec(one)
     return [
         Asked(leaf, value, place(base, leaf.path, value), valid)
-        for values, valid in ((one.values.invalid, False), (one.values.taken, True))
+        for values, valid in ((one.values.invalid, False), (_taken(one), True))
         for value in values
     ]
+
+
+def _taken(one: Plan) -> list[Any]:
+    """Valid values that no object is made for: of what does not show, one object is enough."""
+    spared = [*one.values.valid, *one.values.boundary][:-1] if one.silent else []
+    return [*one.values.taken, *spared]
 
 
 def trials(leaf: Leaf) -> Iterator[Trial]:
@@ -75,7 +81,8 @@ def trials(leaf: Leaf) -> Iterator[Trial]:
     one = plan(leaf)
     base, space = base_spec(one), one.space or SPACE
     seen: list[Any] = []
-    for value in (*one.values.valid, *one.values.boundary):
+    values = [*one.values.valid, *one.values.boundary]
+    for value in values[-1:] if one.silent else values:
         if any(value == other and type(value) is type(other) for other in seen):
             continue
         seen.append(value)
