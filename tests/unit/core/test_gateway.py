@@ -185,6 +185,26 @@ def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> N
     assert made.problem == ""
 
 
+def test_a_written_label_is_looked_at_since_weights_follow_from_it() -> None:
+    one = behind()
+    fleets = Fleets()
+    fleets.put("Deployment", one.obj)
+
+    def pod(label: str) -> Any:
+        carried = {
+            labels.OWNER_UID: one.obj["metadata"]["uid"],
+            labels.COMPONENT: "server",
+            labels.TARGET: "cluster",
+            labels.SERVES: label,
+        }
+        metadata = {"name": "a", "namespace": "shop", "uid": "a", "labels": carried}
+        return {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running"}}
+
+    fleets.put("Pod", pod(""))
+    assert list(fleets.put("Pod", pod("1-abc")))
+    assert not list(fleets.put("Pod", pod("1-abc")))
+
+
 def test_parents_are_needed() -> None:
     with pytest.raises(ValidationError):
         cluster(gateway={"parentRefs": []})

@@ -111,8 +111,9 @@ class Fleet:
     def set_pod(self, name: str, pod: PodFact | None) -> bool:
         """A member's pod is new, another, changed or gone."""
         member = self._member(name)
+        relabelled = (member.pod and member.pod.serves) != (pod and pod.serves)
         member.pod = pod
-        return self._settle(member)
+        return self._settle(member) or relabelled
 
     def set_server(self, name: str, server: ServerFact | None) -> bool:
         """A member's ModelServer is new, changed or gone."""
