@@ -159,6 +159,17 @@ class Rollouts(RuleBasedStateMachine):
         self.sim.agents()
         self._watched(self.sim.operate)
 
+    @rule(figures=st.sampled_from([GOOD, BAD]))
+    def a_version_is_tried(self, figures: dict[str, int]) -> None:
+        self.a_version_comes(True, True, figures)
+        self.everybody_acts()
+
+    @rule(rounds=st.integers(1, 4))
+    def things_go_on(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.sim.wait(30)
+            self.everybody_acts()
+
     def _writes(self) -> list[str]:
         before = len(self.sim.writes)
         self.sim.reconcile("Deployment", NAME, self.sim.now)
@@ -171,9 +182,6 @@ class Rollouts(RuleBasedStateMachine):
         before = {s["metadata"]["name"]: s for s in sim.online()}
         idle = {n for n, s in before.items() if self._answers(s)}
         was = {n: dict(before[n]["spec"]["assigned"]) for n in before}
-        busy = {self._pool(s): 0 for s in before.values()}
-        for name, server in before.items():
-            busy[self._pool(server)] += name not in idle and not self._keeps(server)
         act()
         rejected = (sim.status.get("rejected") or {}).get("version")
         after = {s["metadata"]["name"]: s for s in sim.online()}
@@ -182,6 +190,11 @@ class Rollouts(RuleBasedStateMachine):
             if not self._answers(after[name]) and was[name]["version"] != rejected:
                 pool = self._pool(after[name])
                 taken[pool] = taken.get(pool, 0) + 1
+        busy: dict[str, int] = {}
+        for name in set(before) & set(after) - idle:
+            one = after[name]
+            pool = self._pool(one)
+            busy[pool] = busy.get(pool, 0) + (not self._answers(one) and not self._keeps(one))
         for pool, count in taken.items():
             here = sum(self._pool(s) == pool for s in after.values())
             most = at_most(self.rollout.get("maxUnavailable", 1), here)

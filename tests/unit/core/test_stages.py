@@ -368,3 +368,20 @@ def test_each_node_gets_what_fits_it() -> None:
     status = sim.run()
     assert (status["phase"], status["unfitReplicas"]) == ("Healthy", 1)
     assert sim.assigned() == {"a-1": 3, "a-2": 2}
+
+
+def test_a_superseded_version_leaves_within_max_unavailable() -> None:
+    sim = rolling(*(f"a-{i}" for i in range(8)), steps=[{"nodes": 4, **HALT}], maxUnavailable=2)
+    assert len(sim.on(2)) == 4
+    sim.add(version(3))
+    for _ in range(6):
+        sim.operate()
+        switching = [
+            s
+            for s in sim.of("ModelServer")
+            if s["spec"]["assigned"]["version"] != s["status"]["loaded"]["version"]
+        ]
+        assert len(switching) <= 2
+        sim.agents()
+    assert [r["outcome"] for r in sim.status["history"]] == ["Superseded"]
+    assert (sim.on(2), len(sim.on(3))) == (set(), 4)
