@@ -64,6 +64,8 @@ async def measure(site: FleetSite, name: str, seconds: float) -> Control:
     for number, agent in enumerate(agents[: count // 2 + 1]):
         agent.unsaid(time.time(), number / RATE)
         simulator.plan(agent)
+    await asyncio.sleep(count / RATE / 2)
+    await until(simulator.idle, site.deadline, "agents have said what they were kept from saying")
     await site.healthy(name)
     made = Control(
         site.count, count, round(per_second * 1000, 2), figures[0], figures[1], state[0], state[1]

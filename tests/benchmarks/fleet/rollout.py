@@ -33,7 +33,8 @@ class Rollout:
     reports_per_node: float
     """The agents'."""
     late_p99: float
-    """Seconds that the simulator was late with a report: its own wait, not the API server's."""
+    """Seconds from when an agent wanted to report until its report was sent: what the simulator,
+    or an API server that leaves it no free writer, holds up."""
     refused: dict[str, int]
     largest_bytes: int
     """Of the Deployment, as JSON, until then."""
@@ -85,7 +86,7 @@ def report(made: Rollout) -> tuple[list[Table], list[Goal]]:
         ["Deployment object, largest, kB", f"{made.largest_bytes / 1000:.1f}"],
         ["RSS of the operator, MB", f"{cost.rss_mb:.0f}"],
         ["CPU of the operator, s", f"{cost.cpu[OPERATOR]:.1f}"],
-        ["reports late by the simulator itself, p99, s", f"{made.late_p99:.2f}"],
+        ["reports held up in the simulator, p99, s", f"{made.late_p99:.2f}"],
     ]
     rows += [[words, f"after {at:.0f} s"] for words, at in made.waves]
     written = ", ".join(f"{n:,} {name}" for name, n in sorted(cost.writes.items()))

@@ -113,6 +113,10 @@ class Simulator:
             if agent.server is not None and agent.server["spec"]["deployment"] == deployment
         )
 
+    async def idle(self) -> bool:
+        """Whether everything that agents wanted to say by now is said."""
+        return not self._queued and (not self._heap or self._heap[0][0] > time.time())
+
     # Hearing.
 
     async def _watch(self) -> None:
