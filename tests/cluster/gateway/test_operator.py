@@ -40,6 +40,11 @@ SERVES = "modelyard.dev/serves"
 WANTED = {"parentRefs": [{"name": "public"}], "grpcHostnames": ["grpc.example"]}
 
 
+def _version(label: str) -> str:
+    """The version's number in a label such as shelf-2-0a1b2c."""
+    return label.rpartition("-")[0].rpartition("-")[2]
+
+
 class Shop:
     """A Deployment with an operator; looks on the way play pods and agents."""
 
@@ -91,7 +96,7 @@ class Shop:
     def labels(self) -> list[str]:
         """What the pods' labels say, in short: the version's number."""
         pods = self.servers().values()
-        return sorted((p["metadata"]["labels"].get(SERVES) or "").partition("-")[0] for p in pods)
+        return sorted(_version(p["metadata"]["labels"].get(SERVES) or "") for p in pods)
 
     def weights(self) -> dict[str, int]:
         route = self.admin.get(f"{ROUTES}/cameras")
@@ -103,7 +108,7 @@ class Shop:
     def narrow(self, side: str) -> str:
         """The version that a Service selects by; empty if it leads to all servers."""
         service = self.admin.get(f"{CORE}/services/cameras-{side}")
-        return service["spec"]["selector"].get(SERVES, "").partition("-")[0]
+        return _version(service["spec"]["selector"].get(SERVES, ""))
 
     def endpoints(self, side: str) -> list[str]:
         """Versions that the pods behind a Service hold, by the endpoint controller."""

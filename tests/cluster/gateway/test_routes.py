@@ -25,7 +25,7 @@ from .servers import METHOD, Pod, endpoint_slice, matches, own_address
 
 pytestmark = pytest.mark.cluster
 
-OLD, NEW = "1:0.25:0.45:300", "2:0.25:0.45:300"
+OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 HEADER = {"name": "x-model", "value": "candidate"}
 OURS = f"/apis/modelyard.dev/v1alpha1/namespaces/{SPACE}/deployments"
 PATHS = {
@@ -122,7 +122,7 @@ class Stage:
         self.servers[number] = self.servers[number]._replace(assigned=key)
         self.reconcile()
         time.sleep(seconds)  # As a load would take; routes settle meanwhile.
-        self.pods[number].version = key.partition(":")[0]
+        self.pods[number].version = key.partition(":")[0].rpartition("-")[2]
         self.servers[number] = self.servers[number]._replace(loaded=key)
         self.reconcile()
 

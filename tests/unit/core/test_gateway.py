@@ -11,12 +11,12 @@ from modelyard.api.rollout import Step
 from modelyard.contract import labels
 from modelyard.core.deployment import gateway
 from modelyard.core.deployment.traffic import Server, Split, mark
-from modelyard.core.fleet.facts import release_key
+from modelyard.core.fleet.facts import read_server
 from modelyard.core.fleet.fleets import Fleets
 
 from .spec import EDGE, Live, cluster, wanting
 
-OLD, NEW = "1:0.25:0.45:300", "2:0.25:0.45:300"
+OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 CANARY = Split(stable=mark(OLD), candidate=mark(NEW), weight=10)
 PARENT = {"name": "public", "namespace": "gateways", "sectionName": "web"}
 
@@ -134,6 +134,24 @@ def test_pods_are_labelled_by_uid_with_nothing_else() -> None:
     assert gateway.pod_labels(cluster(replicas=2), servers, CANARY) == ()
 
 
+def model_server(name: str, version: int) -> dict[str, Any]:
+    """A ModelServer that holds what it is assigned."""
+    held = {"modelVersion": f"shelf-{version}", "version": version, "digest": "d"}
+    return {
+        "kind": "ModelServer",
+        "metadata": {"name": name, "namespace": "shop", "uid": f"server-{name}"},
+        "spec": {"podName": name, "modelLine": "shelf", "assigned": held},
+        "status": {"loaded": held},
+    }
+
+
+def key(version: int) -> str:
+    """The release key of a version."""
+    read = read_server(model_server("any", version))
+    assert read is not None
+    return read.assigned
+
+
 def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
     """Servers by pod name, with the version that they hold and their label."""
     fleets = Fleets()
@@ -146,15 +164,12 @@ def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
             labels.TARGET: "cluster",
             labels.SERVES: label,
         }
-        held = {"version": version, "digest": "d"}
         status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        spec = {"podName": name, "modelLine": "shelf", "assigned": held}
-        for kind, body in (
-            ("Pod", {"spec": {}, "status": status}),
-            ("ModelServer", {"spec": spec, "status": {"loaded": held}}),
-        ):
-            metadata = {"name": name, "namespace": "shop", "uid": f"{kind}-{name}"}
-            fleets.put(kind, {"kind": kind, "metadata": {**metadata, "labels": carried}, **body})
+        metadata = {"name": name, "namespace": "shop", "uid": f"pod-{name}", "labels": carried}
+        fleets.put("Pod", {"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
+        server = model_server(name, version)
+        server["metadata"]["labels"] = carried
+        fleets.put("ModelServer", server)
     return fleets.of(uid)
 
 
@@ -169,7 +184,7 @@ def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
 def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> None:
     one = behind()
     one.spec.rollout.steps = [Step(weight=20), Step(nodes=2)]
-    old, new = release_key(1, None), release_key(2, None)
+    old, new = key(1), key(2)
     one.fleet = fleet_of(one, ("a", 1, mark(old)), ("b", 2, mark(new)), ("c", 2, ""))
     one.live = Live()
     made = gateway.parts(one, stable=old, candidate=new, state=state, served=served)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelyard.core.deployment.traffic import Server, Split, labels, mark, split
 
-OLD, NEW, OTHER = "1:0.25:0.45:300", "2:0.25:0.45:300", "1:0.5:0.45:300"
+OLD, NEW, OTHER = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300", "shelf-1:0.5:0.45:300"
 
 
 def server(
@@ -38,7 +38,7 @@ def written(servers: Iterable[Server], changes: dict[str, str]) -> list[Server]:
 
 
 def test_labels_tell_versions_and_settings_apart() -> None:
-    assert mark(OLD).startswith("1-")
+    assert mark(OLD).startswith("shelf-1-")
     assert len({mark(OLD), mark(NEW), mark(OTHER)}) == 3
     assert mark("") == ""
 

@@ -71,8 +71,8 @@ def servers_of(fleet: Fleet) -> list[Server]:
 
 
 def mark(key: str) -> str:
-    """The label's value for a release key: the version's number, made unique by a hash of the
-    settings around it."""
+    """The label's value for a release key: what it names before the first colon, made unique by a
+    hash of the settings around it."""
     return f"{key.partition(':')[0]}-{short_hash(key, length=6)}" if key else ""
 
 
