@@ -158,7 +158,7 @@ def test_a_version_that_triton_refuses_is_rolled_back_and_told() -> None:
     assert assigned(world) == {"cameras-0": 1, "cameras-1": 1}
     assert made["status"]["phase"] == "Degraded"
     assert condition(made, "Stalled")["reason"] == "FailureBudgetExceeded"
-    assert "it goes on with version 1" in made["status"]["message"]
+    assert "it goes on with shelf-1" in made["status"]["message"]
     assert "bad graph" in made["status"]["message"]
     assert condition(made, "Available")["status"] == "True"
     assert made["status"]["history"][0]["outcome"] == "RolledBack"

@@ -32,7 +32,7 @@ def parts(node: str) -> list[tuple[str, dict[str, Any]]]:
     marks = {"edge": "true", "site": node[0]}
     machine = {"metadata": {"name": node, "labels": marks}, "spec": {}, "status": ready}
     pod = part("Pod", f"pod-{node}", spec={"nodeName": node}, status={"phase": "Running", **ready})
-    assigned = {"version": 1, "digest": "d"}
+    assigned = {"modelVersion": "shelf-1", "version": 1, "digest": "d"}
     spec = {"podName": f"pod-{node}", "nodeName": node, "pool": node[0], "assigned": assigned}
     server = part("ModelServer", f"server-{node}", spec=spec, status={"loaded": assigned})
     return [("Node", machine), ("Pod", pod), ("ModelServer", server)]
@@ -61,8 +61,8 @@ def test_the_order_of_news_does_not_matter() -> None:
     assert len(found) == 1
     groups, sites = next(iter(found))
     assert {(g.pool, g.assigned, g.state, len(p)) for g, p in groups} == {
-        ("a", release_key(1, None), "holds", 2),
-        ("b", release_key(1, None), "holds", 1),
+        ("a", release_key("shelf-1", None), "holds", 2),
+        ("b", release_key("shelf-1", None), "holds", 1),
     }
     assert dict(sites) == {"a": 2, "b": 1}
 
@@ -106,7 +106,7 @@ releases = st.integers(1, 3)
 
 
 def _assigned(number: int) -> dict[str, Any]:
-    return {"version": number, "digest": f"d{number}"}
+    return {"modelVersion": f"shelf-{number}", "version": number, "digest": f"d{number}"}
 
 
 @st.composite
@@ -181,10 +181,10 @@ def test_what_servers_report_of_themselves_wakes_nobody() -> None:
         server["status"]["reportedAt"] = f"2026-11-22T12:00:0{requests}Z"
         server["status"]["figures"] = {"version": 1, "seconds": 60, "requests": requests}
         assert told.put("ModelServer", server) == set()
-    total = told.fleets.of(OWNER).total(release_key(1, None))
+    total = told.fleets.of(OWNER).total(release_key("shelf-1", None))
     assert total is not None
     assert (total.values[0], total.servers) == (2, 1)
-    server["status"]["loaded"] = {"version": 2, "digest": "x"}
+    server["status"]["loaded"] = {"modelVersion": "shelf-2", "version": 2, "digest": "x"}
     assert {key.name for key in told.put("ModelServer", server)} == {"fleet"}
 
 

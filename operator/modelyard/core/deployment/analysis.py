@@ -93,7 +93,7 @@ def measure(
         if status["phase"] != RUNNING:
             continue
         due = parse_timestamp(str(status.get("measuredAt") or started))
-        due += timedelta(seconds=duration_seconds(metric.interval))
+        due += timedelta(seconds=_interval(metric))
         if now < due:
             looks.append(due)
             continue
@@ -108,7 +108,7 @@ def measure(
             _measure_figure(status, metric, sources, made.baseline)
         status["measuredAt"] = timestamp(now)
         if status["phase"] == RUNNING:
-            looks.append(now + timedelta(seconds=duration_seconds(metric.interval)))
+            looks.append(now + timedelta(seconds=_interval(metric)))
     phases = [m["phase"] for m in made.status["metrics"]]
     made.status["phase"] = next(
         (p for p in (FAILED, INCONCLUSIVE, RUNNING) if p in phases), SUCCESSFUL
@@ -116,6 +116,11 @@ def measure(
     made.questions = tuple(questions)
     made.next_look = min(looks, default=None)
     return made
+
+
+def _interval(metric: Metric) -> float:
+    """Seconds between two measurements; status times are whole seconds."""
+    return max(1.0, duration_seconds(metric.interval))
 
 
 def _skipped(metric: Metric, sources: Sources) -> bool:

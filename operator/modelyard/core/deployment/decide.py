@@ -46,7 +46,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return Plan(status=status, events=wanted.events)
 
     ending = _Ending(observed, wanted, now)
-    goal = release or stable
+    # What serves goes on, but its pods follow spec.server all the same.
+    goal = release or (stable.in_pods_of(template) if stable else None)
     assert goal is not None
     stable = stable or goal
     state, candidate = ending.carry_on(goal, stable)
@@ -72,7 +73,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
 
     goal = candidate or stable
     tallies = tally(fleet, goal)
-    wishes = Wishes(stable, candidate, ending.rejected, moved.moves if moved else None)
+    wishes = Wishes(
+        stable, candidate, ending.rejected, moved.moves if moved else None, hurry=ending.hurry
+    )
     changes = assignments(observed, wishes, tallies)
     scaling = activation.parts(observed, observed.served)
     routes = gateway.parts(
@@ -139,7 +142,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
             *wanted.events,
             *ending.events,
             *(moved.events if moved else ()),
-            *_events(observed, report.phase, report.reason, report.message, stable),
+            *_events(observed, report.phase, report.reason, report.message, stable, ending.events),
         ),
         requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
     )
@@ -166,6 +169,13 @@ class _Ending:
         self.history: list[Any] = list(status.get("history") or ())
         self.revision = int(status.get("revision") or 0)
         self.rejected = wanted.rejected
+        override, release = wanted.override, wanted.release
+        self.hurry = (
+            override is not None
+            and release is not None
+            and int(override["version"]) == release.version
+        )
+        """Whether the release is one that somebody went back to."""
         self.events: list[Event] = []
 
     def carry_on(
@@ -177,21 +187,25 @@ class _Ending:
         served = status.get("candidate")
         before = _named(self._observed, served) if served else None
         if state is not None and before is not None and not goal.same(before):
-            text = f"superseded by {goal.name}"
-            self.end(state, before, stable, "Superseded", text)
+            if self.hurry:
+                text = f"somebody went back to {goal.name}"
+                self.end(state, before, stable, "Aborted", text)
+            else:
+                text = f"superseded by {goal.name}"
+                self.end(state, before, stable, "Superseded", text)
             state = None
         if goal.same(stable):
             return None, None
         if state is None:
             self.revision += 1
             trigger = self._wanted.trigger
-            if goal.version == stable.version:
+            if goal.name == stable.name:
                 same = goal.key == stable.key
                 trigger = "spec.server has changed" if same else "spec.pipeline has changed"
-            override = self._wanted.override
             # Somebody who goes back wants to be back: no halts on the way.
-            full = override is not None and int(override["version"]) == goal.version
-            state = begin(self._observed, self.revision, trigger, self._now, full=full)
+            state = begin(
+                self._observed, self.revision, trigger, self._now, stable=stable, full=self.hurry
+            )
             text = f"replacing {stable.name} by {goal.name}: {trigger}"
             self.events.append(Event("Normal", "RolloutStarted", text))
         return state, goal
@@ -228,7 +242,7 @@ def _stable(observed: Observed, template: str) -> Release | None:
 def _named(observed: Observed, served: Manifest) -> Release:
     """A release that the status names."""
     version = observed.versions.get(int(served["version"]))
-    if version is not None:
+    if version is not None and meta.name(version) == served["modelVersion"]:
         found = release_of(
             version,
             served.get("pipeline") or {},
@@ -259,15 +273,21 @@ def _outdated_pods(observed: Observed, wishes: Wishes) -> Iterator[Ref]:
 
 
 def _events(
-    observed: Observed, phase: str, reason: str, message: str, stable: Release
+    observed: Observed,
+    phase: str,
+    reason: str,
+    message: str,
+    stable: Release,
+    told: list[Event],
 ) -> tuple[Event, ...]:
-    """Events of transitions that no rollout tells."""
+    """Events of transitions that nothing else tells; `told` is what does."""
     before = meta.status(observed.obj)
     events = []
     held = before.get("stable") or {}
     if (held.get("modelVersion"), held.get("digest")) != (stable.name, stable.served["digest"]):
         events.append(Event("Normal", "VersionStable", f"serving {stable.name}"))
-    if phase != before.get("phase") and phase in ("Degraded", "Paused"):
+    known = any(event.message == message for event in told)
+    if phase != before.get("phase") and phase in ("Degraded", "Paused") and not known:
         kind = "Warning" if phase == "Degraded" else "Normal"
         events.append(Event(kind, reason, message))
     return tuple(events)

@@ -43,13 +43,19 @@ class Release:
     @property
     def key(self) -> str:
         """Compares what servers hold; see release_key."""
-        return release_key(self.version, self.pipeline)
+        return release_key(self.name, self.pipeline)
 
     def same(self, other: Release | None) -> bool:
         """Whether nothing would change for a server."""
         if other is None:
             return False
         return (self.key, self.template) == (other.key, other.template)
+
+    def in_pods_of(self, template: str) -> Release:
+        """The same in pods made from another template."""
+        if not template:
+            return self
+        return Release({**self.served, "template": template}, self.artifacts)
 
     def fits(self, product: str) -> bool:
         """Whether there is an artifact for nodes with this GPU type (empty: none)."""

@@ -33,6 +33,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, at_most, tally
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position, stages
+from modelyard.core.fleet.figures import value
 from modelyard.core.plan import Event, Question
 
 
@@ -59,7 +60,13 @@ class Advance:
 
 
 def begin(
-    observed: Observed, revision: int, trigger: str, now: datetime, *, full: bool = False
+    observed: Observed,
+    revision: int,
+    trigger: str,
+    now: datetime,
+    *,
+    stable: Release,
+    full: bool = False,
 ) -> dict[str, Any]:
     """The state of a rollout that starts; `full` goes through it without halts."""
     first_stage = stages(observed.spec.rollout, edge=observed.edge)
@@ -70,7 +77,27 @@ def begin(
     }
     if full:
         state["promoteFull"] = True
+    baseline = _baseline(observed, first_stage, stable)
+    if baseline:
+        state["baseline"] = baseline
     return _enter(state, first_stage, 0, now)
+
+
+def _baseline(
+    observed: Observed, all_stages: tuple[Stage, ...], stable: Release
+) -> dict[str, float]:
+    """Stable's figures before a rollout: what the last stage compares with, when no server has
+    stable any more and no stage before it has compared."""
+    total = observed.fleet.total(stable.key)
+    found = {}
+    for stage in all_stages:
+        for metric in stage.analysis.metrics if stage.analysis else ():
+            if metric.min_ratio is None and metric.max_ratio is None:
+                continue
+            figure, samples = value(str(metric.metric), total)
+            if figure is not None and samples >= metric.min_samples:
+                found[metric.name] = figure
+    return found
 
 
 def _enter(
@@ -197,6 +224,10 @@ class _Rollout:
         if (want, done) != (state["target"], state["done"]) or there.moves.assign:
             state["lastProgressAt"] = timestamp(self._now)
         state["target"], state["done"] = want, done
+        budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
+        if stage.kind == PRESTAGE and failed > budget:
+            # Fetches are tried again: they have until the deadline.
+            failed = 0
         late = self._check_failures(stage, failed, want - done - failed)
         if self.out.outcome or self.out.stuck:
             return False
@@ -256,7 +287,7 @@ class _Rollout:
             group = member.group
             if group and group.online and group.assigned == self._candidate.key:
                 held = member.server.loaded.partition(":")[0] if member.server else ""
-                kept = f", it goes on with version {held}" if held else ""
+                kept = f", it goes on with {held}" if held else ""
                 return f"; {name}{kept}: {self._fleet.troubled[name][1]}"
         return ""
 
@@ -291,7 +322,7 @@ class _Rollout:
         if measured is not None and measured.phase != SUCCESSFUL:
             if measured.next_look is not None:
                 out.looks.append(measured.next_look)
-            out.reason = reasons.ROLLING_OUT
+            out.halted, out.reason = False, reasons.ROLLING_OUT
             out.message = f"{stage.title} is analysed: {measured.telling()}"
             return False
         if measured is not None and not _told(self._state_before(), SUCCESSFUL):

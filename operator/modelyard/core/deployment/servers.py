@@ -10,7 +10,7 @@ from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, pick, tally
-from modelyard.core.fleet.facts import release_key
+from modelyard.core.fleet.facts import key_of
 from modelyard.core.fleet.fleet import Group, Member
 from modelyard.core.plan import Manifest
 
@@ -24,12 +24,14 @@ class Wishes:
     rejected: Mapping[str, Any] | None
     moves: Moves | None
     """The rollout's own."""
+    hurry: bool = False
+    """Whether somebody went back by hand: servers follow at once."""
 
     @property
     def rejected_key(self) -> str:
         if self.rejected is None:
             return ""
-        return release_key(self.rejected["version"], self.rejected.get("pipeline"))
+        return key_of(self.rejected)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
     if not strays:
         return
     bad = wishes.rejected_key
-    free = [g for g in strays if not _idle(g) or not g.online or g.assigned == bad]
+    free = [g for g in strays if wishes.hurry or not _idle(g) or not g.online or g.assigned == bad]
     left = BATCH
     for member in fleet.ordered(free):
         if not left:

@@ -189,7 +189,7 @@ def _missing_servers(
         reason, text = observed.fleet.troubled[name]
         if group.state == "failed":
             held = member.server.loaded.partition(":")[0] if member.server else ""
-            kept = f"it goes on serving version {held}" if held else "it serves nothing"
+            kept = f"it goes on serving {held}" if held else "it serves nothing"
             text = f"server {name} could not load {serving}, {kept}: {text}"
             return Verdict(reasons.LOAD_FAILED, text, phase="Degraded")
         if not group.ready:

@@ -12,7 +12,7 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
-from modelyard.core.fleet.facts import release_key
+from modelyard.core.fleet.facts import key_of
 from modelyard.core.plan import Event, Manifest
 from modelyard.core.policy import Verdict
 
@@ -88,7 +88,7 @@ def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, A
 
 
 def _is(rejected: Mapping[str, Any], release: Release) -> bool:
-    return release_key(rejected["version"], rejected.get("pipeline")) == release.key
+    return key_of(rejected) == release.key
 
 
 def _trigger(observed: Observed, number: int | None) -> str:

@@ -20,13 +20,19 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 _DEFAULTS = Pipeline()
 
 
-def release_key(version: int, pipeline: Mapping[str, Any] | None) -> str:
-    """What a server can hold: a version with the settings around it, as one comparable text."""
+def release_key(model_version: str, pipeline: Mapping[str, Any] | None) -> str:
+    """What a server can hold: a ModelVersion, by its name, with the settings around it, as one
+    comparable text; the name goes up to the first colon."""
     one = pipeline or {}
     confidence = float(one.get("confidence", _DEFAULTS.confidence))
     iou = float(one.get("iou", _DEFAULTS.iou))
     limit = int(one.get("maxDetections", _DEFAULTS.max_detections))
-    return f"{version}:{confidence:g}:{iou:g}:{limit}"
+    return f"{model_version}:{confidence:g}:{iou:g}:{limit}"
+
+
+def key_of(held: Mapping[str, Any]) -> str:
+    """The release key of an assignment, of what a server has loaded, or of what was rejected."""
+    return release_key(str(held["modelVersion"]), held.get("pipeline"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +121,9 @@ def read_server(server: Manifest) -> ServerFact | None:
         return None
     spec, status = server["spec"], meta.status(server)
     assigned = spec["assigned"]
-    key = release_key(assigned["version"], assigned.get("pipeline"))
+    key = key_of(assigned)
     loaded = status.get("loaded") or {}
-    held = release_key(loaded["version"], loaded.get("pipeline")) if loaded else ""
+    held = key_of(loaded) if loaded else ""
     holds = held == key and loaded.get("digest") == assigned["digest"]
     current = status.get("observedGeneration") == meta.generation(server)
     failed = current and status.get("phase") == "Failed" and not holds
@@ -146,7 +152,7 @@ def read_server(server: Manifest) -> ServerFact | None:
 def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:
     if not wanted:
         return "", ""
-    key = release_key(wanted["version"], wanted.get("pipeline"))
+    key = key_of(wanted)
     if not reported or reported.get("digest") != wanted["digest"]:
         return key, "wanted"
     return key, "failed" if reported.get("failure") else done
