@@ -82,3 +82,31 @@ async def test_bad_images_are_no_failures_and_those_of_the_network_are_counted_o
     )
 
     assert (found[1].failures, found[1].rejected) == (2, 3)
+
+
+async def test_new_settings_of_a_version_count_apart_from_the_old_ones(
+    shared_server, switcher, triton, models
+):
+    """Both were there at the same time, with counters of the same version; the old ones are
+    gone with their processes, and the new ones are not."""
+    model = models.constant("v1", BOXES)
+    await switcher.ensure(1, *model, ServingSettings(cpus=4))
+    await asyncio.gather(
+        *(triton.infer_image(switcher.line, b"") for _ in range(8)), return_exceptions=True
+    )
+    await switcher.ensure(1, *model, ServingSettings(cpus=2))
+    before = (
+        await totals(shared_server, switcher.line, lambda found: found[1].requests == WARM_UP)
+    )[1]
+
+    for data in (PNG, b"", PNG):
+        await asyncio.gather(triton.infer_image(switcher.line, data), return_exceptions=True)
+
+    after = await totals(
+        shared_server,
+        switcher.line,
+        lambda found: sum(found[1].since(before).latency) == 2,
+    )
+    window = after[1].since(before)
+    assert (window.requests, window.boxes) == (2, 4)
+    assert after[1].rejected == 1

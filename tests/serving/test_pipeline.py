@@ -140,7 +140,9 @@ async def test_detections_are_counted_per_version_and_class(
 ):
     boxes = [*BOX, (1.0, 1.0, 9.0, 9.0, 0.35, 0)]
     await switcher.ensure(6, *models.constant("v6", boxes), ServingSettings())
-    own = f'model="{switcher.line}",version="6"'
+    generation = (await switcher.serving()).generation
+    source = f"{generation.postprocess}_0_0"
+    own = f'model="{switcher.line}",source="{source}",version="6"'
     # The warm-up's three images are counted too.
     await wait_for_metric(shared_server, f"modelyard_images_total{{{own}}}", 3)
     for _ in range(3):

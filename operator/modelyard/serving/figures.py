@@ -6,7 +6,8 @@ under version 1, whatever its version is, and count a failed request twice (see 
 step's failures are there only if it ended, or is not written in Python: what Python answers as an
 error, Triton takes for a success of the step, and the step counts it itself.
 
-All counters begin at 0 when a version is loaded, and are gone once it is unloaded.
+All counters begin at 0 when a version is loaded, and are gone once it is unloaded. Each process
+has its own, which are added up.
 """
 
 from __future__ import annotations
@@ -106,9 +107,10 @@ class _Reading:
 
     def take(self, name: str, labels: dict[str, str], value: float) -> None:
         if name == "latency_bucket":
-            self.cumulative[labels.get("le", "")] = value
+            bound = labels.get("le", "")
+            self.cumulative[bound] = self.cumulative.get(bound, 0.0) + value
         elif "le" not in labels and "class" not in labels:
-            self.sums[name] = value
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def totals(self) -> Totals:
         # A bucket that nothing ever fell into, nor into a lower one, is not on the page.

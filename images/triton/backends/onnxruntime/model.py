@@ -50,7 +50,7 @@ class TritonPythonModel:
         self.outputs = [one["name"] for one in config["output"]]
         self.batched = config.get("max_batch_size", 0) > 0
         self._check_names(config)
-        self.failures = Failures(args["model_name"], args["model_version"])
+        self.failures = Failures(args)
 
     def _check_names(self, config: dict) -> None:
         for kind, wanted, found in (
@@ -68,6 +68,10 @@ class TritonPythonModel:
         if self.batched and len(requests) > 1:
             return self._together(requests)
         return [self._answer([request])[0] for request in requests]
+
+    def finalize(self) -> None:
+        """Called when the model is unloaded."""
+        self.failures.stop()
 
     def _together(self, requests: list) -> list:
         # One request of a wrong shape must not fail its neighbours.
@@ -114,11 +118,14 @@ class Failures:
     backends tell it better.
     """
 
-    def __init__(self, model: str, version: str) -> None:
-        found = _NETWORK_NAME.match(model)
-        line, number = found.groups() if found else (model, version)
-        self._labels = {"model": line, "version": number}
+    def __init__(self, args: dict) -> None:
+        found = _NETWORK_NAME.match(args["model_name"])
+        line, number = found.groups() if found else (args["model_name"], args["model_version"])
+        # The instance: a counter with the same labels as another one's would end with it.
+        source = args["model_instance_name"]
+        self._labels = {"model": line, "version": number, "source": source}
         self._counter: Any = None
+        self._family: Any = None
 
     def add(self, count: int) -> None:
         """Counts failed requests."""
@@ -131,6 +138,11 @@ class Failures:
             )
             self._counter = self._family.Metric(labels=self._labels)
         self._counter.increment(count)
+
+    def stop(self) -> None:
+        """Gives the counter back while the server still listens: at the end of the process it
+        would crash it."""
+        self._counter = self._family = None
 
 
 def model_path(args: dict, config: dict) -> str:

@@ -117,15 +117,16 @@ def relative_areas(boxes: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
 
 
 class Metrics:
-    """Counters that Triton exports on /metrics, with the labels model and version.
+    """Counters that Triton exports on /metrics, with the labels model, version and source: the
+    process, since a counter with the same labels as another one would end with it.
 
     Each change of a counter is a round trip to the server's process, about 0.2 ms, so changes
     are added up here and handed over by a thread, every FLUSH_SECONDS. The bucket counters are
     cumulative with a label `le`, so that PromQL's histogram_quantile works on them.
     """
 
-    def __init__(self, model: str, version: str, names: list[str]) -> None:
-        self._labels = {"model": model, "version": version}
+    def __init__(self, labels: dict, names: list[str]) -> None:
+        self._labels = labels
         self._names = names
         self._families = {
             name: pb_utils.MetricFamily(
@@ -174,6 +175,9 @@ class Metrics:
         """Hands over the rest and ends the thread."""
         self._stopped.set()
         self._thread.join(5)
+        # While the server still listens: at the end of the process they would crash it.
+        self._counters.clear()
+        self._families.clear()
 
     def _run(self) -> None:
         while not self._stopped.wait(FLUSH_SECONDS):
@@ -251,7 +255,9 @@ class TritonPythonModel:
         self.labels = json.loads(values["classes"])
         self.version = int(values["version"])
         self.spool = os.path.join(SPOOL, values["model"])
-        self.metrics = Metrics(values["model"], values["version"], self.labels)
+        own = {"model": values["model"], "version": values["version"]}
+        own["source"] = args["model_instance_name"]
+        self.metrics = Metrics(own, self.labels)
 
     def execute(self, requests: list) -> list:
         """Answers each request by itself, and counts what was found."""

@@ -201,6 +201,7 @@ class Count:
     def __init__(self, name: str, description: str, labels: dict) -> None:
         self._name, self._description, self._labels = name, description, labels
         self._counter: Any = None
+        self._family: Any = None
 
     def add(self) -> None:
         """Counts one."""
@@ -210,6 +211,11 @@ class Count:
             self._family = pb_utils.MetricFamily(self._name, self._description, kind)
             self._counter = self._family.Metric(labels=self._labels)
         self._counter.increment(1)
+
+    def stop(self) -> None:
+        """Gives the counter back while the server still listens: at the end of the process it
+        would crash it."""
+        self._counter = self._family = None
 
 
 class TritonPythonModel:
@@ -222,6 +228,8 @@ class TritonPythonModel:
         generation = args["model_name"].removesuffix("-preprocess")
         self.sampler = Sampler(os.path.join(SPOOL, line), generation)
         labels = {"model": line, "version": parameters["version"]["string_value"]}
+        # A counter with the same labels as another process's would end with it.
+        labels["source"] = args["model_instance_name"]
         # Triton counts both as answered by this step, and as failures of the whole pipeline.
         self.rejected = Count("modelyard_rejected_total", "Images that are none", labels)
         self.failed = Count("modelyard_failures_total", "Images without an answer", labels)
@@ -235,6 +243,11 @@ class TritonPythonModel:
     def execute(self, requests: list) -> list:
         """Answers each request by itself: one bad image fails no other."""
         return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        """Called when the model is unloaded."""
+        self.rejected.stop()
+        self.failed.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
