@@ -34,6 +34,8 @@ def service(observed: Observed) -> dict[str, Any]:
             "selector": selector(observed.obj),
             "ports": [
                 {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
+                # What stands between must speak HTTP/2 without TLS to it (KEP-3726).
+                | ({"appProtocol": "kubernetes.io/h2c"} if name == "grpc" else {})
                 for name, port in ports.items()
             ],
         },

@@ -71,9 +71,10 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _missing_parts(situation)
     )
     if verdict is None and desired == 0 and not observed.edge:
-        verdict = Verdict(
-            reasons.SUSPENDED, f"scaled to zero; would serve {serving}", phase="Suspended"
-        )
+        cluster = observed.spec.target.cluster
+        asleep = cluster is not None and cluster.scale_to_zero is not None
+        text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
+        verdict = Verdict(reasons.SUSPENDED, f"{text}; would serve {serving}", phase="Suspended")
         conds = [Cond(READY, True, verdict.reason, verdict.message)]
         available = Cond(reasons.AVAILABLE, False, verdict.reason, verdict.message)
         return Assessment("Suspended", verdict.reason, verdict.message, [*conds, available], fields)
