@@ -63,6 +63,9 @@ class ModelServerSpec(ApiModel):
     """A version to fetch and verify now, and to serve perhaps later."""
     shadow: Shadowing | None = None
     """A version to run beside the one that serves."""
+    report_seconds: int | None = Field(default=None, ge=1, le=3600)
+    """How often figures are reported while a version is young or shadowed; 10 s by default. The
+    more servers switch together, the less often, so that the API server is not drowned."""
 
 
 class LoadedVersion(StatusModel):

@@ -381,7 +381,8 @@ class Agent:
     def _often(self, now: float) -> float:
         """Seconds until the next report if nothing changes: as agent.report has it."""
         config = self._config
-        often = OFTEN_SECONDS if config.often_seconds is None else config.often_seconds
+        asked = (self.server or {}).get("spec", {}).get("reportSeconds") or OFTEN_SECONDS
+        often = float(asked) if config.often_seconds is None else config.often_seconds
         young = YOUNG.total_seconds() if config.young_seconds is None else config.young_seconds
         watched = self._shade is not None or (self.held is not None and self._held_at > now - young)
         return min(often, config.report_seconds) if watched else config.report_seconds

@@ -199,6 +199,17 @@ async def test_figures_of_a_new_version_or_beside_a_shadow_are_reported_often(wh
         assert patch["figures"]["requests"] == requests
 
 
+async def test_the_operator_may_ask_for_fewer_reports():
+    scene = Scene(since=datetime.now(UTC) - timedelta(minutes=5))
+    scene.spec(reportSeconds=int(2 * OFTEN_SECONDS))
+    await scene.writes()
+    scene.beside = Beside(figures=figures(1))
+    scene.now += 1.2 * OFTEN_SECONDS
+    assert await scene.writes() == []
+    scene.now += 1.2 * OFTEN_SECONDS
+    assert len(await scene.writes()) == 1
+
+
 async def test_version_that_comes_up_brings_the_next_report_nearer():
     scene = Scene()
     scene.now += 1.2 * EVERY

@@ -117,7 +117,14 @@ def decide(observed: Observed, now: datetime) -> Plan:
         spread=()
         if decided
         else tuple(
-            model_server(observed, c.member, c.assigned, staged=c.staged, shadow=c.shadow)
+            model_server(
+                observed,
+                c.member,
+                c.assigned,
+                staged=c.staged,
+                shadow=c.shadow,
+                report_seconds=c.report_seconds,
+            )
             for c in changes
         ),
         delete=()

@@ -23,6 +23,8 @@ class Moves:
     shadow: list[Member] = field(default_factory=list)
     shadowing: bool = False
     """Whether servers that shadow go on doing so."""
+    together: int = 0
+    """Servers that are to have the candidate after this stage."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Rea
         done, failed = total.done, total.failed
         share = f"{stage.weight}%" if stage.nodes is None else stage.nodes
         want = here = min(at_most(share, total.online), total.online)
-    there = Reach(done, failed, here)
+    there = Reach(done, failed, here, Moves(together=want))
     if not held:
         edge = observed.spec.target.edge
         there.moves.assign = pick(

@@ -49,6 +49,7 @@ def model_server(
     *,
     staged: Manifest | None = None,
     shadow: Manifest | None = None,
+    report_seconds: int | None = None,
 ) -> dict[str, Any]:
     """The ModelServer of a serving pod (cluster) or a node (edge).
 
@@ -64,7 +65,13 @@ def model_server(
     }
     node = pod.node if pod else known.node if known else ""
     pool = member.group.pool if member.group else ""
-    optional = {"nodeName": node, "pool": pool, "staged": staged, "shadow": shadow}
+    optional = {
+        "nodeName": node,
+        "pool": pool,
+        "staged": staged,
+        "shadow": shadow,
+        "reportSeconds": report_seconds,
+    }
     spec |= {name: value for name, value in optional.items() if value}
     own = metadata(observed.obj, observed.server_name(member))
     own["labels"][labels.TARGET] = _target(observed)

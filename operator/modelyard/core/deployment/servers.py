@@ -42,6 +42,19 @@ class Change:
     assigned: Manifest
     staged: Manifest | None = None
     shadow: Manifest | None = None
+    report_seconds: int | None = None
+
+
+REPORTS = 50
+"""Reports a second that the API server is asked to bear of servers that have just switched."""
+OFTEN_SECONDS = 10
+"""An agent's own rhythm after a switch."""
+
+
+def rhythm(servers: int) -> int | None:
+    """Seconds between reports of so many servers that switch together; None: as agents have it."""
+    seconds = -(-servers // REPORTS)
+    return min(seconds, 3600) if seconds > OFTEN_SECONDS else None
 
 
 def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Change]:
@@ -55,7 +68,11 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
     candidate, moves = wishes.candidate, wishes.moves
     if candidate is not None and moves is not None:
         for member in moves.assign:
-            change(member, assigned=candidate.assignment(_product(observed, member)))
+            change(
+                member,
+                assigned=candidate.assignment(_product(observed, member)),
+                report_seconds=rhythm(moves.together),
+            )
         for member in moves.stage:
             product = _product(observed, member)
             change(
@@ -63,6 +80,7 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
                 assigned=_held(observed, wishes, member),
                 staged=candidate.assignment(product),
                 shadow=_shadow(observed, member),
+                report_seconds=_rhythm(observed, member),
             )
         shadow = observed.spec.rollout.shadow
         for member in moves.shadow:
@@ -71,11 +89,20 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
                 member,
                 assigned=_held(observed, wishes, member),
                 shadow={"version": version, "share": shadow.share if shadow else 0.1},
+                report_seconds=rhythm(len(moves.shadow)),
             )
     for member in _strays(observed, wishes):
-        change(member, assigned=wishes.stable.assignment(_product(observed, member)))
+        change(
+            member,
+            assigned=wishes.stable.assignment(_product(observed, member)),
+            report_seconds=rhythm(len(observed.fleet.members)),
+        )
     for member in _leftovers(observed, wishes):
-        change(member, assigned=_held(observed, wishes, member))
+        change(
+            member,
+            assigned=_held(observed, wishes, member),
+            report_seconds=_rhythm(observed, member),
+        )
     for name in sorted(observed.fleet.stale)[: 2 * BATCH]:
         member = observed.fleet.members[name]
         if member.server is None and not wishes.stable.fits(_product(observed, member)):
@@ -85,6 +112,7 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
             assigned=_held(observed, wishes, member),
             staged=_spec(observed, member).get("staged"),
             shadow=_shadow(observed, member),
+            report_seconds=_rhythm(observed, member),
         )
     return list(changes.values())
 
@@ -169,4 +197,9 @@ def _held(observed: Observed, wishes: Wishes, member: Member) -> Manifest:
 
 def _shadow(observed: Observed, member: Member) -> Manifest | None:
     found: Manifest | None = _spec(observed, member).get("shadow")
+    return found
+
+
+def _rhythm(observed: Observed, member: Member) -> int | None:
+    found: int | None = _spec(observed, member).get("reportSeconds")
     return found

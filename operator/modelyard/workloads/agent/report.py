@@ -131,7 +131,10 @@ class Reporter:
 
     def _seconds(self) -> float:
         """How often what was measured is worth a write now."""
-        return min(OFTEN_SECONDS, self._every) if self._watched() else self._every
+        if not self._watched():
+            return self._every
+        spec = (self._assigned.server or {}).get("spec") or {}
+        return min(float(spec.get("reportSeconds") or OFTEN_SECONDS), self._every)
 
     def _watched(self) -> bool:
         """Whether somebody is likely to look at the figures."""
