@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from modelyard.cluster import ControlPlane, ensure
-from modelyard.cluster.binaries import MODULES
+from modelyard.cluster.binaries import MODULES, cached
 
 from ..admin import Admin, access
 from ..process import free_port
@@ -51,6 +51,8 @@ def gateway_crds() -> list[dict]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if not os.access(cached("traefik"), os.X_OK) and "MODELYARD_SLOW_TESTS" not in os.environ:
+        pytest.skip("Traefik has to be built first, which takes minutes: MODELYARD_SLOW_TESTS=1")
     folder = tmp_path_factory.mktemp("gateway")
     traefik = ensure("traefik")
     port = free_port()

@@ -23,7 +23,7 @@ from ..waiting import until
 from .conftest import GATEWAYS, SPACE, Site
 from .servers import METHOD, Pod, endpoint_slice, matches, own_address
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 HEADER = {"name": "x-model", "value": "candidate"}
