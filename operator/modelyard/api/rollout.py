@@ -119,7 +119,8 @@ class Step(ApiModel):
     pause: Pause | None = None
     """A halt once the servers have it."""
     analysis: Analysis | None = None
-    """What must hold once the servers have it; by default rollout.analysis."""
+    """What must hold once the servers have it, and until a timed pause is over; by default
+    rollout.analysis."""
 
 
 class Shadow(ApiModel):
@@ -132,7 +133,7 @@ class Shadow(ApiModel):
     servers: int | str = Field(default="10%", json_schema_extra=int_or_percent("servers", least=1))
     """Servers that shadow: a number, or a percentage rounded up."""
     analysis: Analysis | None = None
-    """What must hold at its end, such as Agreement."""
+    """What must hold all the time and at its end, such as Agreement."""
 
 
 class Rollout(ApiModel):
@@ -153,7 +154,7 @@ class Rollout(ApiModel):
     """Servers that may fail to take the candidate: a number, or a percentage rounded up. One more
     rolls back."""
     progress_deadline_seconds: int = Field(default=600, ge=1, le=86_400)
-    """A server that has not switched for so long counts as failed."""
+    """When no server has got further for so long, those that are on their way count as failed."""
     steps: list[Step] = Field(default_factory=list, max_length=20)
     """Waves, in order. Without any, all servers follow within maxUnavailable."""
     analysis: Analysis | None = None

@@ -140,7 +140,7 @@ class RejectedVersion(StatusModel):
 
 class Override(StatusModel):
     """A version that somebody rolled back to; holds until the spec or the line asks for a newer
-    or another one than it asked for then."""
+    or another one than it asked for then, somebody asks to retry, or it is Ready no more."""
 
     version: int
     """Number of the version that is served instead."""

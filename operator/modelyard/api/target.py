@@ -264,8 +264,8 @@ class Pools(ApiModel):
     label: LabelKey = Field(min_length=1)
     """Node label whose value names the pool, such as example.com/region."""
     values: list[LabelValue] = Field(default_factory=list, max_length=50)
-    """Pools in the order in which a rollout takes them. Pools that are not named come last, in
-    the order of their names."""
+    """Pools in the order in which they are shown; others come last, in the order of their names.
+    Which pool a rollout takes first, its steps say."""
 
 
 class NodeCache(ApiModel):

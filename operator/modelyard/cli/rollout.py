@@ -78,7 +78,7 @@ def status(
 def promote(
     name: Name,
     full: Annotated[
-        bool, typer.Option("--full", help="Skip all pauses, analyses and steps that are left.")
+        bool, typer.Option("--full", help="Skip all pauses and analyses that are left.")
     ] = False,
     timeout: Patience = "30s",
     namespace: options.Namespace = None,

@@ -258,6 +258,45 @@ def test_shadow_is_unseen_and_cleared_away() -> None:
     assert not any("shadow" in s["spec"] for s in sim.of("ModelServer"))
 
 
+@pytest.mark.parametrize(
+    ("late", "phase", "on"),
+    [
+        pytest.param(BAD, "Degraded", 0, id="worse later: back, before the shadow is over"),
+        pytest.param(None, "Healthy", 4, id="as good all the time"),
+    ],
+)
+def test_a_shadow_is_judged_until_its_end(late: Any, phase: str, on: int) -> None:
+    metric = {"name": "same", "metric": "Agreement", "min": 0.9, "interval": "30s"}
+    shadow = {"duration": "10m", "servers": 2, "analysis": {"metrics": [metric]}}
+    sim = Sim(*FOUR, rollout={"shadow": shadow})
+    sim.add(version(2))
+    sim.round()
+    for _ in range(6):
+        sim.wait(30)
+        sim.round()
+    assert sim.status["rollout"]["stage"] == "Shadow"
+    (measured,) = sim.status["rollout"]["analysis"]["metrics"]
+    assert (measured["phase"], measured["failed"]) == ("Running", 0)
+    assert measured["successful"] >= 2
+    if late is not None:
+        sim.figures[2] = late
+    assert (sim.run()["phase"], len(sim.on(2))) == (phase, on)
+
+
+def test_what_is_unclear_counts_from_the_end_of_a_shadow() -> None:
+    metric = {"name": "same", "metric": "Agreement", "min": 0.9, "minSamples": 10**9}
+    shadow = {"duration": "10m", "servers": 2, "analysis": {"metrics": [metric]}}
+    sim = Sim(*FOUR, rollout={"shadow": shadow})
+    sim.add(version(2))
+    sim.round()
+    for _ in range(10):
+        sim.wait(30)
+        sim.round()
+        assert sim.status["phase"] == "Progressing"
+    assert sim.run()["phase"] == "Paused"
+    assert sim.on(2) == set()
+
+
 def test_prestaging_keeps_to_its_concurrency() -> None:
     sim = Sim(*TEN, rollout={"prestage": True, "prestageConcurrency": 3, **FAST})
     sim.add(version(2))

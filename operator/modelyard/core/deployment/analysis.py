@@ -76,10 +76,19 @@ def describe(metric: Mapping[str, Any]) -> str:
 
 
 def measure(
-    analysis: Analysis, before: Mapping[str, Any] | None, sources: Sources, now: datetime
+    analysis: Analysis,
+    before: Mapping[str, Any] | None,
+    sources: Sources,
+    now: datetime,
+    until: datetime | None = None,
 ) -> Measured:
     """Takes the measurements that are due. `before` is the status as of the last look, None at the
-    start."""
+    start.
+
+    With `until` it goes on until then: no metric has succeeded before, a failure counts at any
+    time, and what is unclear counts only from then on.
+    """
+    early = until is not None and now < until
     started = str((before or {}).get("startedAt") or timestamp(now))
     known = {m["name"]: m for m in (before or {}).get("metrics") or ()}
     made = Measured({"phase": RUNNING, "startedAt": started, "metrics": []})
@@ -103,9 +112,9 @@ def measure(
             if answer is None or answer.at < due:
                 questions.append(Question(query, due))
                 continue
-            _judge(status, metric, answer.value, None, None, answer.problem)
+            _judge(status, metric, answer.value, None, None, answer.problem, early=early)
         else:
-            _measure_figure(status, metric, sources, made.baseline)
+            _measure_figure(status, metric, sources, made.baseline, early=early)
         status["measuredAt"] = timestamp(now)
         if status["phase"] == RUNNING:
             looks.append(now + timedelta(seconds=_interval(metric)))
@@ -143,7 +152,12 @@ def _fresh(metric: Metric) -> dict[str, Any]:
 
 
 def _measure_figure(
-    status: dict[str, Any], metric: Metric, sources: Sources, baseline: dict[str, float]
+    status: dict[str, Any],
+    metric: Metric,
+    sources: Sources,
+    baseline: dict[str, float],
+    *,
+    early: bool,
 ) -> None:
     name = str(metric.metric)
     compared = metric.min_ratio is not None or metric.max_ratio is not None
@@ -163,7 +177,7 @@ def _measure_figure(
         problem = f"stable has {stable_samples} samples, {metric.min_samples} needed"
     elif stable is not None:
         baseline[metric.name] = stable
-    _judge(status, metric, found, stable, samples, problem)
+    _judge(status, metric, found, stable, samples, problem, early=early)
 
 
 def _in_shadow(name: str, shadow: Total | None) -> tuple[float | None, int]:
@@ -183,6 +197,8 @@ def _judge(
     stable: float | None,
     samples: int | None,
     problem: str,
+    *,
+    early: bool,
 ) -> None:
     bounds = _bounds(metric, stable)
     status["bound"] = " and ".join(f"{sign} {text}" for sign, _, text in bounds)
@@ -193,6 +209,8 @@ def _judge(
         else:
             status[key] = one
     if problem or found is None:
+        if early:
+            return
         status["inconclusive"] += 1
         if status["inconclusive"] > metric.inconclusive_limit:
             status["phase"] = INCONCLUSIVE
@@ -201,7 +219,7 @@ def _judge(
     status["successful" if good else "failed"] += 1
     if status["failed"] > metric.failure_limit:
         status["phase"] = FAILED
-    elif status["successful"] >= metric.count:
+    elif status["successful"] >= metric.count and not early:
         status["phase"] = SUCCESSFUL
 
 

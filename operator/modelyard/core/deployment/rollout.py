@@ -225,8 +225,8 @@ class _Rollout:
             state["lastProgressAt"] = timestamp(self._now)
         state["target"], state["done"] = want, done
         budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
-        if stage.kind == PRESTAGE and failed > budget:
-            # Fetches are tried again: they have until the deadline.
+        if stage.kind != STEP and failed > budget:
+            # Fetches are tried again, and no user is concerned: they have until the deadline.
             failed = 0
         late = self._check_failures(stage, failed, want - done - failed)
         if self.out.outcome or self.out.stuck:
@@ -363,7 +363,15 @@ class _Rollout:
                 baseline=state.get("baseline") or {},
             ),
             self._now,
+            self._pause_ends(stage),
         )
+
+    def _pause_ends(self, stage: Stage) -> datetime | None:
+        """When the stage's own pause, or the shadow, is over by itself."""
+        if stage.pause is None or stage.pause.duration is None:
+            return None
+        span = timedelta(seconds=duration_seconds(stage.pause.duration))
+        return parse_timestamp(self.out.state["reachedAt"]) + span
 
     def _pausing(self, stage: Stage) -> bool:
         """Whether the stage's own pause is still on."""
@@ -378,8 +386,8 @@ class _Rollout:
                 f"{self._candidate.name} waits after {stage.title} for a promote: "
                 f"modelyard rollout promote {name}, or annotate modelyard.dev/promote"
             )
-        span = timedelta(seconds=duration_seconds(stage.pause.duration))
-        until = parse_timestamp(state["reachedAt"]) + span
+        until = self._pause_ends(stage)
+        assert until is not None
         if self._now >= until:
             state.pop("paused", None)
             return False
