@@ -209,7 +209,8 @@ def _history(seen: View, paper: Paper) -> Iterator[Row]:
             (f"  {times.ago(record.get('endedAt'), paper.now)}, took {took}", "dim"),
         ]
         if record.get("servers"):
-            row.append((f", {record['servers']:,} servers", "dim"))
+            count = record["servers"]
+            row.append((f", {count:,} server{'' if count == 1 else 's'}", "dim"))
         yield indented(row)
         if record.get("message") and outcome != "Succeeded":
             text = one_line(record["message"], paper.width - number - 6)
