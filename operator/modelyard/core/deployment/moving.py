@@ -101,13 +101,12 @@ def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Rea
         want = here = min(at_most(share, total.online), total.online)
     there = Reach(done, failed, here, Moves(together=want))
     if not held:
-        edge = observed.spec.target.edge
         there.moves.assign = pick(
             observed.fleet,
             tallies,
             want=want,
             max_unavailable=rollout.max_unavailable,
-            by_pool=edge is not None and edge.pools is not None,
+            by_pool=observed.by_pool,
             only=lambda group: stage.pool is None or group.pool == stage.pool,
             limit=BATCH,
         )

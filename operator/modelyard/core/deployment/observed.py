@@ -45,6 +45,11 @@ class Observed:
         return self.spec.target.edge is not None
 
     @property
+    def by_pool(self) -> bool:
+        """Whether pools are declared, so that budgets are of each."""
+        return self.spec.target.edge is not None and self.spec.target.edge.pools is not None
+
+    @property
     def pipeline(self) -> dict[str, Any]:
         return self.spec.pipeline.model_dump(mode="json", by_alias=True)
 

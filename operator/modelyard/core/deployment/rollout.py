@@ -154,6 +154,7 @@ class _Rollout:
         self._now = now
         self._stages = stages(self._spec, edge=observed.edge)
         self._tallies: Tallies = tally(self._fleet, candidate)
+        self._failure_budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
         self.out = Advance(dict(state))
 
     def run(self) -> Advance:
@@ -224,8 +225,7 @@ class _Rollout:
         if (want, done) != (state["target"], state["done"]) or there.moves.assign:
             state["lastProgressAt"] = timestamp(self._now)
         state["target"], state["done"] = want, done
-        budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
-        if stage.kind != STEP and failed > budget:
+        if stage.kind != STEP and failed > self._failure_budget:
             # Fetches are tried again, and no user is concerned: they have until the deadline.
             failed = 0
         late = self._check_failures(stage, failed, want - done - failed)
@@ -264,14 +264,13 @@ class _Rollout:
                 late = self._tallies.all.switching if stage.kind == STEP else underway
             else:
                 self.out.looks.append(until + timedelta(seconds=1))
-        budget = at_most(self._spec.failure_budget, self._tallies.all.online, least=0)
-        if failed + late <= budget and (not late or late >= underway):
+        if failed + late <= self._failure_budget and (not late or late >= underway):
             return late
         why = f"{failed} of {self._tallies.all.online} servers failed to take it"
         if late:
             seconds = self._spec.progress_deadline_seconds
             why = f"no server has switched for {seconds} s, {failed + late} still have to"
-            if failed + late <= budget:
+            if failed + late <= self._failure_budget:
                 why += " and maxUnavailable leaves no room for others"
         example = self._example()
         self._end(

@@ -9,7 +9,7 @@ from typing import Any
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Tallies, pick, tally
+from modelyard.core.deployment.selection import Tallies, first, pick, tally
 from modelyard.core.fleet.facts import key_of
 from modelyard.core.fleet.fleet import Group, Member
 from modelyard.core.plan import Manifest
@@ -130,31 +130,24 @@ def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
         return
     bad = wishes.rejected_key
     free = [g for g in strays if wishes.hurry or not _idle(g) or not g.online or g.assigned == bad]
-    left = BATCH
-    for member in fleet.ordered(free):
-        if not left:
-            return
-        left -= 1
-        yield member
+    at_once = first(fleet, free, BATCH)
+    yield from at_once
     rest = set(strays) - set(free)
     if rest:
-        budget = observed.spec.rollout.max_unavailable
-        edge = observed.spec.target.edge
-        by_pool = edge is not None and edge.pools is not None
         counted = tally(fleet, stable)
         yield from pick(
             fleet,
             counted,
             want=counted.all.online,
-            max_unavailable=budget,
-            by_pool=by_pool,
+            max_unavailable=observed.spec.rollout.max_unavailable,
+            by_pool=observed.by_pool,
             only=rest.__contains__,
-            limit=left,
+            limit=BATCH - len(at_once),
             besides=wishes.moves.assign if wishes.moves else (),
         )
 
 
-def _leftovers(observed: Observed, wishes: Wishes) -> Iterator[Member]:
+def _leftovers(observed: Observed, wishes: Wishes) -> list[Member]:
     """Servers that still stage or shadow what no rollout wants any more."""
     fleet = observed.fleet
     staging = wishes.candidate.key if wishes.candidate else ""
@@ -166,12 +159,7 @@ def _leftovers(observed: Observed, wishes: Wishes) -> Iterator[Member]:
         for g in fleet.groups
         if g.staged[0] not in ("", staging) or g.shadow[0] not in ("", shadowing)
     ]
-    left = BATCH
-    for member in fleet.ordered(groups):
-        if not left:
-            return
-        left -= 1
-        yield member
+    return first(fleet, groups, BATCH)
 
 
 def _idle(group: Group) -> bool:
