@@ -13,12 +13,14 @@ from modelyard.core.deployment import actions as acting
 from modelyard.core.deployment import activation, disruption, gateway
 from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.history import record
+from modelyard.core.deployment.look import Advance
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release, release_of
 from modelyard.core.deployment.resources import model_server, service, template_hash, workload
-from modelyard.core.deployment.rollout import Advance, advance, begin
+from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import tally
 from modelyard.core.deployment.servers import Wishes, assignments
+from modelyard.core.deployment.starting import begin
 from modelyard.core.deployment.status import Situation, assess, waiting_status
 from modelyard.core.deployment.target import Target, reject, target
 from modelyard.core.fleet.fleets import FLEETS

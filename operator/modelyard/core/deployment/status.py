@@ -9,10 +9,10 @@ from typing import Any
 
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
+from modelyard.core.deployment.look import Advance
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
-from modelyard.core.deployment.rollout import Advance
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished

@@ -1,0 +1,65 @@
+"""One look at a rollout: what it goes by, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from modelyard.core.deployment.actions import Actions
+from modelyard.core.deployment.moving import Moves
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.selection import Tallies, at_most, tally
+from modelyard.core.deployment.stages import Stage, stages
+from modelyard.core.plan import Event, Question
+
+
+@dataclass
+class Advance:
+    """A rollout after one look."""
+
+    state: dict[str, Any]
+    """api.rolloutstatus.RolloutStatus."""
+    moves: Moves = field(default_factory=Moves)
+    outcome: str = ""
+    """Succeeded, RolledBack or Aborted, if it has ended."""
+    reason: str = ""
+    message: str = ""
+    """Why it has ended or does not go on, or how far it is."""
+    halted: bool = False
+    """Whether it waits for somebody, or for the end of a pause."""
+    stuck: bool = False
+    """Whether only somebody's help gets it on."""
+    events: list[Event] = field(default_factory=list)
+    questions: tuple[Question, ...] = ()
+    looks: list[datetime] = field(default_factory=list)
+    """When to look again although nothing has changed."""
+
+
+@dataclass
+class Look:
+    """What a rollout goes by; the modules of its parts write what comes of it into `out`."""
+
+    observed: Observed
+    stable: Release
+    candidate: Release
+    actions: Actions
+    now: datetime
+    out: Advance
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        return stages(self.observed.spec.rollout, edge=self.observed.edge)
+
+    @cached_property
+    def tallies(self) -> Tallies:
+        """How many servers have the candidate."""
+        return tally(self.observed.fleet, self.candidate)
+
+    @cached_property
+    def failure_budget(self) -> int:
+        """Servers that may fail."""
+        spec = self.observed.spec.rollout
+        return at_most(spec.failure_budget, self.tallies.all.online, least=0)

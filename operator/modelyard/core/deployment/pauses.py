@@ -1,0 +1,93 @@
+"""What holds a rollout where it is: people, the spec, a step's pause, an unclear analysis."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from modelyard.api.base import duration_seconds
+from modelyard.core import meta
+from modelyard.core.conditions import parse_timestamp, timestamp
+from modelyard.core.deployment import reasons
+from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.stages import SHADOW, Stage
+
+
+def heed(look: Look) -> None:
+    """Do what people ask for by actions, but for an abort."""
+    state, actions = look.out.state, look.actions
+    if "pause" in actions:
+        state["paused"] = {"reason": "Requested", "since": timestamp(look.now)}
+    if "resume" in actions or "retry" in actions:
+        paused = (state.get("paused") or {}).get("reason")
+        if paused == "Inconclusive":
+            state.pop("analysis", None)
+        state.pop("paused", None)
+        state["lastProgressAt"] = timestamp(look.now)
+    if "promote" in actions:
+        state.pop("paused", None)
+        state["promoted"] = True
+        if actions.full:
+            state["promoteFull"] = True
+
+
+def held(look: Look) -> bool:
+    """Whether somebody or the spec holds the rollout where it is."""
+    state = look.out.state
+    if look.observed.spec.rollout.paused:
+        state["paused"] = halt(state, "Spec", look.now)
+    elif (state.get("paused") or {}).get("reason") == "Spec":
+        state.pop("paused")
+        state["lastProgressAt"] = timestamp(look.now)
+    return (state.get("paused") or {}).get("reason") in ("Spec", "Requested")
+
+
+def pausing(look: Look, stage: Stage) -> bool:
+    """Whether the stage's own pause is still on."""
+    state = look.out.state
+    if stage.pause is None:
+        state.pop("paused", None)
+        return False
+    if stage.pause.duration is None:
+        state["paused"] = halt(state, "Step", look.now)
+        name = meta.name(look.observed.obj)
+        wait(
+            look,
+            f"{look.candidate.name} waits after {stage.title} for a promote: "
+            f"modelyard rollout promote {name}, or annotate modelyard.dev/promote",
+        )
+        return True
+    until = pause_ends(look, stage)
+    assert until is not None
+    if look.now >= until:
+        state.pop("paused", None)
+        return False
+    look.out.looks.append(until)
+    if stage.kind == SHADOW:  # Its time is no halt.
+        look.out.reason = reasons.ROLLING_OUT
+        look.out.message = f"{look.candidate.name} is shadowed until {timestamp(until)}"
+        return True
+    state["paused"] = {**halt(state, "Step", look.now), "until": timestamp(until)}
+    wait(look, f"{look.candidate.name} pauses after {stage.title} until {timestamp(until)}")
+    return True
+
+
+def pause_ends(look: Look, stage: Stage) -> datetime | None:
+    """When the stage's own pause, or the shadow, is over by itself."""
+    if stage.pause is None or stage.pause.duration is None:
+        return None
+    span = timedelta(seconds=duration_seconds(stage.pause.duration))
+    return parse_timestamp(look.out.state["reachedAt"]) + span
+
+
+def wait(look: Look, message: str, reason: str = reasons.PAUSED) -> None:
+    """Say what the rollout waits for."""
+    look.out.halted = True
+    look.out.reason, look.out.message = reason, message
+
+
+def halt(state: dict[str, Any], reason: str, now: datetime) -> dict[str, Any]:
+    """An api.rolloutstatus.Paused; one for the same reason goes on since it began."""
+    before = state.get("paused") or {}
+    since = before.get("since") if before.get("reason") == reason else None
+    return {"reason": reason, "since": since or timestamp(now)}

@@ -1,0 +1,69 @@
+"""When a rollout ends before its last stage: too many servers fail, or do not come back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from modelyard.core.conditions import parse_timestamp
+from modelyard.core.deployment import reasons
+from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.moving import Moves
+from modelyard.core.deployment.pauses import halt
+from modelyard.core.deployment.stages import STEP, Stage
+
+
+def check_failures(look: Look, stage: Stage, failed: int, underway: int) -> int:
+    """End the rollout where too many servers have failed, or do not come back; else how many
+    have not come back and count as failed."""
+    state, now = look.out.state, look.now
+    moving = underway and (stage.kind != STEP or look.tallies.all.switching)
+    late = 0
+    if moving and not state.get("paused"):
+        limit = timedelta(seconds=look.observed.spec.rollout.progress_deadline_seconds)
+        until = parse_timestamp(state["lastProgressAt"]) + limit
+        if now > until:
+            late = look.tallies.all.switching if stage.kind == STEP else underway
+        else:
+            look.out.looks.append(until + timedelta(seconds=1))
+    if failed + late <= look.failure_budget and (not late or late >= underway):
+        return late
+    why = f"{failed} of {look.tallies.all.online} servers failed to take it"
+    if late:
+        seconds = look.observed.spec.rollout.progress_deadline_seconds
+        why = f"no server has switched for {seconds} s, {failed + late} still have to"
+        if failed + late <= look.failure_budget:
+            why += " and maxUnavailable leaves no room for others"
+    example = _example(look)
+    end(
+        look,
+        "RolledBack",
+        reasons.FAILURE_BUDGET_EXCEEDED,
+        f"{why}, failureBudget is {look.observed.spec.rollout.failure_budget}{example}",
+    )
+    return 0
+
+
+def _example(look: Look) -> str:
+    for name in sorted(look.observed.fleet.troubled):
+        member = look.observed.fleet.members[name]
+        group = member.group
+        if group and group.online and group.assigned == look.candidate.key:
+            held = member.server.loaded.partition(":")[0] if member.server else ""
+            kept = f", it goes on with {held}" if held else ""
+            return f"; {name}{kept}: {look.observed.fleet.troubled[name][1]}"
+    return ""
+
+
+def end(look: Look, outcome: str, reason: str, message: str) -> None:
+    """End the rollout; `outcome` is RolledBack or Aborted."""
+    out = look.out
+    out.moves = Moves()
+    if look.candidate.key == look.stable.key:
+        # Only the pods' template differs: there is no version to go back to.
+        out.stuck, out.reason = True, reason
+        out.message = f"new server pods: {message}; change spec.server to go on"
+        if reason == reasons.ABORTED:
+            out.state["paused"] = halt(out.state, "Requested", look.now)
+        return
+    out.outcome, out.reason = outcome, reason
+    out.message = f"{look.candidate.name} was rolled back to {look.stable.name}: {message}"
