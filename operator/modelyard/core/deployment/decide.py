@@ -10,19 +10,18 @@ from modelyard.api.base import API_VERSION
 from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
-from modelyard.core.deployment import activation, disruption, gateway
+from modelyard.core.deployment import activation, disruption, gateway, served
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.deployment.history import record
 from modelyard.core.deployment.look import Advance
 from modelyard.core.deployment.observed import Observed, observe
-from modelyard.core.deployment.releases import Release, release_of
+from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import model_server, service, template_hash, workload
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import tally
 from modelyard.core.deployment.servers import Wishes, assignments
-from modelyard.core.deployment.starting import begin
 from modelyard.core.deployment.status import Situation, assess, waiting_status
-from modelyard.core.deployment.target import Target, reject, target
+from modelyard.core.deployment.succession import Succession
+from modelyard.core.deployment.target import reject, target
 from modelyard.core.fleet.fleets import FLEETS
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
 from modelyard.core.prepared import namespace_verdict
@@ -39,7 +38,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     template = template_hash(observed)
     wanted = target(observed, actions, template, timestamp(now))
     unprepared = namespace_verdict(obj, observed.settings)
-    stable = _stable(observed, template)
+    stable = served.stable(observed, template)
     release = None if unprepared else wanted.release
     if stable is None and release is None:
         problem = unprepared or wanted.problem
@@ -47,18 +46,18 @@ def decide(observed: Observed, now: datetime) -> Plan:
         status = waiting_status(observed, problem, now, actions=actions.heeded or None)
         return Plan(status=status, events=wanted.events)
 
-    ending = _Ending(observed, wanted, now)
+    succession = Succession(observed, wanted, now)
     # What serves goes on, but its pods follow spec.server all the same.
     goal = release or (stable.in_pods_of(template) if stable else None)
     assert goal is not None
     stable = stable or goal
-    state, candidate = ending.carry_on(goal, stable)
+    state, candidate = succession.carry_on(goal, stable)
     moved: Advance | None = None
     if not fleet.members and not observed.replicas:
         # With no server there is nobody to wait for; a new one starts with the target. Where there
         # is to be one, it comes back: its absence must not skip pauses and analyses.
         if state is not None:
-            ending.end(state, goal, stable, "Succeeded", "there is no server")
+            succession.end(state, goal, stable, "Succeeded", "there is no server")
         state, candidate, stable = None, None, goal
     elif state is not None and candidate is not None:
         moved = advance(
@@ -66,17 +65,21 @@ def decide(observed: Observed, now: datetime) -> Plan:
         )
         state = moved.state
         if moved.outcome:
-            ending.end(state, candidate, stable, moved.outcome, moved.message)
+            succession.end(state, candidate, stable, moved.outcome, moved.message)
             if moved.outcome == "Succeeded":
                 stable = candidate
             else:
-                ending.rejected = reject(candidate, moved.reason, moved.message, now)
+                succession.rejected = reject(candidate, moved.reason, moved.message, now)
             state = candidate = None
 
     goal = candidate or stable
     tallies = tally(fleet, goal)
     wishes = Wishes(
-        stable, candidate, ending.rejected, moved.moves if moved else None, hurry=ending.hurry
+        stable,
+        candidate,
+        succession.rejected,
+        moved.moves if moved else None,
+        hurry=succession.hurry,
     )
     changes = assignments(observed, wishes, tallies)
     scaling = activation.parts(observed, observed.served)
@@ -92,10 +95,10 @@ def decide(observed: Observed, now: datetime) -> Plan:
         candidate=candidate,
         tallies=tallies,
         problem=unprepared or (None if moved and moved.outcome else wanted.problem),
-        rejected=ending.rejected,
+        rejected=succession.rejected,
         rollout=moved,
-        revision=ending.revision,
-        history=ending.history,
+        revision=succession.revision,
+        history=succession.history,
         override=wanted.override,
         actions=actions.heeded,
         missing=routes.problem or scaling.problem,
@@ -149,9 +152,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
         ),
         events=(
             *wanted.events,
-            *ending.events,
+            *succession.events,
             *(moved.events if moved else ()),
-            *_events(observed, report.phase, report.reason, report.message, stable, ending.events),
+            *_events(
+                observed, report.phase, report.reason, report.message, stable, succession.events
+            ),
         ),
         requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
     )
@@ -167,100 +172,6 @@ def _decisions(status: Manifest) -> tuple[Any, ...]:
         status.get("override"),
         status.get("actions"),
     )
-
-
-class _Ending:
-    """What begins and ends in this decision: rollouts, history, the rejected release."""
-
-    def __init__(self, observed: Observed, wanted: Target, now: datetime) -> None:
-        status = meta.status(observed.obj)
-        self._observed, self._wanted, self._now = observed, wanted, now
-        self.history: list[Any] = list(status.get("history") or ())
-        self.revision = int(status.get("revision") or 0)
-        self.rejected = wanted.rejected
-        override, release = wanted.override, wanted.release
-        self.hurry = (
-            override is not None
-            and release is not None
-            and int(override["version"]) == release.version
-        )
-        """Whether the release is one that somebody went back to."""
-        self.events: list[Event] = []
-
-    def carry_on(
-        self, goal: Release, stable: Release
-    ) -> tuple[dict[str, Any] | None, Release | None]:
-        """The rollout that goes on or starts, and its candidate."""
-        status = meta.status(self._observed.obj)
-        state = dict(status["rollout"]) if status.get("rollout") else None
-        served = status.get("candidate")
-        before = _named(self._observed, served) if served else None
-        if state is not None and before is not None and not goal.same(before):
-            if self.hurry:
-                text = f"somebody went back to {goal.name}"
-                self.end(state, before, stable, "Aborted", text)
-            else:
-                text = f"superseded by {goal.name}"
-                self.end(state, before, stable, "Superseded", text)
-            state = None
-        if goal.same(stable):
-            return None, None
-        if state is None:
-            self.revision += 1
-            trigger = self._wanted.trigger
-            if goal.name == stable.name:
-                same = goal.key == stable.key
-                trigger = "spec.server has changed" if same else "spec.pipeline has changed"
-            # Somebody who goes back wants to be back: no halts on the way.
-            state = begin(
-                self._observed, self.revision, trigger, self._now, stable=stable, full=self.hurry
-            )
-            text = f"replacing {stable.name} by {goal.name}: {trigger}"
-            self.events.append(Event("Normal", "RolloutStarted", text))
-        return state, goal
-
-    def end(
-        self,
-        state: dict[str, Any],
-        candidate: Release,
-        stable: Release,
-        outcome: str,
-        message: str,
-    ) -> None:
-        """Put a rollout into the history."""
-        entry = record(state, candidate, stable, outcome, message, self._now)
-        limit = self._observed.spec.rollout.history_limit
-        self.history = [entry, *self.history][:limit]
-        kind = "Normal" if outcome in ("Succeeded", "Superseded") else "Warning"
-        reason = {"Succeeded": "RolloutSucceeded", "Superseded": "RolloutSuperseded"}
-        self.events.append(Event(kind, reason.get(outcome, outcome), message))
-
-
-def _stable(observed: Observed, template: str) -> Release | None:
-    served = meta.status(observed.obj).get("stable")
-    if not served:
-        return None
-    # An object of an operator that did not note the pipeline yet.
-    if not served.get("pipeline"):
-        served = {**served, "pipeline": observed.pipeline}
-    if template and not served.get("template"):
-        served = {**served, "template": template}
-    return _named(observed, served)
-
-
-def _named(observed: Observed, served: Manifest) -> Release:
-    """A release that the status names."""
-    version = observed.versions.get(int(served["version"]))
-    if version is not None and meta.name(version) == served["modelVersion"]:
-        found = release_of(
-            version,
-            served.get("pipeline") or {},
-            product=observed.product,
-            template=str(served.get("template") or ""),
-        )
-        if found is not None:
-            return Release(served, found.artifacts)
-    return Release(served)
 
 
 def _orphans(observed: Observed) -> Iterator[Ref]:

@@ -1,0 +1,82 @@
+"""Which rollout follows which, and what is kept of one that ends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from modelyard.core import meta
+from modelyard.core.deployment.history import record
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.served import named
+from modelyard.core.deployment.starting import begin
+from modelyard.core.deployment.target import Target
+from modelyard.core.plan import Event
+
+
+class Succession:
+    """What begins and ends in this decision: rollouts, history, the rejected release."""
+
+    def __init__(self, observed: Observed, wanted: Target, now: datetime) -> None:
+        status = meta.status(observed.obj)
+        self._observed, self._wanted, self._now = observed, wanted, now
+        self.history: list[Any] = list(status.get("history") or ())
+        self.revision = int(status.get("revision") or 0)
+        self.rejected = wanted.rejected
+        override, release = wanted.override, wanted.release
+        self.hurry = (
+            override is not None
+            and release is not None
+            and int(override["version"]) == release.version
+        )
+        """Whether the release is one that somebody went back to."""
+        self.events: list[Event] = []
+
+    def carry_on(
+        self, goal: Release, stable: Release
+    ) -> tuple[dict[str, Any] | None, Release | None]:
+        """The rollout that goes on or starts, and its candidate."""
+        status = meta.status(self._observed.obj)
+        state = dict(status["rollout"]) if status.get("rollout") else None
+        served = status.get("candidate")
+        before = named(self._observed, served) if served else None
+        if state is not None and before is not None and not goal.same(before):
+            if self.hurry:
+                text = f"somebody went back to {goal.name}"
+                self.end(state, before, stable, "Aborted", text)
+            else:
+                text = f"superseded by {goal.name}"
+                self.end(state, before, stable, "Superseded", text)
+            state = None
+        if goal.same(stable):
+            return None, None
+        if state is None:
+            self.revision += 1
+            trigger = self._wanted.trigger
+            if goal.name == stable.name:
+                same = goal.key == stable.key
+                trigger = "spec.server has changed" if same else "spec.pipeline has changed"
+            # Somebody who goes back wants to be back: no halts on the way.
+            state = begin(
+                self._observed, self.revision, trigger, self._now, stable=stable, full=self.hurry
+            )
+            text = f"replacing {stable.name} by {goal.name}: {trigger}"
+            self.events.append(Event("Normal", "RolloutStarted", text))
+        return state, goal
+
+    def end(
+        self,
+        state: dict[str, Any],
+        candidate: Release,
+        stable: Release,
+        outcome: str,
+        message: str,
+    ) -> None:
+        """Put a rollout into the history."""
+        entry = record(state, candidate, stable, outcome, message, self._now)
+        limit = self._observed.spec.rollout.history_limit
+        self.history = [entry, *self.history][:limit]
+        kind = "Normal" if outcome in ("Succeeded", "Superseded") else "Warning"
+        reason = {"Succeeded": "RolloutSucceeded", "Superseded": "RolloutSuperseded"}
+        self.events.append(Event(kind, reason.get(outcome, outcome), message))
