@@ -88,6 +88,11 @@ class EvaluateRun(BaseRun):
     evaluation: Evaluation
 
 
+OFTEN_SECONDS = 10
+"""Between an agent's reports of figures that somebody is likely to look at: of a version that is
+young or shadowed. A ModelServer's spec.reportSeconds may name another time."""
+
+
 class AgentRun(ApiModel):
     """What the agent beside Triton must know; the version to serve is in its ModelServer."""
 

@@ -21,7 +21,8 @@ from modelyard.api.modelserver import (
     ShadowFigures,
     StagedVersion,
 )
-from modelyard.workloads.agent.report import OFTEN_SECONDS, SETTLE_SECONDS, YOUNG
+from modelyard.contract.run import OFTEN_SECONDS
+from modelyard.workloads.agent.report import SETTLE_SECONDS, YOUNG
 from modelyard.workloads.agent.retry import Cause, Retries
 from modelyard.workloads.agent.status import (
     Beside,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
@@ -47,8 +48,6 @@ class Change:
 
 REPORTS = 50
 """Reports a second that the API server is asked to bear of servers that have just switched."""
-OFTEN_SECONDS = 10
-"""An agent's own rhythm after a switch."""
 
 
 def rhythm(servers: int) -> int | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.status import Beside, Report, build, difference, timestamp
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.2
 """States that are over sooner than this are not worth a write."""
-OFTEN_SECONDS = 10.0
 YOUNG = timedelta(minutes=15)
 """How long a version counts as new: its figures are reported often."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
