@@ -42,6 +42,8 @@ class Shadowing(ApiModel):
     """The version."""
     share: float = Field(gt=0, le=1)
     """Share of requests that are copied, 0 to 1."""
+    busy_percent: int = Field(default=25, ge=1, le=100)
+    """Most of the time that the version may be at work, in percent."""
 
 
 class ModelServerSpec(ApiModel):

@@ -128,6 +128,9 @@ class Shadow(ApiModel):
 
     share: float = Field(default=0.1, gt=0, le=1)
     """Share of requests that are copied, 0 to 1. Copies wait while the server is busy."""
+    busy_percent: int = Field(default=25, ge=1, le=100)
+    """Most of the time that the candidate may be at work, in percent: it is asked one copy at a
+    time and rests between them. Less costs users less and measures fewer samples."""
     duration: Duration = "10m"
     """For how long."""
     servers: int | str = Field(default="10%", json_schema_extra=int_or_percent("servers", least=1))

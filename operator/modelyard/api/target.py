@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import (
-    LABEL_KEYS,
     ApiModel,
     Duration,
     LabelKey,
-    LabelValue,
     Memory,
     ObjectName,
     cel,
@@ -19,6 +17,7 @@ from modelyard.api.base import (
     int_or_percent,
     rules,
 )
+from modelyard.api.edge import EdgeTarget
 
 
 class ScalingMetrics(ApiModel):
@@ -210,6 +209,14 @@ class ScaleToZero(ApiModel):
     """With Keda: where its HTTP add-on is installed."""
 
 
+class ServerCache(ApiModel):
+    """Where a server keeps artifacts: in its pod."""
+
+    quota: Memory = "4Gi"
+    """Bytes that artifacts may take. The least recently used ones go first, never those that are
+    served, staged, or needed for a rollback: leave room for three versions."""
+
+
 class ClusterTarget(ApiModel):
     """Servers anywhere in the cluster, behind one Service."""
 
@@ -243,6 +250,8 @@ class ClusterTarget(ApiModel):
     """No servers while nobody asks."""
     disruption: Disruption = Field(default_factory=Disruption)
     """What evictions may take at the same time."""
+    cache: ServerCache = Field(default_factory=ServerCache)
+    """Where servers keep artifacts."""
     gateway: Gateway | None = None
     """Routes that split traffic exactly. Without them a candidate gets its share by the share of
     servers that hold it."""
@@ -256,64 +265,6 @@ class ClusterTarget(ApiModel):
     )
     """How servers are spread; by default over nodes and zones as far as possible. An empty list
     leaves it to the scheduler."""
-
-
-class Pools(ApiModel):
-    """Groups of edge nodes, told apart by one node label."""
-
-    label: LabelKey = Field(min_length=1)
-    """Node label whose value names the pool, such as example.com/region."""
-    values: list[LabelValue] = Field(default_factory=list, max_length=50)
-    """Pools in the order in which they are shown; others come last, in the order of their names.
-    Which pool a rollout takes first, its steps say."""
-
-
-class NodeCache(ApiModel):
-    """Where an edge server keeps artifacts and its last assignment.
-
-    By default in its pod, which outlives restarts of its containers and of the node, but not the
-    pod itself. At most one of hostPath and claimName.
-    """
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            cel(
-                "!(has(self.hostPath) && has(self.claimName))",
-                "set at most one of hostPath and claimName",
-            )
-        )
-    )
-
-    host_path: str | None = Field(
-        # No step up: Kubernetes refuses it, and the pods with it.
-        default=None,
-        min_length=2,
-        max_length=512,
-        pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$",
-    )
-    """Folder on the node that outlives pods. Needs a namespace that admits hostPath volumes
-    (Pod Security `privileged`)."""
-    claim_name: ObjectName | None = None
-    """PersistentVolumeClaim (ReadWriteMany) that outlives pods; each node has a folder in it."""
-    quota: Memory = "10Gi"
-    """Bytes that artifacts may take. The least recently used ones go first, never those that are
-    served, staged, or needed for a rollback."""
-
-
-class EdgeTarget(ApiModel):
-    """One server on each node that matches."""
-
-    node_selector: dict[str, LabelValue] = Field(
-        min_length=1, max_length=32, json_schema_extra=rules(LABEL_KEYS)
-    )
-    """Labels that a node must have to get a server."""
-    pools: Pools | None = None
-    """Groups of nodes that rollouts know by name."""
-    offline_after: Duration = "5m"
-    """A node that is not Ready, or whose agent has not reported for so long, is offline: it
-    neither counts nor blocks, and is brought up to date when it returns."""
-    cache: NodeCache = Field(default_factory=NodeCache)
-    """Where servers keep artifacts and their last assignment."""
 
 
 class Target(ApiModel):

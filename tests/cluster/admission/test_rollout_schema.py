@@ -44,6 +44,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "an edge target with pools": edge(pools={"label": "example.com/site", "values": ["a", "b"]}),
     "a cache on the node": edge(cache={"hostPath": "/var/lib/modelyard", "quota": "20Gi"}),
     "a cache on a claim": edge(cache={"claimName": "cache"}),
+    "a port of each node": edge(hostPorts={"http": 1}),
+    "two ports of each node": edge(hostPorts={"http": 80, "grpc": 65535}),
     "steps of each sort": steps({"nodes": 1}, {"pool": "north"}, {"weight": 50}),
     "a pause until promoted": steps({"weight": 10, "pause": {}}),
     "a pause of a time": steps({"weight": 10, "pause": {"duration": "1h30m"}}),
@@ -78,6 +80,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         edge(cache={"hostPath": "/"}),
         "spec.target.edge.cache.hostPath",
     ),
+    "no port of a node": (
+        edge(hostPorts={}),
+        "spec.target.edge.hostPorts: Invalid value: set at least one of http, grpc",
+    ),
+    "one port for both": (
+        edge(hostPorts={"http": 8000, "grpc": 8000}),
+        "spec.target.edge.hostPorts: Invalid value: http and grpc are the same port",
+    ),
+    "a port that no node has": (edge(hostPorts={"grpc": 65536}), "spec.target.edge.hostPorts.grpc"),
     "a time without unit": (edge(offlineAfter="5"), "spec.target.edge.offlineAfter"),
     "a step of nothing": (
         steps({"pause": {}}),
@@ -127,6 +138,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a shadow of no servers": (
         {"rollout.shadow": {"servers": 0}},
         f"spec.rollout.shadow.servers: Invalid value: 0: servers {COUNTS}",
+    ),
+    "a shadow that is never at work": (
+        {"rollout.shadow": {"busyPercent": 0}},
+        "spec.rollout.shadow.busyPercent in body should be greater than or equal to 1",
     ),
     "a failure budget below none": (
         {"rollout.failureBudget": -1},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.api import base, target
-from modelyard.api.target import NodeCache
+from modelyard.api.edge import NodeCache
 
 from .walking import OMITTED, Leaf, Values, derive
 

@@ -138,7 +138,7 @@ class Scene:
         self.want(assigned=version(1))
         self.assigned.idle.set()
 
-    def agent(self, percent: int = 100) -> Shadower:
+    def agent(self) -> Shadower:
         return Shadower(
             triton=self.triton,  # type: ignore[arg-type]
             switcher=self.switcher,  # type: ignore[arg-type]
@@ -147,7 +147,6 @@ class Scene:
             assigned=self.assigned,
             hardware=Hardware(),
             pending=lambda: self.pending,
-            percent=percent,
             on_report=lambda: self.said.append(self.shadower.report),
         )
 
@@ -157,8 +156,8 @@ class Scene:
         metadata = {"uid": "u", "resourceVersion": str(self.revision)}
         self.assigned.see({"metadata": metadata, "spec": {**before, **spec}, "status": self.status})
 
-    def shadow(self, number: int = 2, share: float = 0.5) -> None:
-        self.want(shadow={"version": version(number), "share": share})
+    def shadow(self, number: int = 2, share: float = 0.5, busy: int = 100) -> None:
+        self.want(shadow={"version": version(number), "share": share, "busyPercent": busy})
 
     async def steps(self, count: int = 2) -> float | None:
         delay: float | None = None
@@ -377,8 +376,7 @@ async def test_agent_that_restarts_goes_on_counting(scene):
 
 
 async def test_copies_take_no_more_than_their_share_of_the_time(scene):
-    scene.shadower = scene.agent(percent=25)
-    scene.shadow()
+    scene.shadow(busy=25)
     await scene.steps()
     scene.triton.seconds = 0.02
     scene.spool.samples = [copy()] * 4

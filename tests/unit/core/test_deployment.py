@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -256,3 +257,17 @@ def test_a_gpu_reaches_triton_and_the_agent_knows_of_it() -> None:
     assert triton["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in agent["resources"]["limits"]
     assert '"gpus":1' in template["metadata"]["annotations"]["modelyard.dev/run"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "quota"),
+    [(None, 4 * 2**30), ({"quota": "500M"}, 500_000_000)],
+    ids=["default", "set"],
+)
+def test_servers_keep_within_the_quota_of_their_cache(cache: Any, quota: int) -> None:
+    target = {"cluster": {"replicas": 1} | ({"cache": cache} if cache else {})}
+    world = World(deployment(target=target), version(1))
+    world.settle("Deployment", "cameras")
+    (workload,) = world.of("apps/Deployment")
+    run = workload["spec"]["template"]["metadata"]["annotations"]["modelyard.dev/run"]
+    assert json.loads(run)["cacheBytes"] == quota

@@ -36,6 +36,35 @@ def test_one_server_on_each_node_by_a_daemon_set_that_replaces_nothing_itself() 
     assert names == {edge_server_name(NAME, node) for node in THREE}
 
 
+def _ports(sim: Sim) -> dict[str, int | None]:
+    """Ports of the node by the name of Triton's port."""
+    (workload,) = sim.of("apps/DaemonSet")
+    triton, agent = workload["spec"]["template"]["spec"]["containers"]
+    assert "hostPort" not in agent["ports"][0]
+    return {port["name"]: port.get("hostPort") for port in triton["ports"]}
+
+
+def test_clients_beside_a_node_reach_its_server_where_ports_are_given() -> None:
+    sim = Sim(*THREE)
+    assert set(_ports(sim).values()) == {None}
+    edge = sim.spec["target"]["edge"]
+    sim.spec["target"] = {"edge": {**edge, "hostPorts": {"http": 8000, "grpc": 18001}}}
+    assert sim.run()["phase"] == "Healthy"
+    assert _ports(sim) == {"http": 8000, "grpc": 18001, "metrics": None}
+    sim.spec["target"] = {"edge": {**edge, "hostPorts": {"grpc": 8001}}}
+    assert sim.run()["phase"] == "Healthy"
+    assert _ports(sim) == {"http": None, "grpc": 8001, "metrics": None}
+
+
+def test_new_ports_of_nodes_replace_pods_one_by_one() -> None:
+    sim = Sim(*THREE)
+    old = {pod["metadata"]["name"] for pod in sim.of("Pod")}
+    edge = sim.spec["target"]["edge"]
+    sim.spec["target"] = {"edge": {**edge, "hostPorts": {"http": 8000}}}
+    sim.operate()
+    assert len({pod["metadata"]["name"] for pod in sim.of("Pod")} & old) == 2
+
+
 def test_a_server_outlives_its_pod() -> None:
     sim = Sim(*THREE)
     before = sim.server("a-1")["metadata"]["uid"]

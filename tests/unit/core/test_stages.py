@@ -239,13 +239,19 @@ def test_a_query_of_prometheus(value: float | None, problem: str, phase: str) ->
 
 def test_shadow_is_unseen_and_cleared_away() -> None:
     metric = {"name": "same", "metric": "Agreement", "min": 0.9, "interval": "30s"}
-    shadow = {"duration": "1m", "servers": 2, "analysis": {"metrics": [metric]}}
+    shadow = {
+        "duration": "1m",
+        "servers": 2,
+        "busyPercent": 40,
+        "analysis": {"metrics": [metric]},
+    }
     sim = Sim(*FOUR, rollout={"shadow": shadow})
     sim.add(version(2))
     sim.round()
     told = [s for s in sim.of("ModelServer") if s["spec"].get("shadow")]
     assert len(told) == 2
     assert told[0]["spec"]["shadow"]["share"] == 0.1
+    assert told[0]["spec"]["shadow"]["busyPercent"] == 40
     assert sim.on(2) == set()
     assert sim.status["rollout"]["stage"] == "Shadow"
     assert sim.run()["phase"] == "Healthy"

@@ -25,6 +25,9 @@ def agent_run(observed: Observed) -> str:
     """The agent's run spec as JSON."""
     edge = observed.spec.target.edge
     own: dict[str, Any] = {}
+    cluster = observed.spec.target.cluster
+    if cluster is not None:
+        own["cache_bytes"] = pods.quantity_bytes(cluster.cache.quota)
     if edge is not None:
         after = duration_seconds(edge.offline_after)
         own = {
@@ -79,7 +82,6 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     resources, _ = pods.resource_requirements(
         server.resources, settings.server_resources, limit_cpu=False
     )
-    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
     live = "/v2/health/live"
     return {
         "name": TRITON,
@@ -88,9 +90,7 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "command": ["tritonserver"],
         "args": _triton_arguments(),
         "env": [_control_key()],
-        "ports": [
-            {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
-        ],
+        "ports": _ports(observed),
         "resources": resources,
         "securityContext": pods.container_security(),
         "volumeMounts": mounts,
@@ -102,6 +102,20 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         # Routes disappear before the server is told to stop.
         "lifecycle": {"preStop": {"sleep": {"seconds": disruption.drain_seconds(observed)}}},
     }
+
+
+def _ports(observed: Observed) -> list[dict[str, Any]]:
+    """Triton's ports, and those of the node that lead to them. The kubelet's portmap needs no
+    routes of the cluster network, so a client beside the node reaches its server by them."""
+    ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT, "metrics": names.METRICS_PORT}
+    edge = observed.spec.target.edge
+    given = edge.host_ports if edge is not None else None
+    of_node = given.model_dump(exclude_none=True) if given is not None else {}
+    return [
+        {"name": name, "containerPort": port, "protocol": "TCP"}
+        | ({"hostPort": of_node[name]} if name in of_node else {})
+        for name, port in ports.items()
+    ]
 
 
 def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.api.rollout import Shadow
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
@@ -87,7 +88,7 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
             change(
                 member,
                 assigned=_held(observed, wishes, member),
-                shadow={"version": version, "share": shadow.share if shadow else 0.1},
+                shadow=_shadowing(version, shadow or Shadow()),
                 report_seconds=rhythm(len(moves.shadow)),
             )
     for member in _strays(observed, wishes):
@@ -180,6 +181,11 @@ def _held(observed: Observed, wishes: Wishes, member: Member) -> Manifest:
     """What a server is to go on holding: its assignment, else stable."""
     assigned = _spec(observed, member).get("assigned")
     return assigned or wishes.stable.assignment(_product(observed, member))
+
+
+def _shadowing(version: Manifest, wanted: Shadow) -> Manifest:
+    """An api.modelserver.Shadowing."""
+    return {"version": version, "share": wanted.share, "busyPercent": wanted.busy_percent}
 
 
 def _shadow(observed: Observed, member: Member) -> Manifest | None:

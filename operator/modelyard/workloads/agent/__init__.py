@@ -11,8 +11,6 @@ Environment
     AWS_ACCESS_KEY_ID, …                 read access to the store; optional
     MODELYARD_CACHE_BYTES                quota of the artifact cache, by default the run spec's,
                                          else 4 GiB; optional
-    MODELYARD_SHADOW_PERCENT             most time that a shadowed version may be asked, default 25;
-                                         optional
     MODELYARD_RUN, _TRITON, _TRITON_METRICS, _MODELS, _CACHE, _SPOOL, _CREDENTIALS, _PROBE_PORT
                                          see `settings.py`; the defaults fit a pod
 Mounts

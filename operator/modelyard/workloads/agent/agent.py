@@ -96,7 +96,6 @@ class Agent:
             assigned=self._assigned,
             hardware=hardware,
             pending=lambda: self._sampler.pending,
-            percent=settings.shadow_percent,
             on_report=self._changed,
         )
         self._reporter = Reporter(

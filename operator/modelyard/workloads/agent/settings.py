@@ -48,8 +48,6 @@ class AgentSettings:
     api_port: int = 443
     spool: Path = paths.SPOOL
     """Where Triton leaves copies of requests; memory that both containers share."""
-    shadow_percent: int = 25
-    """Most of the time that the shadowed version may be asked, in percent."""
     drain_seconds: float = 20.0
     """How long to wait for Triton to end after SIGTERM."""
 
@@ -84,7 +82,6 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> AgentSettings:
         probe_host=environ.get("MODELYARD_PROBE_HOST") or AgentSettings.probe_host,
         probe_port=_number(environ, "MODELYARD_PROBE_PORT", AgentSettings.probe_port),
         spool=Path(environ.get("MODELYARD_SPOOL") or paths.SPOOL),
-        shadow_percent=_number(environ, "MODELYARD_SHADOW_PERCENT", AgentSettings.shadow_percent),
         credentials=Path(environ.get("MODELYARD_CREDENTIALS") or CREDENTIALS),
         api_host=environ.get("KUBERNETES_SERVICE_HOST", ""),
         api_port=_number(environ, "KUBERNETES_SERVICE_PORT", AgentSettings.api_port),

@@ -54,11 +54,10 @@ class Shadower:
         assigned: Assigned,
         hardware: Hardware,
         pending: Callable[[], float],
-        percent: int,
         on_report: Callable[[], None],
     ) -> None:
-        """`pending` tells how many requests wait in Triton; `percent` is the most time that
-        copies may take; `on_report` is called when there is more to say than other figures."""
+        """`pending` tells how many requests wait in Triton; `on_report` is called when there is
+        more to say than other figures."""
         self._triton = triton
         self._switcher = switcher
         self._copies = Copies(spool)
@@ -66,7 +65,6 @@ class Shadower:
         self._assigned = assigned
         self._hardware = hardware
         self._pending = pending
-        self._rest = 100 / max(1, min(100, percent)) - 1
         self._on_report = on_report
         self._wish: Shadowing | None = None
         self._left = True
@@ -194,7 +192,8 @@ class Shadower:
             if wish != self._assigned.shadow or self._generation is None or self.stopping:
                 break
             if sample.version == serving.generation.version:
-                await asyncio.sleep(await self._replay(sample, serving) * self._rest)
+                rest = 100 / wish.busy_percent - 1
+                await asyncio.sleep(await self._replay(sample, serving) * rest)
         return 0.0 if samples else LOOK_SECONDS
 
     async def _prepare(self, version: Assignment) -> None:
