@@ -15,7 +15,13 @@ from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.look import Advance
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.resources import model_server, service, template_hash, workload
+from modelyard.core.deployment.resources import (
+    model_server,
+    pod_template,
+    service,
+    template_hash,
+    workload,
+)
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import tally
 from modelyard.core.deployment.servers import Wishes, assignments
@@ -35,7 +41,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return Plan()
     next_silence = fleet.sweep(now.timestamp())
     actions = acting.read(obj)
-    template = template_hash(observed)
+    pods = pod_template(observed)
+    template = template_hash(pods)
     wanted = target(observed, actions, template, timestamp(now))
     unprepared = namespace_verdict(obj, observed.settings)
     stable = served.stable(observed, template)
@@ -111,7 +118,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     return Plan(
         apply=(
             service(observed),
-            workload(observed),
+            workload(observed, pods),
             *disruption.children(observed),
             *scaling.children,
             # Requests are led away from a server before it is told to switch.

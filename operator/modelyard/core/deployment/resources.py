@@ -82,32 +82,48 @@ def _target(observed: Observed) -> str:
     return "edge" if observed.edge else "cluster"
 
 
-def template_hash(observed: Observed) -> str:
-    """Names the template of edge pods: the operator replaces pods that were made from another
-    one. Cluster pods are replaced by their Deployment."""
-    if not observed.edge:
-        return ""
-    return short_hash(pod_spec(observed), agent_run(observed))
+def pod_template(observed: Observed) -> dict[str, Any]:
+    """The serving pods' template. An edge one is labelled with its own hash: the operator replaces
+    pods that were made from another one. Cluster pods are replaced by their Deployment."""
+    own = metadata(observed.obj, names.workload_name(observed.obj))
+    spec, run = pod_spec(observed), agent_run(observed)
+    carried = {**own["labels"], labels.TARGET: _target(observed)}
+    if observed.edge:
+        carried[labels.TEMPLATE] = short_hash(spec, run)
+    return {
+        "metadata": {
+            "labels": carried,
+            "annotations": {
+                labels.OWNER: own["annotations"][labels.OWNER],
+                paths.RUN_ANNOTATION: run,
+            },
+        },
+        "spec": spec,
+    }
 
 
-def workload(observed: Observed) -> dict[str, Any]:
-    """The apps/v1 Deployment or DaemonSet. Nothing in its pods depends on the model version:
-    versions come and go inside running servers.
+def template_hash(template: Manifest) -> str:
+    """Names the template of edge pods; empty for a cluster target."""
+    return str(template["metadata"]["labels"].get(labels.TEMPLATE, ""))
+
+
+def workload(observed: Observed, template: Manifest) -> dict[str, Any]:
+    """The apps/v1 Deployment or DaemonSet that makes pods from a pod_template. Nothing in them
+    depends on the model version: versions come and go inside running servers.
 
     A change of server settings does replace pods. Of a cluster target: one by one, each new one
     answering before an old one goes. On the edge a second server has no room beside the first
     (GPU, memory, one per node), so pods go and come back node by node, when the rollout deletes
     them (OnDelete): by the same steps and budgets as a version.
     """
-    return _daemon_set(observed) if observed.edge else _deployment(observed)
+    return _daemon_set(observed, template) if observed.edge else _deployment(observed, template)
 
 
-def _deployment(observed: Observed) -> dict[str, Any]:
-    own = metadata(observed.obj, names.workload_name(observed.obj))
+def _deployment(observed: Observed, template: Manifest) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": own,
+        "metadata": metadata(observed.obj, names.workload_name(observed.obj)),
         "spec": {
             "replicas": observed.replicas,
             "selector": {"matchLabels": selector(observed.obj)},
@@ -116,37 +132,20 @@ def _deployment(observed: Observed) -> dict[str, Any]:
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
             "revisionHistoryLimit": 2,
-            "template": _template(observed, own),
+            "template": template,
         },
     }
 
 
-def _daemon_set(observed: Observed) -> dict[str, Any]:
-    own = metadata(observed.obj, names.workload_name(observed.obj))
+def _daemon_set(observed: Observed, template: Manifest) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": own,
+        "metadata": metadata(observed.obj, names.workload_name(observed.obj)),
         "spec": {
             "selector": {"matchLabels": selector(observed.obj)},
             "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 2,
-            "template": _template(observed, own),
+            "template": template,
         },
-    }
-
-
-def _template(observed: Observed, metadata: Manifest) -> dict[str, Any]:
-    carried = {**metadata["labels"], labels.TARGET: _target(observed)}
-    if observed.edge:
-        carried[labels.TEMPLATE] = template_hash(observed)
-    return {
-        "metadata": {
-            "labels": carried,
-            "annotations": {
-                labels.OWNER: metadata["annotations"][labels.OWNER],
-                paths.RUN_ANNOTATION: agent_run(observed),
-            },
-        },
-        "spec": pod_spec(observed),
     }
