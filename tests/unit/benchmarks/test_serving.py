@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ...benchmarks import serving, serving_overhead, serving_shadow, serving_swap
-from ...benchmarks.serving_load import Load, rows, run
+from ...benchmarks.serving import __main__ as command
+from ...benchmarks.serving import overhead, shadow, swap
+from ...benchmarks.serving.load import Load, rows, run
 
 
 def load(out: Path, **more: object) -> Load:
@@ -26,28 +27,28 @@ def test_requests_that_touch_a_swap_are_told_from_the_others(tmp_path: Path) -> 
     seconds[3:5], answered[3] = (0.3, 0.2), 0
     np.save(tmp_path / "rows.npy", np.stack([due, seconds, answered], axis=1))
 
-    found = serving_swap.sample("closed loop", load(tmp_path / "rows.npy"), [(3.2, 4.5)])
+    found = swap.sample("closed loop", load(tmp_path / "rows.npy"), [(3.2, 4.5)])
 
     assert (found.requests, found.failed) == (10, 1)
     assert found.steady_p99 == pytest.approx(10)
     assert found.slowest == [300]
     assert found.times_p99 == pytest.approx(30)
-    swaps = serving_swap.Swaps("closed loop", [(3.2, 4.5)], [1.0], [0.02])
-    _, goals = serving_swap.report([found], [swaps])
+    swaps = swap.Swaps("closed loop", [(3.2, 4.5)], [1.0], [0.02])
+    _, goals = swap.report([found], [swaps])
     assert [goal.met for goal in goals] == [False, False]
 
 
-def overhead(**rates: tuple[float, float]) -> list[serving_overhead.Sample]:
+def of_arms(**rates: tuple[float, float]) -> list[overhead.Sample]:
     """Two rounds of arms with a rate and a p99."""
     return [
-        serving_overhead.Sample(arm.replace("_", "-"), number, rate / number, p99, p99, 0)
+        overhead.Sample(arm.replace("_", "-"), number, rate / number, p99, p99, 0)
         for number in (1, 2)
         for arm, (rate, p99) in rates.items()
     ]
 
 
 def test_the_better_peer_is_the_one_to_beat() -> None:
-    samples = overhead(
+    samples = of_arms(
         plain=(100, 10),
         network=(96, 10),
         pipeline_grpc=(80, 12),
@@ -56,26 +57,25 @@ def test_the_better_peer_is_the_one_to_beat() -> None:
         fastapi_pt=(35, 28),
     )
 
-    (table,), goals = serving_overhead.report(samples)
+    (table,), goals = overhead.report(samples)
 
     assert [goal.measured for goal in goals] == [0.96, 2, 0.5, 0.5]
     assert all(goal.met for goal in goals)
-    assert [row[0] for row in table.rows] == list(serving_overhead.LABELS.values())
+    assert [row[0] for row in table.rows] == list(overhead.LABELS.values())
 
 
 def test_a_shadow_that_costs_too_much_or_answers_nothing_misses_the_goal() -> None:
     samples = [
-        serving_shadow.Sample(arm, 1, 100, 0, 10, p95, 30)
-        for arm, p95 in (("alone", 20), ("shadow", 24))
+        shadow.Sample(arm, 1, 100, 0, 10, p95, 30) for arm, p95 in (("alone", 20), ("shadow", 24))
     ]
 
-    _, goals = serving_shadow.report(samples, 0, 15, 0.1)
+    _, goals = shadow.report(samples, 0, 15, 0.1)
 
     assert [(goal.measured, goal.met) for goal in goals] == [(1.2, False), (0, False)]
 
 
 def test_smoke_keeps_what_was_asked_for_otherwise() -> None:
-    options = serving.parse(["swap", "--smoke", "--swaps", "2"])
+    options = command.parse(["swap", "--smoke", "--swaps", "2"])
 
     assert (options.what, options.smoke, options.swaps, options.rounds) == (["swap"], True, 2, 1)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .report import ROOT
+from ..report import ROOT
 
 WEB = ("fastapi>=0.115,<1", "uvicorn>=0.34,<1")
 PYTHON = "3.13"

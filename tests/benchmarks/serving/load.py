@@ -1,6 +1,6 @@
 """Sends images or tensors to a server from a process of its own, and writes down each request.
 
-    python -m tests.benchmarks.serving_load '{"kind": "grpc", "target": "127.0.0.1:8001", …}'
+    python -m tests.benchmarks.serving.load '{"kind": "grpc", "target": "127.0.0.1:8001", …}'
 
 Runs until it gets SIGTERM, or for `seconds`. Each row of the result is the moment that a request
 was due, its duration (both in seconds of CLOCK_MONOTONIC, which all processes share) and whether
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .report import ROOT
+from ..report import ROOT
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def running(*loads: Load) -> Iterator[None]:
     """The loads side by side, each in its process; their rows are there afterwards."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.serving_load", json.dumps(asdict(load))],
+            [sys.executable, "-m", "tests.benchmarks.serving.load", json.dumps(asdict(load))],
             cwd=ROOT,
         )
         for load in loads

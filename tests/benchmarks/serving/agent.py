@@ -1,6 +1,6 @@
 """The real agent without an API server: it is told here what the operator would have it do.
 
-python -m tests.benchmarks.serving_agent '{"triton": "127.0.0.1:8001", …}'
+python -m tests.benchmarks.serving.agent '{"triton": "127.0.0.1:8001", …}'
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from modelyard.workloads.agent.agent import Agent
 from modelyard.workloads.agent.settings import AgentSettings
 from modelyard.workloads.agent.watch import Wanted
 
-from .report import ROOT
-from .serving_site import LINE, Site
+from ..report import ROOT
+from .site import LINE, Site
 
 NOBODY = 9
 """A port of loopback that nothing listens on."""
@@ -90,7 +90,7 @@ def agent(given: Orders) -> Iterator[None]:
     log = Path(given.folder) / "agent.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.serving_agent", json.dumps(asdict(given))],
+            [sys.executable, "-m", "tests.benchmarks.serving.agent", json.dumps(asdict(given))],
             cwd=ROOT,
             stdout=out,
             stderr=out,

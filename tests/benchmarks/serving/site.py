@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from tests.serving.server import Server, unpacked
 
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
 
-from .report import ROOT
-from .serving_trainer import Trainer, trainer
+from ..report import ROOT
+from .trainer import Trainer, trainer
 
 Say = Callable[[str], None]
 LINE = "digits"
@@ -76,6 +76,21 @@ def site(say: Say) -> Iterator[Site]:
         _make_images(kept)
         described = manifest(kept / "model.onnx")
         yield Site(Path(name), kept, described, made, len(os.sched_getaffinity(0)))
+
+
+async def started(server: Server) -> AbstractContextManager[Server]:
+    """Starts a server and waits until it answers; it stops with the context."""
+
+    @contextmanager
+    def up() -> Iterator[Server]:
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    server.start()
+    await server.wait_ready()
+    return up()
 
 
 def manifest(model: Path) -> ArtifactManifest:

@@ -22,12 +22,12 @@ from modelyard.serving import config as configs
 from modelyard.serving.names import Generation
 from modelyard.serving.settings import ServingSettings
 
-from .report import Goal, Table, at_least, at_most
-from .serving_agent import agent, orders
-from .serving_load import Load, rows, running
-from .serving_site import LINE, SIZE, Say, Site
-from .site import free_port
-from .stats import Spread, quantile, ratios, spread
+from ..report import Goal, Table, at_least, at_most
+from ..site import free_port
+from ..stats import Spread, quantile, ratios, spread
+from .agent import agent, orders
+from .load import Load, rows, running
+from .site import LINE, SIZE, Say, Site, started
 
 PLAIN = "plain"
 OURS = "pipeline-grpc"
@@ -62,9 +62,9 @@ async def measure(site: Site, rounds: int, seconds: float, clients: int, say: Sa
     tensor = site.folder / "tensor.npy"
     np.save(tensor, np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32))
     with ExitStack() as stack:
-        ours = stack.enter_context(await _served(site.server("ours")))
+        ours = stack.enter_context(await started(site.server("ours")))
         stack.enter_context(agent(orders(site, ours, free_port())))
-        plain = stack.enter_context(await _served(site.server(PLAIN)))
+        plain = stack.enter_context(await started(site.server(PLAIN)))
         await _load_plain(site, plain)
         peers = {
             name: stack.enter_context(_peer(site, name, f"model.{name.partition('-')[2]}"))
@@ -118,19 +118,6 @@ async def _take(arm: str, number: int, load: Load, seconds: float) -> Sample:
         p99=round(quantile(good.tolist(), 0.99), 2),
         failed=int((answered == 0).sum()),
     )
-
-
-async def _served(server: Server) -> Any:
-    @contextmanager
-    def up() -> Iterator[Server]:
-        try:
-            yield server
-        finally:
-            server.stop()
-
-    server.start()
-    await server.wait_ready()
-    return up()
 
 
 async def _load_plain(site: Site, server: Server) -> None:

@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .report import Goal, Table, at_least, at_most
-from .serving_agent import Orders, agent, orders
-from .serving_load import Load, rows, running
-from .serving_overhead import _served
-from .serving_site import LINE, Say, Site
-from .site import free_port
-from .stats import quantile, ratios, spread
+from ..report import Goal, Table, at_least, at_most
+from ..site import free_port
+from ..stats import quantile, ratios, spread
+from .agent import Orders, agent, orders
+from .load import Load, rows, running
+from .site import LINE, Say, Site, started
 
 ARMS = {"alone": "stable alone", "shadow": "with a shadowed version"}
 MOST_TIMES_P95 = 1.1
@@ -49,7 +48,7 @@ async def measure(
         given: dict[str, Orders] = {}
         loads = {}
         for arm in ARMS:
-            server = stack.enter_context(await _served(site.server(f"shadow-{arm}")))
+            server = stack.enter_context(await started(site.server(f"shadow-{arm}")))
             given[arm] = orders(site, server, free_port(), share=share if arm == "shadow" else None)
             stack.enter_context(agent(given[arm]))
             loads[arm] = Load(

@@ -17,10 +17,11 @@ from rich.console import Console
 
 from modelyard.cluster.progress import duration
 
-from . import machine, pages, serving_overhead, serving_shadow, serving_swap
-from .report import Goal, Report, Table
-from .serving_site import Site, site
-from .serving_trainer import NoTrainer
+from .. import machine, pages
+from ..report import Goal, Report, Table
+from . import overhead, shadow, swap
+from .site import Site, site
+from .trainer import NoTrainer
 
 Result = tuple[list[dict[str, Any]], list[Table], list[Goal]]
 Say = Callable[[str], None]
@@ -120,25 +121,23 @@ def _run(
 
 
 async def _swap(made: Site, options: argparse.Namespace, say: Say) -> Result:
-    samples, swaps = await serving_swap.measure(made, options.swaps, options.calm, say)
-    return serving_swap.dump(samples, swaps), *serving_swap.report(samples, swaps)
+    samples, swaps = await swap.measure(made, options.swaps, options.calm, say)
+    return swap.dump(samples, swaps), *swap.report(samples, swaps)
 
 
 async def _overhead(made: Site, options: argparse.Namespace, say: Say) -> Result:
-    samples = await serving_overhead.measure(
-        made, options.rounds, options.seconds, options.clients, say
-    )
-    return serving_overhead.dump(samples), *serving_overhead.report(samples)
+    samples = await overhead.measure(made, options.rounds, options.seconds, options.clients, say)
+    return overhead.dump(samples), *overhead.report(samples)
 
 
 async def _shadow(made: Site, options: argparse.Namespace, say: Say) -> Result:
     rate, share = options.rate, options.share
-    samples, answered = await serving_shadow.measure(
+    samples, answered = await shadow.measure(
         made, options.rounds, options.seconds, rate, share, say
     )
     return (
-        serving_shadow.dump(samples, answered),
-        *serving_shadow.report(samples, answered, rate, share),
+        shadow.dump(samples, answered),
+        *shadow.report(samples, answered, rate, share),
     )
 
 
