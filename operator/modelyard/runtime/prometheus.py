@@ -19,6 +19,7 @@ MOST_BYTES = 1 << 20
 """Longest answer that is read: one number takes a few hundred."""
 MOST_WORDS = 300
 """Longest part of an error that is passed on."""
+_FAULTS_OF_THE_QUERY = ("bad_data", "execution")
 
 
 class Trouble(Exception):
@@ -50,7 +51,8 @@ class Prometheus:
                 asyncio.timeout(SECONDS),
                 self._open().get(
                     self._url,
-                    params={"query": query, "timeout": f"{SECONDS:g}s"},
+                    # Prometheus gives up first, and says what took so long.
+                    params={"query": query, "timeout": f"{0.9 * SECONDS:g}s"},
                     headers=self._headers(),
                     allow_redirects=False,
                 ) as response,
@@ -92,29 +94,74 @@ def _number(raw: bytes, status: int) -> float:
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict) or body.get("status") != "success":
-        words = body.get("error") if isinstance(body, dict) else None
-        said = str(words)[:MOST_WORDS] if words else f"HTTP status {status}"
-        raise Trouble(f"Prometheus refuses the query: {said}")
+        raise Trouble(_refusal(body if isinstance(body, dict) else {}, status))
     data = body.get("data")
-    sample = _sample(data if isinstance(data, dict) else {})
+    sample = _sample(data if isinstance(data, dict) else {}, _remark(body))
     try:
         number = float(sample[1])
     except (TypeError, ValueError, IndexError, KeyError):
         raise Trouble("the answer of Prometheus cannot be read") from None
-    if not math.isfinite(number):
-        raise Trouble(f"the query gives {sample[1]}")
+    if math.isnan(number):
+        raise Trouble("the query gives NaN, as 0 / 0 does: nothing was counted")
+    if math.isinf(number):
+        raise Trouble(f"the query gives {sample[1]}, as a division by 0 does")
     return number
 
 
-def _sample(data: dict[str, Any]) -> Any:
+def _refusal(body: dict[str, Any], status: int) -> str:
+    """Why there is no result, and who can change that.
+
+    Error types: https://github.com/prometheus/prometheus/blob/main/web/api/v1/api.go
+    """
+    words = str(body.get("error") or "").removeprefix('invalid parameter "query": ')[:MOST_WORDS]
+    if body.get("errorType") in _FAULTS_OF_THE_QUERY:
+        return f"Prometheus refuses the query: {words}"
+    if words:
+        return f"Prometheus has no answer: {words}"
+    if status in (401, 403):
+        return (
+            f"Prometheus lets the operator not in (HTTP status {status}): see prometheus.tokenFile"
+        )
+    if status == 404 or 300 <= status < 400:
+        return f"no Prometheus at the address (HTTP status {status}): see prometheus.url"
+    return f"Prometheus has no answer: HTTP status {status}"
+
+
+def _sample(data: dict[str, Any], remark: str) -> Any:
     """[time, value]."""
     kind, result = data.get("resultType"), data.get("result")
     if kind == "scalar":
         return result
+    if kind == "matrix":
+        raise Trouble("the query gives a range of values, not one number: wrap it, as rate(…) does")
     if kind != "vector" or not isinstance(result, list):
         raise Trouble(f"the query gives a {kind}, not one number")
     if not result:
-        raise Trouble("the query gives no series: nothing matches, or nothing was measured")
+        raise Trouble(
+            f"the query gives no series: nothing matches, or nothing was measured{remark}"
+        )
     if len(result) > 1:
-        raise Trouble(f"the query gives {len(result)} series, not one: aggregate them")
-    return result[0].get("value") if isinstance(result[0], dict) else None
+        raise Trouble(_many(result))
+    only = result[0] if isinstance(result[0], dict) else {}
+    if "histogram" in only:
+        raise Trouble("the query gives a histogram, not one number: take histogram_quantile(…)")
+    return only.get("value")
+
+
+def _many(result: list[Any]) -> str:
+    """What to do about several series."""
+    series = [one.get("metric") for one in result if isinstance(one, dict)]
+    found = [one for one in series if isinstance(one, dict)]
+    names = sorted({name for one in found for name in one} - {"__name__"})
+    differ = [name for name in names if len({one.get(name) for one in found}) > 1]
+    by = f" that differ by {', '.join(differ[:3])}" if differ else ""
+    return f"the query gives {len(result)} series{by}, not one: aggregate them, as sum(…) does"
+
+
+def _remark(body: dict[str, Any]) -> str:
+    """What Prometheus says about a query that it answered, such as of a missing label `le`."""
+    for name in ("warnings", "infos"):
+        said = body.get(name)
+        if isinstance(said, list) and said:
+            return f"; {str(said[0])[:MOST_WORDS]}"
+    return ""

@@ -232,10 +232,12 @@ async def number(server: Server) -> AsyncIterator[Number]:
     ("answer", "problem"),
     [
         (vector(), "no series"),
-        (vector("1", "2"), "2 series, not one: aggregate"),
+        (vector("1", "2"), "2 series that differ by pod, not one: aggregate"),
+        (success("vector", [{"metric": {}, "histogram": [1.5, {}]}]), "histogram_quantile"),
+        ({**vector(), "warnings": ["a label is missing"]}, "no series.*; a label is missing"),
         (scalar("NaN"), "gives NaN"),
         (vector("+Inf"), r"gives \+Inf"),
-        (success("matrix", []), "a matrix, not one number"),
+        (success("matrix", []), "a range of values, not one number"),
         (success("vector", [{"metric": {}}]), "cannot be read"),
         (success("vector", ["?"]), "cannot be read"),
         ({"status": "success"}, "not one number"),
@@ -251,10 +253,32 @@ async def test_all_but_one_number_is_a_problem(
 
 
 async def test_the_words_of_a_refusal_are_passed_on(server: Server, number: Number) -> None:
-    refusal = {"status": "error", "errorType": "bad_data", "error": "parse error at char 3"}
+    words = 'invalid parameter "query": 1:6: parse error: unclosed left parenthesis'
+    refusal = {"status": "error", "errorType": "bad_data", "error": words}
     server.answers["rate("] = web.json_response(refusal, status=400)
-    with pytest.raises(Trouble, match="refuses the query: parse error at char 3"):
+    with pytest.raises(Trouble, match="refuses the query: 1:6: parse error: unclosed left"):
         await number("rate(")
+
+
+async def test_trouble_of_prometheus_is_not_blamed_on_the_query(
+    server: Server, number: Number
+) -> None:
+    trouble = {"status": "error", "errorType": "timeout", "error": "query timed out"}
+    server.answers["q"] = web.json_response(trouble, status=503)
+    with pytest.raises(Trouble, match="Prometheus has no answer: query timed out"):
+        await number("q")
+
+
+@pytest.mark.parametrize(
+    ("status", "setting"),
+    [(401, "prometheus.tokenFile"), (403, "prometheus.tokenFile"), (404, "prometheus.url")],
+)
+async def test_what_a_setting_can_mend_names_it(
+    server: Server, number: Number, status: int, setting: str
+) -> None:
+    server.answers["q"] = web.Response(text="no", status=status)
+    with pytest.raises(Trouble, match=rf"HTTP status {status}\): see .*{setting}"):
+        await number("q")
 
 
 async def test_an_answer_that_is_no_json(server: Server, number: Number) -> None:
