@@ -237,6 +237,14 @@ def test_a_query_of_prometheus(value: float | None, problem: str, phase: str) ->
     assert problem in sim.status["message"]
 
 
+def test_a_misspelt_word_in_a_query_is_told_and_not_asked() -> None:
+    metric = {"name": "load", "query": 'load{v="{{ candidat }}"}', "max": 1, "inconclusiveLimit": 0}
+    sim = rolling(*FOUR, analysis={"metrics": [metric]}, **FAST)
+    assert sim.operate()["phase"] == "Paused"
+    assert "the query has {{candidat}}, which stands for nothing" in sim.status["message"]
+    assert not sim.answers
+
+
 def test_shadow_is_unseen_and_cleared_away() -> None:
     metric = {"name": "same", "metric": "Agreement", "min": 0.9, "interval": "30s"}
     shadow = {

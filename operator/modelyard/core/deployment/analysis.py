@@ -8,6 +8,7 @@ https://argo-rollouts.readthedocs.io/en/stable/features/analysis/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +21,10 @@ from modelyard.core.fleet.figures import Total, agreement, value
 from modelyard.core.plan import Answer, Question
 
 RUNNING, SUCCESSFUL, FAILED, INCONCLUSIVE = "Running", "Successful", "Failed", "Inconclusive"
+MOST_WORDS, ALL_WORDS = 200, 1000
+"""Longest message about one metric, with room for what Prometheus says about a query; and about
+all of an analysis, which may have ten: statuses stay small."""
+_PLACEHOLDER = re.compile(r"\{\{\s*([\w.]*)\s*\}\}")
 _IN_SHADOW = ("ErrorRate", "LatencyP50", "LatencyP95", "LatencyP99", "Agreement")
 
 
@@ -94,6 +99,7 @@ def measure(
     made = Measured({"phase": RUNNING, "startedAt": started, "metrics": []})
     questions: list[Question] = []
     looks: list[datetime] = []
+    room = min(MOST_WORDS, ALL_WORDS // len(analysis.metrics))
     for metric in analysis.metrics:
         if metric.metric is not None and _skipped(metric, sources):
             continue
@@ -107,14 +113,19 @@ def measure(
             looks.append(due)
             continue
         if metric.query is not None:
-            query = _filled(metric.query, sources.words)
-            answer = sources.answer(query)
-            if answer is None or answer.at < due:
-                questions.append(Question(query, due))
-                continue
-            _judge(status, metric, answer.value, None, None, answer.problem, early=early)
+            query, problem = _filled(metric.query, sources.words)
+            found = None
+            if not problem:
+                answer = sources.answer(query)
+                if answer is None or answer.at < due:
+                    questions.append(Question(query, due))
+                    continue
+                found, problem = answer.value, answer.problem
+            _judge(status, metric, found, None, None, problem, early=early)
         else:
             _measure_figure(status, metric, sources, made.baseline, early=early)
+        if "message" in status:
+            status["message"] = cut(status["message"], room)
         status["measuredAt"] = timestamp(now)
         if status["phase"] == RUNNING:
             looks.append(now + timedelta(seconds=_interval(metric)))
@@ -203,7 +214,7 @@ def _judge(
     bounds = _bounds(metric, stable)
     status["bound"] = " and ".join(f"{sign} {text}" for sign, _, text in bounds)
     for key, one in (("value", _rounded(found)), ("stable", _rounded(stable)),
-                     ("samples", samples), ("message", cut(problem, 100) or None)):  # fmt: skip
+                     ("samples", samples), ("message", problem or None)):  # fmt: skip
         if one is None:
             status.pop(key, None)
         else:
@@ -242,7 +253,11 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.6g}")
 
 
-def _filled(query: str, words: Mapping[str, str]) -> str:
-    for name, text in words.items():
-        query = query.replace("{{" + name + "}}", text)
-    return query
+def _filled(query: str, words: Mapping[str, str]) -> tuple[str, str]:
+    """The query with its words filled in, and what is wrong with it: Prometheus would take a
+    misspelt word for a value that nothing has."""
+    unknown = [word for word in _PLACEHOLDER.findall(query) if word not in words]
+    if unknown:
+        known = ", ".join(words)
+        return query, f"the query has {{{{{unknown[0]}}}}}, which stands for nothing: take {known}"
+    return _PLACEHOLDER.sub(lambda found: words[found[1]], query), ""
