@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -13,11 +13,9 @@ from . import figures, ours, trainer
 from .api import Manifest, Refused
 from .arms import JOB, Arm, JobController, RawCreates, job_template
 from .processes import TooLong, until
-from .report import Goal, Table
+from .report import Goal, Say, Table
 from .sampling import Sample, Sampler
 from .site import Site, site
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import ours, population
 from .processes import until, usage
-from .report import Goal, Table, at_most
+from .report import Goal, Say, Table, at_most
 from .site import site
 
-Say = Callable[[str], None]
 MOST_MB = 150
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from rich.table import Table as RichTable
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".bench"
+Say = Callable[[str], None]
+"""Tells what goes on."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Report:
     goals: list[Goal] = field(default_factory=list)
     seconds: float = 0.0
     """How long it took."""
+    at: str = ""
+    """When it began, as 2026-11-26T21:05:00Z. Reports of before this was kept have none."""
 
     def write(self, folder: Path = FOLDER) -> Path:
         """Writes `folder/NAME.json`; returns its path."""
@@ -103,6 +107,10 @@ class Report:
             for row in table.rows:
                 shown.add_row(*row)
             console.print(shown)
+
+
+Result = tuple[list[dict[str, Any]], list[Table], list[Goal]]
+"""Samples, tables and goals of a report."""
 
 
 def goals_table(goals: Sequence[Goal]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +13,10 @@ from .actor import Actor
 from .api import each
 from .arms import JOB
 from .processes import usage
-from .report import Goal, Table, at_most, below
+from .report import Goal, Say, Table, at_most, below
 from .sampling import PREFIX
 from .site import Site, site
 
-Say = Callable[[str], None]
 MOST_SECONDS = 10
 RESYNC_SECONDS = (5.0, 20.0)
 """Least and most between two rounds that reconcile everything, so that there are some in the idle

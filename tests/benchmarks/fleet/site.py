@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from .. import ours
 from ..api import SPACE, Manifest
 from ..etcd import Etcd
 from ..processes import until
+from ..report import Say
 from ..site import ACCOUNT, ACCOUNTS, MANAGER, NAMESPACE, Site
 from . import nodes, objects
 from .api import FleetApi
@@ -30,7 +31,6 @@ from .config import FleetConfig
 from .meters import Meter, Seen
 from .simulator import Simulator
 
-Say = Callable[[str], None]
 DAEMON_SETS = by_name("apps/DaemonSet")
 STAGES = Path(__file__).with_name("kwok-stages.yaml")
 PLENTY = "5000"

@@ -22,12 +22,12 @@ from modelyard.serving import config as configs
 from modelyard.serving.names import Generation
 from modelyard.serving.settings import ServingSettings
 
-from ..report import Goal, Table, at_least, at_most
+from ..report import Goal, Say, Table, at_least, at_most
 from ..site import free_port
 from ..stats import Spread, quantile, ratios, spread
 from .agent import agent, orders
 from .load import Load, rows, running
-from .site import LINE, SIZE, Say, Site, started
+from .site import LINE, SIZE, Site, started
 
 PLAIN = "plain"
 OURS = "pipeline-grpc"

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..report import Goal, Table, at_least, at_most
+from ..report import Goal, Say, Table, at_least, at_most
 from ..site import free_port
 from ..stats import quantile, ratios, spread
 from .agent import Orders, agent, orders
 from .load import Load, rows, running
-from .site import LINE, Say, Site, started
+from .site import LINE, Site, started
 
 ARMS = {"alone": "stable alone", "shadow": "with a shadowed version"}
 MOST_TIMES_P95 = 1.1

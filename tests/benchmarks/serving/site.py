@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,9 @@ from tests.serving.server import Server, unpacked
 
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
 
-from ..report import ROOT
+from ..report import ROOT, Say
 from .trainer import Trainer, trainer
 
-Say = Callable[[str], None]
 LINE = "digits"
 SIZE = 320
 """Height and width of the network's input in pixels."""

@@ -19,10 +19,10 @@ from modelyard.serving.repository import Repository
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Swap, Switcher
 
-from ..report import Goal, Table, at_most, below
+from ..report import Goal, Say, Table, at_most, below
 from ..stats import quantile, spread
 from .load import Load, rows, running
-from .site import LINE, Say, Site
+from .site import LINE, Site
 
 MOST_TIMES_P99 = 3.0
 

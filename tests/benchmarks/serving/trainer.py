@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..report import ROOT
+from ..runner import CannotMeasure
 
 WEB = ("fastapi>=0.115,<1", "uvicorn>=0.34,<1")
 PYTHON = "3.13"
 """Of the trainer image."""
 
 
-class NoTrainer(Exception):
+class NoTrainer(CannotMeasure):
     """The image cannot be used; the message says what to do."""
 
 

@@ -27,6 +27,7 @@ def report(**more: object) -> Report:
         "kubernetes": "v1.36.3", "etcd": "v3.6.6", "commit": "abc", "load_before": 0.1,
     }  # fmt: skip
     made = Report("create", "Create", "python -m tests.benchmarks", machine, {"smoke": False})
+    made.at = "2026-11-26T21:05:09Z"
     made.tables = [Table("Rates", ["arm", "objects/s"], [["ours", "100"]])]
     made.goals = [at_least("rate", 0.75, 0.8), at_most("writes", 2, 3)]
     for name, value in more.items():
@@ -150,14 +151,51 @@ def test_figures_reach_the_page_between_their_markers(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text("# Benchmarks\n<!-- create: begin -->\nold\n<!-- create: end -->\nafter\n")
     report().write(tmp_path)
-    assert pages.update(page, tmp_path) == ["create"]
+    assert pages.update(page, tmp_path) == [
+        "create: 2026-11-26 21:05 UTC, instead of a run of an unknown time"
+    ]
     text = page.read_text()
     assert "old" not in text
     assert "| ours | 100 |" in text
     assert "| writes | at most 2 | 3 | NOT MET |" in text
     assert text.endswith("<!-- create: end -->\nafter\n")
-    assert pages.update(page, tmp_path) == ["create"]
+    assert pages.update(page, tmp_path) == ["create: 2026-11-26 21:05 UTC"]
     assert page.read_text() == text, "rendering twice changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("at", "line"),
+    [
+        (
+            "2026-11-26T21:04:59Z",
+            "create: left at 2026-11-26 21:05 UTC, create.json is of 2026-11-26 21:04 UTC",
+        ),
+        ("", "create: left as it is, create.json does not say when it was run"),
+    ],
+)
+def test_an_older_run_never_replaces_what_the_page_shows(
+    tmp_path: Path, at: str, line: str
+) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("<!-- create: begin --><!-- create: end -->")
+    report().write(tmp_path)
+    pages.update(page, tmp_path)
+    text = page.read_text()
+    report(at=at, tables=[Table("Rates", ["arm"], [["stale"]])]).write(tmp_path)
+    assert pages.update(page, tmp_path) == [line]
+    assert page.read_text() == text
+
+
+def test_a_later_run_replaces_what_the_page_shows(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("<!-- create: begin --><!-- create: end -->")
+    report().write(tmp_path)
+    pages.update(page, tmp_path)
+    report(at="2026-11-27T00:00:00Z", tables=[Table("Rates", ["arm"], [["new"]])]).write(tmp_path)
+    assert pages.update(page, tmp_path) == [
+        "create: 2026-11-27 00:00 UTC, instead of 2026-11-26 21:05 UTC"
+    ]
+    assert "| new |" in page.read_text()
 
 
 def test_smoke_runs_never_reach_the_page(tmp_path: Path) -> None:
