@@ -119,8 +119,10 @@ def letterbox(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def to_tensor(image: np.ndarray, dtype: type) -> np.ndarray:
     """BGR uint8 [height, width, 3] to RGB 0 to 1 [1, 3, height, width]."""
-    planes = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None])
-    return (planes.astype(np.float32) / np.float32(255)).astype(dtype, copy=False)
+    tensor = np.empty((1, 3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(reversed(cv2.split(image))):
+        np.divide(plane, np.float32(255), out=tensor[0, channel])
+    return tensor.astype(dtype, copy=False)
 
 
 class Sampler:
