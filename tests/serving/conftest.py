@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,5 +209,15 @@ def switcher(shared_server: Server, triton: Triton, request: pytest.FixtureReque
 
 
 @pytest.fixture
-def make_switcher() -> Callable[[Server, Triton, str], Switcher]:
-    return lambda server, triton, line: Switcher(Repository(server.root, line), triton)
+async def own_triton(own_server: Server) -> AsyncIterator[Triton]:
+    """A client of a server that the test may kill, once that answers."""
+    await own_server.wait_ready()
+    client = own_server.client()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def own_switcher(own_server: Server, own_triton: Triton) -> Switcher:
+    """A switcher of a model line on it."""
+    return Switcher(Repository(own_server.root, "digits"), own_triton)

@@ -129,6 +129,12 @@ class Server:
                 start_new_session=True,
             )
 
+    async def crash(self) -> None:
+        """Kills it, starts it again and waits until it answers."""
+        self.stop(signal.SIGKILL)
+        self.start()
+        await self.wait_ready()
+
     async def wait_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         triton = self.client()

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from typing import Any
-
 import pytest
 
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Switcher, SwitchError
-from modelyard.serving.triton import Triton
-from modelyard.serving.warmup import grey_png
+
+from .lines import PNG, answer, box, line_states, serve_each
 
 pytestmark = pytest.mark.triton
-
-PNG = grey_png(64, 64)
-
-
-def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
-    """One box whose left edge is the version's number, so that an answer tells who gave it."""
-    return [(number, 20, 50, 60, 0.9, 1)]
-
-
-async def serve_each(switcher: Switcher, models: Any, *numbers: int) -> None:
-    """Brings up versions one after another, each with a box of its own."""
-    for number in numbers:
-        manifest, file = models.constant(f"v{number}", box(number))
-        await switcher.ensure(number, manifest, file, ServingSettings())
-
-
-async def answer(triton: Triton, line: str) -> tuple[str, int]:
-    """Version that answered, and the number that its box carries."""
-    prediction = await triton.infer_image(line, PNG)
-    return prediction.version, round(float(prediction.outputs["boxes"][0][0]))
-
-
-async def line_states(triton: Triton, line: str) -> set[str]:
-    """Models of a line that Triton holds."""
-    return {s.name for s in await triton.index() if s.name.startswith(line) and s.occupied}
 
 
 async def test_a_prepared_version_answers_beside_the_serving_one_and_survives_ensure(
@@ -133,21 +105,16 @@ async def test_a_restarted_agent_finds_what_was_prepared(switcher, triton, model
 
 
 async def test_a_restarted_triton_loads_a_prepared_version_when_asked_again(
-    own_server, make_switcher, models
+    own_server, own_switcher, own_triton, models
 ):
-    await own_server.wait_ready()
-    triton = own_server.client()
-    switcher = make_switcher(own_server, triton, "digits")
+    switcher, triton = own_switcher, own_triton
     await serve_each(switcher, models, 1)
     second = models.constant("v2", box(2))
     generation = await switcher.prepare(2, *second, ServingSettings())
-    own_server.stop(signal.SIGKILL)
-    own_server.start()
-    await own_server.wait_ready()
+    await own_server.crash()
     await switcher.recover()
 
     assert await switcher.prepare(2, *second, ServingSettings()) == generation
 
     assert (await triton.infer_image(generation.name, PNG)).outputs["labels"].tolist() == ["dog"]
-    assert await answer(triton, "digits") == ("1", 1)
-    await triton.close()
+    assert await answer(triton, switcher.line) == ("1", 1)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import collections
 import os
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,32 +19,9 @@ from modelyard.serving.switch import Switcher, SwitchError
 from modelyard.serving.triton import InferenceError, Triton
 from modelyard.serving.warmup import grey_png
 
+from .lines import PNG, answer, box, line_states, serve_each
+
 pytestmark = pytest.mark.triton
-
-PNG = grey_png(64, 64)
-
-
-def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
-    """One box whose left edge is the version's number, so that an answer tells who gave it."""
-    return [(number, 20, 50, 60, 0.9, 1)]
-
-
-async def serve_each(switcher: Switcher, models: Any, *numbers: int) -> None:
-    """Brings up versions one after another, each with a box of its own."""
-    for number in numbers:
-        manifest, file = models.constant(f"v{number}", box(number))
-        await switcher.ensure(number, manifest, file, ServingSettings())
-
-
-async def answer(triton: Triton, line: str) -> tuple[str, int]:
-    """Version that answered, and the number that its box carries."""
-    prediction = await triton.infer_image(line, PNG)
-    return prediction.version, round(float(prediction.outputs["boxes"][0][0]))
-
-
-async def line_states(triton: Triton, line: str) -> set[str]:
-    """Models of a line that Triton holds."""
-    return {s.name for s in await triton.index() if s.name.startswith(line) and s.occupied}
 
 
 async def test_first_version_answers_over_grpc_and_reports_its_number(switcher, triton, models):
@@ -208,25 +184,20 @@ async def test_an_agent_that_died_within_the_switch_is_completed(switcher, trito
 
 
 async def test_a_restarted_triton_serves_again_from_its_repository(
-    own_server, make_switcher, models
+    own_server, own_switcher, own_triton, models
 ):
-    await own_server.wait_ready()
-    triton = own_server.client()
-    switcher = make_switcher(own_server, triton, "digits")
+    switcher, triton = own_switcher, own_triton
     manifest, file = models.constant("v4", box(4))
     await switcher.ensure(4, manifest, file, ServingSettings())
     file.unlink()
 
-    own_server.stop(signal.SIGKILL)
-    own_server.start()
-    await own_server.wait_ready()
+    await own_server.crash()
     assert await switcher.serving() is None
 
     swap = await switcher.recover()
 
     assert swap.generation.version == 4
-    assert await answer(triton, "digits") == ("4", 4)
-    await triton.close()
+    assert await answer(triton, switcher.line) == ("4", 4)
 
 
 @dataclass
