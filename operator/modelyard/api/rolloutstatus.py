@@ -82,6 +82,19 @@ class Halt(StatusModel):
     """Since when."""
     until: str | None = Field(default=None, json_schema_extra=DATE_TIME)
     """When it goes on by itself; none: when somebody promotes or resumes."""
+    by: str | None = None
+    """User who paused it, where the API server says so."""
+
+
+class RolloutAction(StatusModel):
+    """What somebody asked of a rollout while it was going on."""
+
+    action: str
+    """promote, pause, resume, abort, retry or rollback."""
+    by: str | None = None
+    """User who asked, where the API server says so."""
+    at: str = Field(json_schema_extra=DATE_TIME)
+    """When the operator acted."""
 
 
 class RolloutStatus(StatusModel):
@@ -91,6 +104,9 @@ class RolloutStatus(StatusModel):
     """Counts the Deployment's rollouts."""
     trigger: str
     """What started it, for people."""
+    by: str | None = None
+    """User who started it: who changed the spec, or asked for a rollback or retry. None where no
+    person did (a new version is Ready), or the API server does not say."""
     started_at: str = Field(json_schema_extra=DATE_TIME)
     """When it started."""
     stage: str
@@ -119,6 +135,8 @@ class RolloutStatus(StatusModel):
     """Whether somebody asked to go on, before the stage was reached."""
     promote_full: bool | None = None
     """Whether the remaining stages are skipped, as somebody asked."""
+    actions: list[RolloutAction] | None = None
+    """What people asked of it, the last five."""
 
 
 class RejectedVersion(StatusModel):
@@ -148,6 +166,8 @@ class Override(StatusModel):
     """Number of the version that the spec asked for then."""
     at: str = Field(json_schema_extra=DATE_TIME)
     """When."""
+    by: str | None = None
+    """User who went back, where the API server says so."""
 
 
 class RolloutRecord(StatusModel):
@@ -163,6 +183,8 @@ class RolloutRecord(StatusModel):
     """Number of the version that served before."""
     trigger: str
     """What started it."""
+    by: str | None = None
+    """User who started it, as in status.rollout."""
     started_at: str = Field(json_schema_extra=DATE_TIME)
     """When it started."""
     ended_at: str = Field(json_schema_extra=DATE_TIME)
@@ -172,7 +194,10 @@ class RolloutRecord(StatusModel):
     servers: int | None = None
     """Servers that had the version at the end."""
     message: str | None = None
-    """The verdicts with their figures, shortened."""
+    """The verdicts with their figures, shortened. Of older records it is left out where all
+    together would be too long, and so are by and actions."""
+    actions: list[RolloutAction] | None = None
+    """What people asked of it, the last five."""
 
 
 class PoolStatus(StatusModel):

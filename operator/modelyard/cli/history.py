@@ -258,9 +258,14 @@ def record_lines(records: Iterable[dict[str, Any]]) -> Iterable[str]:
                 "-" if record.get("servers") is None else f"{record['servers']:,}",
             )
         )
-        said = [str(record.get(key)) for key in ("trigger", "message") if record.get(key)]
-        notes.append("; ".join(said))
+        done = [
+            f"{rollouthistory.deed(one)}{f' {times.local(at)}' if at else ''}"
+            for one in record.get("actions") or ()
+            for at in (times.moment(one.get("at")),)
+        ]
+        said = [rollouthistory.cause(record), ", ".join(done), str(record.get("message") or "")]
+        notes.append("; ".join(text for text in said if text))
     for line, note in zip(_table(rows), notes, strict=True):
         yield line.removeprefix("  ")
         if note:
-            yield f"     {one_line(note)}"
+            yield f"     {one_line(note, 800)}"

@@ -6,16 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelyard.cli import times
+from modelyard.cli import rollouthistory, times
 from modelyard.cli.errors import one_line
 from modelyard.cli.rolloutstages import DONE, PAUSED, RUNNING, WAITING, Stage
 from modelyard.cli.rollouttables import Paper, Row, analysis, bar, indented, servers
 from modelyard.cli.rolloutview import View, elapsed
+from modelyard.contract import people
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 MOST_RECORDS = 3
+MOST_ACTIONS = 2
 _PHASES = {
     "Healthy": "green",
     "Degraded": "red",
@@ -78,8 +80,15 @@ def _head(seen: View, paper: Paper) -> Iterator[Row]:
     if seen.rolling and (seen.trigger or seen.started):
         number = f"rollout {seen.revision}" if seen.revision else "rollout"
         started = times.ago(seen.started, paper.now)
-        parts = [p for p in (seen.trigger, f"started {started}" if started else "") if p]
+        cause = f"{seen.trigger}{people.by(seen.by)}" if seen.trigger else ""
+        parts = [p for p in (cause, f"started {started}" if started else "") if p]
         yield indented([(f"{number}: {', '.join(parts)}", "dim")])
+        if seen.actions:
+            done = ", ".join(
+                f"{rollouthistory.deed(one)} {times.ago(one.get('at'), paper.now)}"
+                for one in seen.actions[-MOST_ACTIONS:]
+            )
+            yield indented([(one_line(done, paper.width - 4), "dim")])
     if seen.message and (seen.halt is None or seen.halt.reason == "Inconclusive"):
         style = color if seen.phase in ("Degraded", "Pending") else ""
         yield from _wrapped(seen.message, paper, style)
@@ -89,7 +98,8 @@ def _head(seen: View, paper: Paper) -> Iterator[Row]:
     if seen.override:
         text = (
             f"version {seen.override.get('version')} is served instead of "
-            f"{seen.override.get('insteadOf')}, as somebody asked "
+            f"{seen.override.get('insteadOf')}, as "
+            f"{people.readable(seen.override.get('by')) or 'somebody'} asked "
             f"{times.ago(seen.override.get('at'), paper.now)}"
         )
         yield indented([(text, "yellow")])
@@ -211,6 +221,8 @@ def _history(seen: View, paper: Paper) -> Iterator[Row]:
         if record.get("servers"):
             count = record["servers"]
             row.append((f", {count:,} server{'' if count == 1 else 's'}", "dim"))
+        if record.get("by"):
+            row.append((people.by(record["by"]), "dim"))
         yield indented(row)
         if record.get("message") and outcome != "Succeeded":
             text = one_line(record["message"], paper.width - number - 6)

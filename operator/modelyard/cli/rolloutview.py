@@ -11,6 +11,7 @@ from typing import Any
 from modelyard.cli import times
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutstages import PAUSED, RUNNING, Stage, stages
+from modelyard.contract import people
 
 _UNITS = {
     "LatencyP50": " ms",
@@ -94,6 +95,8 @@ class View:
     digest: str
     """Of the candidate, else of stable."""
     trigger: str
+    by: str
+    """Who started the rollout; empty if nobody did, or it is not known."""
     revision: int | None
     started: str | None
     rolling: bool
@@ -108,6 +111,8 @@ class View:
     rejected: Mapping[str, Any] | None
     override: Mapping[str, Any] | None
     history: tuple[Mapping[str, Any], ...]
+    actions: tuple[Mapping[str, Any], ...] = ()
+    """What people asked of the rollout that is going on."""
     failures: tuple[Failure, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -138,6 +143,7 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
         candidate=str(candidate.get("modelVersion") or ""),
         digest=str((candidate or stable).get("digest") or ""),
         trigger=str(rollout.get("trigger") or ""),
+        by=str(rollout.get("by") or ""),
         revision=rollout.get("revision") or found.get("revision"),
         started=rollout.get("startedAt") or found.get("rolloutStartedAt"),
         rolling=bool(rollout or candidate),
@@ -153,6 +159,7 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
         rejected=found.get("rejected"),
         override=found.get("override"),
         history=tuple(found.get("history") or ()),
+        actions=tuple(rollout.get("actions") or ()),
         failures=failures,
     )
 
@@ -178,8 +185,8 @@ def _halt(paused: Mapping[str, Any] | None) -> Halt | None:
     text, command = {
         "Step": ("pauses" if until else "waits to be promoted", "promote"),
         "Inconclusive": ("the analysis could not tell good from bad", "promote"),
-        "Requested": ("paused by request", "resume"),
-        "Spec": ("spec.rollout.paused is true", ""),
+        "Requested": (f"paused by {people.readable(paused.get('by')) or 'request'}", "resume"),
+        "Spec": (f"spec.rollout.paused is true{people.by(paused.get('by'))}", ""),
     }.get(reason, ("paused", "promote"))
     return Halt(reason, paused.get("since"), until, text, command)
 

@@ -121,8 +121,9 @@ def test_objects_survive_an_uninstall(installed: Any) -> None:
     installed.create(dataset | {"metadata": metadata, "spec": spec})
     installed.helm("uninstall", "modelyard", "--namespace", NS)
     assert installed.get("dset", "vision", "digits")["spec"]["source"] == spec["source"]
-    left = json.loads(installed.kubectl("get", "validatingadmissionpolicies", "-o", "json"))
-    assert left["items"] == []
+    for kind in ("validatingadmissionpolicies", "mutatingadmissionpolicies"):
+        left = json.loads(installed.kubectl("get", kind, "-o", "json"))
+        assert left["items"] == []
     installed.helm("install", *RELEASE, "--set", "workloads.namespaces={vision}")
     installed.get("dset", "vision", "digits")
 
@@ -134,7 +135,8 @@ def test_an_unkept_uninstall_leaves_nothing(installed: Any) -> None:
     crds = ["crd", "-l", "app.kubernetes.io/part-of=modelyard"]
     if installed.kubectl("get", *crds, "-o", "name"):
         installed.kubectl("wait", "--for=delete", "--timeout=60s", *crds)
-    kinds = "crd,clusterrole,clusterrolebinding,validatingadmissionpolicybinding"
+    kinds = "crd,clusterrole,clusterrolebinding,validatingadmissionpolicybinding,"
+    kinds += "mutatingadmissionpolicybinding"
     mine = ["-A", "-l", "app.kubernetes.io/part-of=modelyard", "-o", "name"]
     assert installed.kubectl("get", kinds, *mine) == ""
     assert installed.kubectl("get", "deploy,sts,svc,secret,sa,role,rolebinding", *mine) == ""

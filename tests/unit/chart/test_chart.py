@@ -188,6 +188,29 @@ def test_two_replicas_have_a_disruption_budget(render: Any, default: Any) -> Non
     assert budget["spec"]["maxUnavailable"] == 1
 
 
+GROUP = "admissionregistration.k8s.io"
+MUTATING = ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
+
+
+@pytest.mark.parametrize(
+    ("served", "wanted"),
+    [
+        pytest.param([], None, id="older"),
+        pytest.param(["v1"], "v1", id="1.36"),
+        pytest.param(["v1beta1"], "v1beta1", id="1.34 with beta APIs"),
+        pytest.param(["v1beta1", "v1"], "v1", id="both"),
+    ],
+)
+def test_users_are_recorded_where_the_cluster_can(
+    render: Any, served: list[str], wanted: str | None
+) -> None:
+    versions = [f"--api-versions={GROUP}/{v}/MutatingAdmissionPolicy" for v in served]
+    found = render({}, *versions).of(*MUTATING)
+    assert [one["apiVersion"] for one in found] == ([f"{GROUP}/{wanted}"] * 2 if wanted else [])
+    for off in ({"recordUsers": False}, {"enabled": False}):
+        assert render({"admission": off}, *versions).of(*MUTATING) == []
+
+
 def test_service_monitor_on_request(render: Any, default: Any) -> None:
     assert default.of("ServiceMonitor") == []
     monitor = render({"metrics": {"serviceMonitor": {"enabled": True}}}).of("ServiceMonitor")[0]

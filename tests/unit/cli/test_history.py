@@ -217,6 +217,16 @@ def test_rollouts_as_a_table() -> None:
     ]
 
 
+def test_rollouts_say_who_did_what() -> None:
+    asked = [{"action": "promote", "by": "ada", "at": "2026-11-17T09:00:00Z"}, {"action": "abort"}]
+    one = HISTORY[1] | {"trigger": "spec.version pins version 4", "by": "bob", "actions": asked}
+    note = list(history.record_lines([one]))[2]
+    assert note == (
+        "     spec.version pins version 4, by bob; promote by ada 2026-11-17 09:00:00 UTC, abort; "
+        "errors 0.08 (must be ≤ 0.01)"
+    )
+
+
 def test_times_as_people_write_them() -> None:
     nine = datetime(2026, 11, 17, 9, tzinfo=UTC)
     assert times.given("2026-11-17T09:00") == nine

@@ -213,6 +213,31 @@ def test_a_version_that_somebody_asked_for() -> None:
     )
 
 
+def test_who_started_it_who_paused_it_and_who_did_what() -> None:
+    robot = "system:serviceaccount:argocd:argocd-server"
+    asked = [
+        {"action": "promote", "by": "ada", "at": at(600)},
+        {"action": "pause", "by": robot, "at": at(60)},
+    ]
+    paused = {"reason": "Requested", "since": at(60), "by": robot}
+    obj = rolling("Step", 2, paused=paused, by="ada@example.com", actions=asked)
+    lines = drawn(obj)
+    assert ", by ada@example.com, started " in lines[2]
+    done = "promote by ada 10m ago, pause by service account argocd/argocd-server 1m ago"
+    assert lines[3] == f"  {done}"
+    assert any("paused by service account argocd/argocd-server" in line for line in lines)
+    seen = view(obj).as_json()
+    assert (seen["by"], seen["actions"][1]["by"]) == ("ada@example.com", robot)
+
+
+def test_who_went_back_and_who_started_what_has_ended() -> None:
+    override = {"version": 3, "insteadOf": 5, "at": at(7200), "by": "ada"}
+    ended = {**HISTORY[0], "by": "bob"}
+    lines = drawn(deployment(phase="Healthy", override=override, history=[ended]))
+    assert "  version 3 is served instead of 5, as ada asked 2h00m ago" in lines
+    assert any(line.endswith("4,990 servers, by bob") for line in lines)
+
+
 def test_many_pools_are_cut_to_those_that_matter() -> None:
     pools = [{"name": f"p{i:02}", "servers": 10, "updated": 10} for i in range(40)]
     pools[33] |= {"updated": 4}

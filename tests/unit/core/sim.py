@@ -216,10 +216,18 @@ class Sim(World):
         found: dict[str, Any] = self.mdep["spec"]
         return found
 
-    def ask(self, **actions: str) -> None:
-        """Somebody annotates the Deployment."""
+    def ask(self, user: str = "", **actions: str) -> None:
+        """Somebody annotates the Deployment; the API server stamps who, if `user` is given."""
         notes = self.mdep["metadata"].setdefault("annotations", {})
         notes |= {f"modelyard.dev/{name}": value for name, value in actions.items()}
+        if user:
+            notes |= {f"modelyard.dev/{name}-by": user for name in actions}
+
+    def change(self, user: str, **spec: Any) -> None:
+        """Somebody changes the spec, and the API server stamps who."""
+        self.spec.update(spec)
+        self.mdep["metadata"]["generation"] += 1
+        self.mdep["metadata"].setdefault("annotations", {})["modelyard.dev/changed-by"] = user
 
     def assigned(self) -> dict[str, int]:
         """Version that each server is told to hold, by node (edge) or pod."""

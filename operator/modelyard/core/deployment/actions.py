@@ -1,13 +1,15 @@
 """What people ask of a rollout by annotations: each value acts once.
 
 Annotations are left alone by GitOps tools that do not declare them, so the same works under Argo
-CD's self-heal. The values that were heeded last are in status.actions.
+CD's self-heal. The values that were heeded last are in status.actions. Who asked is stamped beside
+them by the API server, where it can: see contract/people.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from modelyard.contract import people
 from modelyard.core import meta
 from modelyard.core.plan import Manifest
 
@@ -23,6 +25,8 @@ class Actions:
     """Values by action that have not been heeded yet."""
     heeded: dict[str, str]
     """What status.actions is to say once they are."""
+    users: dict[str, str] = field(default_factory=dict)
+    """Who asked, by action, where that is known."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.asked
@@ -48,4 +52,14 @@ def read(obj: Manifest) -> Actions:
         if (value := meta.annotation(obj, PREFIX + name)) is not None
     }
     asked = {name: value for name, value in present.items() if before.get(name) != value[:128]}
-    return Actions(asked, {name: value[:128] for name, value in present.items()})
+    users = {name: user for name in asked if (user := _user(obj, people.asked_by(name)))}
+    return Actions(asked, {name: value[:128] for name, value in present.items()}, users)
+
+
+def changed_by(obj: Manifest) -> str | None:
+    """Who changed an object's spec last; None if that is not known."""
+    return _user(obj, people.CHANGED_BY)
+
+
+def _user(obj: Manifest, key: str) -> str | None:
+    return (meta.annotation(obj, key) or "")[: people.MAX_NAME] or None

@@ -9,15 +9,18 @@ from modelyard.api.base import duration_seconds
 from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp, timestamp
 from modelyard.core.deployment import reasons
+from modelyard.core.deployment.actions import changed_by
+from modelyard.core.deployment.history import noted
 from modelyard.core.deployment.look import Look
 from modelyard.core.deployment.stages import SHADOW, Stage
 
 
 def heed(look: Look) -> None:
-    """Do what people ask for by actions, but for an abort."""
+    """Do what people ask for by actions, but for an abort, and note who asked."""
     state, actions = look.out.state, look.actions
+    noted(state, actions, look.now)
     if "pause" in actions:
-        state["paused"] = {"reason": "Requested", "since": timestamp(look.now)}
+        state["paused"] = halt({}, "Requested", look.now, actions.users.get("pause"))
     if "resume" in actions or "retry" in actions:
         paused = (state.get("paused") or {}).get("reason")
         if paused == "Inconclusive":
@@ -35,7 +38,7 @@ def held(look: Look) -> bool:
     """Whether somebody or the spec holds the rollout where it is."""
     state = look.out.state
     if look.observed.spec.rollout.paused:
-        state["paused"] = halt(state, "Spec", look.now)
+        state["paused"] = halt(state, "Spec", look.now, changed_by(look.observed.obj))
     elif (state.get("paused") or {}).get("reason") == "Spec":
         state.pop("paused")
         state["lastProgressAt"] = timestamp(look.now)
@@ -86,8 +89,11 @@ def wait(look: Look, message: str, reason: str = reasons.PAUSED) -> None:
     look.out.reason, look.out.message = reason, message
 
 
-def halt(state: dict[str, Any], reason: str, now: datetime) -> dict[str, Any]:
-    """An api.rolloutstatus.Paused; one for the same reason goes on since it began."""
+def halt(
+    state: dict[str, Any], reason: str, now: datetime, user: str | None = None
+) -> dict[str, Any]:
+    """An api.rolloutstatus.Halt; one for the same reason goes on as it began."""
     before = state.get("paused") or {}
-    since = before.get("since") if before.get("reason") == reason else None
-    return {"reason": reason, "since": since or timestamp(now)}
+    if before.get("reason") == reason:
+        return {key: before[key] for key in ("reason", "since", "by") if key in before}
+    return {"reason": reason, "since": timestamp(now)} | ({"by": user} if user else {})

@@ -61,9 +61,10 @@ def end(look: Look, outcome: str, reason: str, message: str) -> None:
     if look.candidate.key == look.stable.key:
         # Only the pods' template differs: there is no version to go back to.
         out.stuck, out.reason = True, reason
-        out.message = f"new server pods: {message}; change spec.server to go on"
+        out.message = f"new server pods: {message}; change the spec of its server pods to go on"
         if reason == reasons.ABORTED:
-            out.state["paused"] = halt(out.state, "Requested", look.now)
+            user = look.actions.users.get("abort")
+            out.state["paused"] = halt(out.state, "Requested", look.now, user)
         return
     out.outcome, out.reason = outcome, reason
     out.message = f"{look.candidate.name} was rolled back to {look.stable.name}: {message}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from modelyard.contract import people
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions
@@ -44,7 +45,8 @@ def advance(
     look = Look(observed, stable, candidate, actions, now, out)
     heed(look)
     if "abort" in look.actions:
-        end(look, "Aborted", reasons.ABORTED, "somebody aborted it")
+        who = people.readable(look.actions.users.get("abort")) or "somebody"
+        end(look, "Aborted", reasons.ABORTED, f"{who} aborted it")
         return out
     if not look.tallies.all.online:
         # Whoever comes back has all the time of progressDeadlineSeconds.
@@ -111,7 +113,8 @@ def _passed(look: Look, stage: Stage) -> bool:
     """Whether a stage that is reached is over."""
     state, out = look.out.state, look.out
     if held(look):
-        wait(look, f"the rollout of {look.candidate.name} is paused")
+        who = people.by((state.get("paused") or {}).get("by"), " by ")
+        wait(look, f"the rollout of {look.candidate.name} is paused{who}")
         return False
     if state.get("promoteFull") or state.get("promoted"):
         state.pop("promoted", None)

@@ -19,15 +19,19 @@ def begin(
     now: datetime,
     *,
     stable: Release,
+    user: str | None = None,
     full: bool = False,
 ) -> dict[str, Any]:
-    """The state of a rollout that starts; `full` goes through it without halts."""
+    """The state of a rollout that starts, by `user` if somebody asked for it; `full` goes through
+    it without halts."""
     all_stages = stages(observed.spec.rollout, edge=observed.edge)
     state: dict[str, Any] = {
         "revision": revision,
         "trigger": trigger,
         "startedAt": timestamp(now),
     }
+    if user:
+        state["by"] = user
     if full:
         state["promoteFull"] = True
     baseline = _baseline(observed, all_stages, stable)
@@ -58,7 +62,7 @@ def enter(
 ) -> dict[str, Any]:
     """The state at the beginning of a stage; only a pause that somebody asked for goes on."""
     stage = all_stages[index]
-    kept = ("revision", "trigger", "startedAt", "promoteFull", "baseline")
+    kept = ("revision", "trigger", "by", "startedAt", "promoteFull", "baseline", "actions")
     entered = {key: state[key] for key in kept if key in state}
     entered |= {
         "stage": stage.kind,

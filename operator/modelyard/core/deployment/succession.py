@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from modelyard.contract import people
 from modelyard.core import meta
-from modelyard.core.deployment.history import record
+from modelyard.core.deployment.actions import changed_by
+from modelyard.core.deployment.history import bounded, record
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.served import named
@@ -43,7 +45,7 @@ class Succession:
         before = named(self._observed, served) if served else None
         if state is not None and before is not None and not goal.same(before):
             if self.hurry:
-                text = f"somebody went back to {goal.name}"
+                text = f"{self._who} went back to {goal.name}"
                 self.end(state, before, stable, "Aborted", text)
             else:
                 text = f"superseded by {goal.name}"
@@ -53,17 +55,39 @@ class Succession:
             return None, None
         if state is None:
             self.revision += 1
-            trigger = self._wanted.trigger
-            if goal.name == stable.name:
-                same = goal.key == stable.key
-                trigger = "spec.server has changed" if same else "spec.pipeline has changed"
+            trigger, user = self._cause(goal, stable)
             # Somebody who goes back wants to be back: no halts on the way.
             state = begin(
-                self._observed, self.revision, trigger, self._now, stable=stable, full=self.hurry
+                self._observed,
+                self.revision,
+                trigger,
+                self._now,
+                stable=stable,
+                user=user,
+                full=self.hurry,
             )
-            text = f"replacing {stable.name} by {goal.name}: {trigger}"
+            text = f"replacing {stable.name} by {goal.name}: {trigger}{people.by(user)}"
             self.events.append(Event("Normal", "RolloutStarted", text))
         return state, goal
+
+    def _cause(self, goal: Release, stable: Release) -> tuple[str, str | None]:
+        """What starts a rollout, for people, and who."""
+        if goal.name != stable.name:
+            return self._wanted.trigger, self._wanted.user
+        obj = self._observed.obj
+        # Between two looks: a new release of the operator makes pods anew, too.
+        changed = meta.status(obj).get("observedGeneration") != meta.generation(obj)
+        user = changed_by(obj) if changed else None
+        if goal.key != stable.key:
+            return "spec.pipeline has changed", user
+        if changed:
+            return "the spec of its server pods has changed", user
+        return "the operator's settings of server pods have changed", None
+
+    @property
+    def _who(self) -> str:
+        """Who went back, for people."""
+        return people.readable((self._wanted.override or {}).get("by")) or "somebody"
 
     def end(
         self,
@@ -76,7 +100,7 @@ class Succession:
         """Put a rollout into the history."""
         entry = record(state, candidate, stable, outcome, message, self._now)
         limit = self._observed.spec.rollout.history_limit
-        self.history = [entry, *self.history][:limit]
+        self.history = bounded([entry, *self.history][:limit])
         kind = "Normal" if outcome in ("Succeeded", "Superseded") else "Warning"
         reason = {"Succeeded": "RolloutSucceeded", "Superseded": "RolloutSuperseded"}
         self.events.append(Event(kind, reason.get(outcome, outcome), message))

@@ -9,7 +9,7 @@ from typing import Any
 from modelyard.core import meta
 from modelyard.core.conditions import cut, timestamp
 from modelyard.core.deployment import reasons
-from modelyard.core.deployment.actions import Actions
+from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
 from modelyard.core.fleet.facts import key_of
@@ -29,6 +29,8 @@ class Target:
     rejected: dict[str, Any] | None
     trigger: str
     """What would have started a rollout to it, for people."""
+    user: str | None = None
+    """Who would have, if somebody did and it is known."""
     events: tuple[Event, ...] = ()
 
 
@@ -40,7 +42,7 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Tar
     override = _in_force(status.get("override"), observed, number)
     rejected = status.get("rejected")
     events: list[Event] = []
-    trigger = _trigger(observed, number)
+    trigger, user = _trigger(observed, number)
     if actions.rollback is not None:
         back = observed.versions.get(actions.rollback)
         refusal = _no_way_back(observed, actions.rollback, back)
@@ -49,6 +51,8 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Tar
         else:
             instead = number or actions.rollback
             override = {"version": actions.rollback, "insteadOf": instead, "at": now}
+            if "rollback" in actions.users:
+                override["by"] = actions.users["rollback"]
             rejected = None
     elif "rollback" in actions:
         text = f"modelyard.dev/rollback={actions.asked['rollback']} does not begin with a number"
@@ -58,6 +62,7 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Tar
             override = None
         if rejected is not None:
             trigger = f"retry of {rejected['modelVersion']}"
+            user = actions.users.get("retry")
         rejected = None
     if override is not None:
         chosen = observed.versions.get(int(override["version"]))
@@ -66,13 +71,14 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Tar
         else:
             asked = chosen
             trigger = f"rollback to version {override['version']}"
+            user = override.get("by")
     release = asked if isinstance(asked, Verdict) else _release(observed, asked, template)
     if isinstance(release, Verdict):
-        return Target(None, release, override, rejected, trigger, tuple(events))
+        return Target(None, release, override, rejected, trigger, user, tuple(events))
     if rejected is not None and _is(rejected, release):
         problem = Verdict(rejected["reason"], rejected["message"], stalled=True, phase="Degraded")
-        return Target(None, problem, override, rejected, trigger, tuple(events))
-    return Target(release, None, override, None, trigger, tuple(events))
+        return Target(None, problem, override, rejected, trigger, user, tuple(events))
+    return Target(release, None, override, None, trigger, user, tuple(events))
 
 
 def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, Any]:
@@ -91,11 +97,12 @@ def _is(rejected: Mapping[str, Any], release: Release) -> bool:
     return key_of(rejected) == release.key
 
 
-def _trigger(observed: Observed, number: int | None) -> str:
+def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
+    """What leads to the wish, and who."""
     pinned = observed.spec.version.number
     if pinned is not None:
-        return f"spec.version pins version {pinned}"
-    return f"version {number} is Ready" if number else "the spec"
+        return f"spec.version pins version {pinned}", changed_by(observed.obj)
+    return f"version {number} is Ready" if number else "the spec", None
 
 
 def _in_force(
