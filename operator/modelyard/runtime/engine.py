@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 3.0
 """Time that writes in flight get to finish when the process stops."""
 RETRY_SECONDS = 1.0
-RELIST_DELAY = 0.5
 
 
 class Engine:

@@ -69,12 +69,6 @@ class ModelStatistics:
     success_ns: int
     failures: int
     """Twice the number of failed requests for an ensemble: see `traffic.py`."""
-    failure_ns: int
-    queue_ns: int
-    compute_ns: int
-    """Time in the backend; 0 for ensembles."""
-    last_inference_ms: int
-    """Unix time of the last request, in milliseconds; 0 if there was none."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +132,6 @@ class Triton:
         except TritonError:
             return False
         return bool(answer.ready)
-
-    async def server_version(self) -> str:
-        """Triton's version, such as 2.51.0."""
-        return str((await self._call("ServerMetadata", pb.ServerMetadataRequest())).version)
 
     async def load(self, name: str) -> None:
         """Loads a model from the repository, an ensemble with the models that it is made of; a
@@ -243,10 +233,6 @@ def _statistics(one: Any) -> ModelStatistics:
         successes=stats.success.count,
         success_ns=stats.success.ns,
         failures=stats.fail.count,
-        failure_ns=stats.fail.ns,
-        queue_ns=stats.queue.ns,
-        compute_ns=stats.compute_infer.ns,
-        last_inference_ms=one.last_inference,
     )
 
 

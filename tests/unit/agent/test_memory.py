@@ -110,7 +110,7 @@ def test_memory_that_cannot_be_written_is_kept_in_the_process(tmp_path):
 
 
 def counters(version: str, successes: int, failures: int = 0) -> ModelStatistics:
-    return ModelStatistics("m", version, successes, successes * 2_000_000, failures, 0, 0, 0, 0)
+    return ModelStatistics("m", version, successes, successes * 2_000_000, failures)
 
 
 def test_counts_survive_versions_that_come_and_go(tmp_path):

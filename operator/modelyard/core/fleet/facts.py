@@ -86,7 +86,6 @@ class NodeFact:
     name: str
     labels: Mapping[str, str]
     ready: bool
-    cordoned: bool
 
     @property
     def product(self) -> str:
@@ -164,5 +163,4 @@ def read_node(node: Manifest) -> NodeFact:
         name=meta.name(node),
         labels=dict(node["metadata"].get("labels") or {}),
         ready=is_true(node, "Ready") and not meta.deleting(node),
-        cordoned=bool((node.get("spec") or {}).get("unschedulable")),
     )
