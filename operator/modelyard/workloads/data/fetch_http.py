@@ -163,12 +163,12 @@ def _receive(
         progress.validator = strong or response.headers.get("last-modified")
     declared = response.headers.get("content-length", "")
     total = progress.received + int(declared) if declared.isdigit() else None
-    _check_size(total or 0, label, limits)
+    limits.check_download(total or 0, label)
     last = time.monotonic()
     with destination.open("ab" if resumed else "wb") as file:
         # Pieces as the network has them: a larger size would lose what it gathered at a break.
         for piece in response.iter_raw():
-            _check_size(progress.received + len(piece), label, limits)
+            limits.check_download(progress.received + len(piece), label)
             file.write(piece)
             progress.received += len(piece)
             if time.monotonic() - last > PROGRESS_SECONDS:
@@ -178,15 +178,6 @@ def _receive(
     if total is not None and progress.received != total:
         raise _Broken(f"the connection ended after {progress.received} of {total} bytes")
     log.info("fetched %s", human(progress.received))
-
-
-def _check_size(size: int, label: str, limits: Limits) -> None:
-    if size > limits.download_bytes:
-        raise UserError(
-            "SourceTooLarge",
-            f"{label} is larger than {human(limits.download_bytes)}, the limit or the free space "
-            "of the node's disk",
-        )
 
 
 def _verify(path: Path, digest: str, label: str) -> None:

@@ -78,7 +78,7 @@ def fetch_archive(
     with _as_source():
         with translated(label, ""):
             result = obstore.get(client, key)
-        _check_size(result.meta["size"], label, limits)
+        limits.check_download(result.meta["size"], label)
         _write(result, destination, label)
     log.info("fetched %s", human(destination.stat().st_size))
 
@@ -144,7 +144,7 @@ def _listed(client: ObjectStore, label: str, limits: Limits) -> list[_Object]:
         for meta in page:
             objects.append(_Object(meta["path"], meta["size"]))
             size += meta["size"]
-        _check_size(size, label, limits)
+        limits.check_download(size, label)
         if len(objects) > limits.files:
             raise UserError(
                 "SourceTooLarge", f"{label} has more than {limits.files} objects; use an archive"
@@ -176,15 +176,6 @@ def _write(result: obstore.GetResult, path: Path, label: str) -> None:
             if piece is None:
                 return
             file.write(piece)
-
-
-def _check_size(size: int, label: str, limits: Limits) -> None:
-    if size > limits.download_bytes:
-        raise UserError(
-            "SourceTooLarge",
-            f"{label} is larger than {human(limits.download_bytes)}, the limit or the free space "
-            "of the node's disk",
-        )
 
 
 @contextmanager

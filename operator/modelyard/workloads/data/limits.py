@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from modelyard.workloads.errors import UserError
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
@@ -34,6 +36,15 @@ class Limits:
             download_bytes=min(self.download_bytes, free),
             unpacked_bytes=min(self.unpacked_bytes, free),
         )
+
+    def check_download(self, size: int, label: str) -> None:
+        """Raises UserError where that many bytes of what `label` names are too many."""
+        if size > self.download_bytes:
+            raise UserError(
+                "SourceTooLarge",
+                f"{label} is larger than {human(self.download_bytes)}, the limit or the free space "
+                "of the node's disk",
+            )
 
     @classmethod
     def of_shard(cls, size: int) -> Self:
