@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from modelyard.workloads.agent.artifacts import (
     QuotaError,
     StoppedError,
 )
+
+from .stores import GatedStore
 
 SIZE = 100_000
 
@@ -130,34 +131,14 @@ def test_rest_of_an_interrupted_fetch_is_removed_by_the_next_agent(cache, store,
     assert again.fetch(one).downloaded == 0
 
 
-class SlowStore(Store):
-    """Lets another thread in between two pieces of a download."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store._client, store.url)
-        self.started = threading.Event()
-        self.go = threading.Event()
-        self.downloads: list[str] = []
-
-    def get_file(self, digest, destination, *, on_piece=lambda size: None):
-        self.downloads.append(digest)
-
-        def piece(size: int) -> None:
-            self.started.set()
-            assert self.go.wait(10)
-            on_piece(size)
-
-        return super().get_file(digest, destination, on_piece=piece)
-
-
 def test_two_fetches_of_one_artifact_share_the_download(tmp_path, store):
-    slow = SlowStore(store)
+    slow = GatedStore(store, closed=True)
     cache = ArtifactCache(tmp_path / "cache", slow, 2 * SIZE + 70_000)
     one = publish(store, 1)
     with ThreadPoolExecutor(2) as pool:
         fetches = [pool.submit(cache.fetch, one) for _ in range(2)]
-        assert slow.started.wait(10)
-        slow.go.set()
+        assert slow.waiting.wait(10)
+        slow.gate.set()
         files = [fetch.result(10).model_file for fetch in fetches]
 
     assert files[0].read_bytes() == files[1].read_bytes() == b"\1" * SIZE
@@ -181,21 +162,21 @@ def test_fetch_that_is_not_to_go_on_stops_between_two_pieces_and_leaves_nothing(
 
 
 def test_room_for_a_fetch_in_progress_is_not_given_away(tmp_path, store, used):
-    slow = SlowStore(store)
+    slow = GatedStore(store, closed=True)
     cache = ArtifactCache(tmp_path / "cache", slow, SIZE + 70_000)
     one, two = publish(store, 1), publish(store, 2)
-    slow.go.set()
+    slow.gate.set()
     path_of(cache, one.manifest_digest).parent.mkdir(parents=True)
     for each in (one, two):
         path_of(cache, each.manifest_digest).write_bytes(store.get_bytes(each.manifest_digest))
-    slow.started.clear()
-    slow.go.clear()
+    slow.waiting.clear()
+    slow.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(cache.fetch, one)
-        assert slow.started.wait(10)
+        assert slow.waiting.wait(10)
         with pytest.raises(QuotaError):
             cache.fetch(two)
-        slow.go.set()
+        slow.gate.set()
         assert first.result(10).downloaded == SIZE
 
 

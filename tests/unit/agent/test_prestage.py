@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +21,9 @@ from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.prestage import Stager
 from modelyard.workloads.agent.watch import Assigned
 
+from .stores import GatedStore
+
 SIZE = 100_000
-
-
-class GatedStore(Store):
-    """Counts downloads, and holds each one up between two pieces while its gate is closed."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store._client, store.url)
-        self.gate = threading.Event()
-        self.gate.set()
-        self.waiting = threading.Event()
-        self.downloads: list[str] = []
-
-    def get_file(self, digest, destination, *, on_piece=lambda size: None):
-        self.downloads.append(digest)
-
-        def piece(size: int) -> None:
-            self.waiting.set()
-            assert self.gate.wait(10)
-            on_piece(size)
-
-        return super().get_file(digest, destination, on_piece=piece)
 
 
 class Scene:

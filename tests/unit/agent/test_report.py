@@ -16,6 +16,8 @@ from modelyard.workloads.agent.report import Reporter
 from modelyard.workloads.agent.status import NOTHING, Beside, Phase, Reason, Report, timestamp
 from modelyard.workloads.agent.watch import Assigned
 
+from ..mergepatch import merged
+
 DIGEST = f"sha256:{'a' * 64}"
 VERSION = {
     "modelVersion": "m-1",
@@ -45,18 +47,6 @@ class Server:
         status = merged(self.state.get("status") or {}, patch)
         self.state = {**self.state, "metadata": metadata, "status": status}
         return self.state
-
-
-def merged(target: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
 
 
 class Scene:

@@ -17,6 +17,7 @@ from ...benchmarks.fleet.agent import NEVER, Agent
 from ...benchmarks.fleet.config import BAD, GOOD, Behaviour, FleetConfig, Span, candidate
 from ...benchmarks.fleet.meters import Seen, parse_requests
 from ...benchmarks.fleet.traffic import Traffic, bucket_shares
+from ..mergepatch import merged
 
 START = 1_800_000_000.0
 NODE = "edge-00007"
@@ -78,19 +79,6 @@ class Played:
     @property
     def status(self) -> ModelServerStatus:
         return ModelServerStatus.model_validate(self.server["status"])
-
-
-def merged(one: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(one) if isinstance(one, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
 
 
 def test_an_assigned_version_is_fetched_loaded_and_then_answers() -> None:

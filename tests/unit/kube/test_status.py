@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from modelyard.kube.status import merge_diff, status_patch, with_stalled, without_stalled
 
+from ..mergepatch import merged
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 JSON = st.recursive(
@@ -21,22 +23,9 @@ JSON = st.recursive(
 OBJECTS = st.dictionaries(st.text("xyz", min_size=1, max_size=2), JSON, max_size=4)
 
 
-def merge(target: Any, patch: Any) -> Any:
-    """RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge(result.get(key), value)
-    return result
-
-
 @given(OBJECTS, OBJECTS)
 def test_applying_the_patch_gives_the_new_state(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert merge(old, merge_diff(old, new)) == new
+    assert merged(old, merge_diff(old, new)) == new
 
 
 @given(OBJECTS)
