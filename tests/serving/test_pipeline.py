@@ -143,13 +143,15 @@ async def test_detections_are_counted_per_version_and_class(
     generation = (await switcher.serving()).generation
     source = f"{generation.postprocess}_0_0"
     own = f'model="{switcher.line}",source="{source}",version="6"'
-    # The warm-up's three images are counted too.
-    await wait_for_metric(shared_server, f"modelyard_images_total{{{own}}}", 3)
+    # Counters change one by one; this is the last. The warm-up's three images are counted too.
+    boxes_counted = f"modelyard_confidence_count{{{own}}}"
+    await wait_for_metric(shared_server, boxes_counted, 6)
     for _ in range(3):
         await triton.infer_image(switcher.line, encode(picture(64, 64)))
 
-    found = await wait_for_metric(shared_server, f"modelyard_images_total{{{own}}}", 6)
+    found = await wait_for_metric(shared_server, boxes_counted, 12)
 
+    assert found[f"modelyard_images_total{{{own}}}"] == 6
     assert found[f'modelyard_detections_total{{class="bird",{own}}}'] == 6
     assert found[f'modelyard_detections_total{{class="cat",{own}}}'] == 6
     assert found[f'modelyard_confidence_bucket{{le="0.4",{own}}}'] == 6
@@ -195,16 +197,28 @@ async def test_only_the_agent_may_load_and_unload(shared_server, switcher, trito
     await stranger.close()
 
 
+async def wait_for_failures(triton: Triton, line: str, count: int) -> None:
+    """Until Triton's own statistics have them: it counts once the client has its answer."""
+    for _ in range(100):
+        found = [one.failures for one in await triton.statistics(line)]
+        if sum(found) >= count:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{count} failures are not counted: {found}")
+
+
 async def test_traffic_is_added_up_over_versions(switcher, triton, models):
     """Also pins down that Triton counts a failed request of an ensemble twice."""
     good = encode(picture(64, 64))
     await switcher.ensure(1, *models.constant("v1", BOX), ServingSettings())
     for data in (good, good, b"nothing"):
         await asyncio.gather(triton.infer_image(switcher.line, data), return_exceptions=True)
+    await wait_for_failures(triton, switcher.line, 2)
     await switcher.ensure(2, *models.constant("v2", BOX), ServingSettings())
     await triton.infer_image(switcher.line, good)
     with pytest.raises(InferenceError):
         await triton.infer_image(switcher.line, b"")
+    await wait_for_failures(triton, switcher.line, 2)
 
     report = await switcher.traffic.report()
 
