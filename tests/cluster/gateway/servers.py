@@ -32,15 +32,23 @@ class Pod:
         self.name = name
         self.version = version
         self.answered = 0
+        self.ending = False
+        """Whether it refuses what it is asked, as Triton does once it has been told to end."""
         pod = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self._say({})
+
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                body = json.dumps({"model_version": pod.answer()}).encode()
-                self.send_response(200)
+                self._say({"model_version": pod.answer()})
+
+            def _say(self, answer: dict[str, Any]) -> None:
+                body = json.dumps(answer).encode()
+                self.send_response(503 if pod.ending else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -52,7 +60,13 @@ class Pod:
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._grpc = grpc.server(ThreadPoolExecutor(4))
-        handler = grpc.unary_unary_rpc_method_handler(lambda request, _: pod.answer().encode())
+
+        def infer(_: bytes, context: grpc.ServicerContext) -> bytes:
+            if pod.ending:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            return pod.answer().encode()
+
+        handler = grpc.unary_unary_rpc_method_handler(infer)
         service, method = METHOD.strip("/").split("/")
         self._grpc.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import httpx
 import pytest
 
 from modelyard.cluster import ControlPlane
+from modelyard.workloads.activator import http2
 from modelyard.workloads.activator.__main__ import arguments, run
 
 from ..admin import Admin, access
@@ -30,6 +33,8 @@ SPACE = "sleepy"
 OURS = f"/apis/modelyard.dev/v1alpha1/namespaces/{SPACE}/deployments"
 ROLE = "/apis/rbac.authorization.k8s.io/v1"
 ACCOUNT = "modelyard-activator"
+LEAVE = 1.0
+"""Seconds for which a server that goes still takes requests, if it is the last."""
 
 
 class Site:
@@ -48,7 +53,7 @@ class Site:
         self.front = {"http": free_port(), "grpc": free_port()}
         self.back = {"http": free_port(), "grpc": free_port()}
         self.start_seconds = 1.0
-        self._stop = threading.Event()
+        self._stop, self._end = threading.Event(), threading.Event()
         self._options = arguments(
             [
                 f"--deployment={name}",
@@ -56,6 +61,8 @@ class Site:
                 "--host=127.0.0.1",
                 f"--after={limits.get('after', 1.5)}",
                 f"--wait={limits.get('wait', 20)}",
+                f"--leave={LEAVE + 0.5}",
+                f"--ready=http://127.0.0.1:{self.back['http']}/v2/health/ready",
                 f"--api={url}",
                 f"--credentials={credentials}",
                 *(
@@ -66,6 +73,8 @@ class Site:
         )
         self.starts = 0
         self.awake = False
+        self.dozed = threading.Event()
+        """Set when replicas go to 0, long before the server is gone."""
         self._threads = [
             threading.Thread(target=self._activate, daemon=True),
             threading.Thread(target=self._play, daemon=True),
@@ -73,7 +82,12 @@ class Site:
         for thread in self._threads:
             thread.start()
 
+    def stop_activator(self) -> None:
+        """As SIGTERM does; the servers go on."""
+        self._end.set()
+
     def stop(self) -> None:
+        self._end.set()
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
@@ -82,7 +96,7 @@ class Site:
         async def whole() -> None:
             stop = asyncio.Event()
             running = asyncio.create_task(run(self._options, stop))
-            await asyncio.to_thread(self._stop.wait)
+            await asyncio.to_thread(self._end.wait)
             stop.set()
             await running
 
@@ -97,7 +111,10 @@ class Site:
             if self.replicas() == 0:
                 asked = None
                 if server is not None:
-                    time.sleep(0.3)  # Endpoints go while a pod still answers: see disruption.py.
+                    self.dozed.set()
+                    time.sleep(LEAVE)  # Its preStop hook, see disruption.py.
+                    server.ending = True
+                    time.sleep(0.5)
                     server.drain()
                     server = None
             elif server is None:
@@ -194,6 +211,45 @@ def test_requests_at_the_moment_of_falling_asleep_are_answered(site: Any) -> Non
             assert one.ask_grpc() == "1"
             time.sleep(0.9 + 0.05 * number)
     assert one.starts > 1
+
+
+def test_requests_after_falling_asleep_wait_for_a_new_server(site: Any) -> None:
+    """The old one still takes requests for a while, and then refuses them."""
+    one = site("fallen")
+    until(one.dozed.wait, 30, "the servers to be sent to sleep")
+
+    def loop(ask: Any) -> set[str]:
+        end, answers = time.monotonic() + 4, set()
+        while time.monotonic() < end:
+            answers.add(ask())
+        return answers
+
+    with httpx.Client(trust_env=False, timeout=30) as client, ThreadPoolExecutor(3) as pool:
+        asks = [one.ask, one.ask_grpc, partial(one.ask, client)]
+        for answers in [pool.submit(loop, ask) for ask in asks]:
+            assert answers.result(60) == {"1"}
+    assert one.starts == 2
+
+
+def test_a_request_that_waits_outlives_the_end_of_its_activator(site: Any) -> None:
+    one = site("ended")
+    one.sleeps()
+    one.start_seconds = 3
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(one.ask)
+        until(lambda: one.replicas() == 1, 20, "a server to be asked for")
+        one.stop_activator()
+        assert answer.result(40) == "1"
+
+
+def test_a_grpc_client_that_waits_hears_at_once_that_somebody_is_there(site: Any) -> None:
+    """It would give up after 20 s."""
+    one = site("patient")
+    one.sleeps()
+    one.start_seconds = 600
+    with socket.create_connection(("127.0.0.1", one.front["grpc"]), timeout=10) as client:
+        client.sendall(http2.PREFACE + http2.SETTINGS)
+        assert client.recv(64) == http2.SETTINGS
 
 
 def test_servers_stay_awake_while_somebody_asks(site: Any) -> None:

@@ -128,6 +128,9 @@ def test_an_activator_needs_nothing_installed() -> None:
     options = arguments(pod["spec"]["containers"][0]["args"])
     assert (options.deployment, options.namespace) == ("cameras", "shop")
     assert (options.servers, options.after, options.wait) == (2, 90, 120)
+    assert options.ready == "http://cameras.shop.svc:8000/v2/health/ready"
+    preserved = pod["spec"]["terminationGracePeriodSeconds"]
+    assert preserved > options.wait, "requests that wait outlive the pod's end"
     assert dict(options.port) == {
         8000: ("cameras.shop.svc", 8000),
         8001: ("cameras.shop.svc", 8001),

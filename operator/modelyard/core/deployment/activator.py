@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from modelyard.api.base import duration_seconds
 from modelyard.api.target import ScaleToZero
 from modelyard.contract import labels
 from modelyard.core import meta, pods
-from modelyard.core.deployment import names, serving
+from modelyard.core.deployment import disruption, names, serving
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.naming import child_name
 from modelyard.core.plan import Manifest, Ref
@@ -16,8 +17,17 @@ from modelyard.core.plan import Manifest, Ref
 COMPONENT = "activator"
 ACCOUNT = "modelyard-activator"
 """Service account of the chart that may scale, nothing else."""
-RESOURCES = {"cpu": "50m", "memory": "128Mi"}
+RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    # A thousand connections that wait.
+    "limits": {"memory": "256Mi"},
+}
 DRAIN_SECONDS = 5
+END_SECONDS = 20
+"""What a server gets for its answers once the pod has heard of its end (activator/__main__.py)."""
+MARGIN_SECONDS = 15
+LATE_SECONDS = 5
+"""How much later than their replicas servers may hear of their end."""
 
 
 def children(observed: Observed, wanted: ScaleToZero) -> tuple[dict[str, Any], ...]:
@@ -101,6 +111,8 @@ def _arguments(observed: Observed, wanted: ScaleToZero) -> list[str]:
         f"--servers={bounds.min_replicas if bounds else 1}",
         f"--after={duration_seconds(wanted.after):g}",
         f"--wait={duration_seconds(wanted.wait):g}",
+        f"--leave={disruption.drain_seconds(observed) + LATE_SECONDS}",
+        f"--ready=http://{servers}:{names.HTTP_PORT}/v2/health/ready",
         *(f"--port={port}={servers}:{port}" for port in (names.HTTP_PORT, names.GRPC_PORT)),
     ]
 
@@ -108,7 +120,6 @@ def _arguments(observed: Observed, wanted: ScaleToZero) -> list[str]:
 def _pod(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
     settings = observed.settings
     token, token_mount = pods.token_volume()
-    resources, _ = pods.resource_requirements(None, RESOURCES, limit_cpu=False)
     ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT}
     probe = {"tcpSocket": {"port": names.HTTP_PORT}, "timeoutSeconds": 3}
     container = {
@@ -120,7 +131,7 @@ def _pod(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
         "ports": [
             {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
         ],
-        "resources": resources,
+        "resources": RESOURCES,
         "securityContext": pods.container_security(),
         "volumeMounts": [token_mount],
         "readinessProbe": {**probe, "periodSeconds": 2, "failureThreshold": 3},
@@ -131,7 +142,11 @@ def _pod(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
         "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 40,
+        # Who waits for a server when the pod is told to end still gets its answer.
+        "terminationGracePeriodSeconds": math.ceil(duration_seconds(wanted.wait))
+        + DRAIN_SECONDS
+        + END_SECONDS
+        + MARGIN_SECONDS,
         "securityContext": pods.pod_security(),
         "containers": [container],
         "volumes": [token],

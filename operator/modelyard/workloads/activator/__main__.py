@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import functools
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
+import aiohttp
+
 from modelyard.contract import exitcodes
-from modelyard.workloads.activator.gate import Address, Gate, Limits
+from modelyard.workloads.activator.gate import Gate, Limits
 from modelyard.workloads.activator.scale import Scale
+from modelyard.workloads.activator.servers import Address, Servers
 from modelyard.workloads.agent.settings import CREDENTIALS
 from modelyard.workloads.runner import log_to_stdout
 
 logger = logging.getLogger("modelyard.workloads.activator")
 
-DRAIN_SECONDS = 20.0
+END_SECONDS = 20.0
+"""Most time that requests which have reached a server get after SIGTERM."""
+READY_SECONDS = 2.0
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,6 +37,10 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--servers", type=int, default=1, help="servers to wake")
     parser.add_argument("--after", type=float, required=True, help="seconds until servers sleep")
     parser.add_argument("--wait", type=float, required=True, help="seconds that clients wait")
+    parser.add_argument(
+        "--leave", type=float, default=0, help="seconds for which servers that go still answer"
+    )
+    parser.add_argument("--ready", required=True, help="URL that says whether a server answers")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - clients are other pods
     parser.add_argument(
         "--port",
@@ -74,21 +83,28 @@ async def run(options: argparse.Namespace, stop: asyncio.Event) -> None:
                 await scale.scale(name, 0)
                 logger.info("nobody asked for %.0f s: %s sleeps", options.after, name)
 
-        gate = Gate(Limits(options.after, options.wait), wake=wake, sleep=sleep)
-        servers = [
-            await asyncio.start_server(
-                functools.partial(gate.accept, address=address), options.host, listen
-            )
-            for listen, address in options.port
+        ready = functools.partial(_ready, options.ready)
+        behind = Servers(wake=wake, sleep=sleep, ready=ready, leave=options.leave)
+        gate = Gate(Limits(options.after, options.wait), behind)
+        listening = [
+            await gate.listen(options.host, port, address) for port, address in options.port
         ]
         resting = asyncio.create_task(gate.rest(), name="rest")
         await stop.wait()
         resting.cancel()
-        for server in servers:
+        for server in listening:
             server.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await gate.drained()
+        await gate.end(END_SECONDS)
+
+
+async def _ready(url: str) -> bool:
+    timeout = aiohttp.ClientTimeout(total=READY_SECONDS)
+    try:
+        # A new connection each time: an old one may lead to a server that has left the Service.
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            return response.status == HTTPStatus.OK
+    except (aiohttp.ClientError, OSError):
+        return False
 
 
 async def _main() -> int:

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from modelyard.workloads.activator import http2
+from modelyard.workloads.activator.ends import Client, Server
+from modelyard.workloads.activator.servers import Address, Servers
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 256 * 1024
-DIAL_SECONDS = 2.0
-RETRY_SECONDS = 0.2
-ASK_SECONDS = 2.0
-"""Servers are asked for anew after this long: they may have been sent to sleep meanwhile."""
-
-
-class Address(NamedTuple):
-    """Where a port's connections lead."""
-
-    host: str
-    port: int
+BACKLOG = 1024
+SILENCE_SECONDS = 1.0
+"""A connection that was answered and is silent for so long may be closed."""
+LOOK_AGAIN_SECONDS = 60.0
+"""Servers that sleep are sent to sleep again after this long, if not `after`: somebody else may
+have woken them."""
 
 
 @dataclass(frozen=True)
@@ -40,159 +36,115 @@ class Limits:
 class Gate:
     """All connections of one Deployment."""
 
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        wake: Callable[[], Awaitable[None]],
-        sleep: Callable[[], Awaitable[None]],
-    ) -> None:
-        """`wake` asks for servers where there are none, `sleep` sends them away; both may raise
-        and are asked again."""
+    def __init__(self, limits: Limits, servers: Servers) -> None:
         self._limits = limits
-        self._wake, self._sleep = wake, sleep
+        self._servers = servers
         self._clock = asyncio.get_running_loop().time
         self._heard = self._clock()
-        self._asked = float("-inf")
-        self._asking = asyncio.Lock()
-        self._asleep = False
-        self._open: set[asyncio.StreamWriter] = set()
-        self._unanswered: set[asyncio.StreamWriter] = set()
-        """Clients that have said something last."""
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self.held = 0
-        """Connections that wait for a server."""
+        self._slept: float | None = None
+        """When servers were sent to sleep, if nobody has said anything since."""
+        self._open: set[Client] = set()
+        """Clients that have said something."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def drained(self) -> None:
-        """Return when no client is connected."""
-        await self._empty.wait()
+    async def listen(self, host: str, port: int, address: Address) -> asyncio.Server:
+        """Take connections from now on, which lead to `address`. Raises OSError."""
+        door = _Door(self, address)
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Client(door), host, port, backlog=BACKLOG)
 
-    async def accept(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address
-    ) -> None:
-        """Serve one connection to its end."""
-        self._open.add(writer)
-        self._empty.clear()
-        try:
-            # Who says nothing, such as a probe, wakes nobody.
-            first = await reader.read(CHUNK)
-            if first:
-                await self._serve(first, reader, writer, address)
-        except (ConnectionError, TimeoutError, OSError) as error:
-            logger.debug("a connection has ended: %s", error)
-        finally:
-            self._open.discard(writer)
-            self._unanswered.discard(writer)
-            if not self._open:
-                self._empty.set()
-            writer.close()
+    def begun(self, client: Client, first: bytes, address: Address) -> None:
+        """A client has said something."""
+        self._open.add(client)
+        self.heard(client, asks=True)
+        task = asyncio.create_task(self._serve(first, client, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def heard(self, client: Client, *, asks: bool) -> None:
+        """A client or its server has said something."""
+        self._heard = client.heard = self._clock()
+        client.asks = asks
+        self._slept = None
+
+    def lost(self, client: Client) -> None:
+        """A connection has ended."""
+        self._open.discard(client)
 
     async def rest(self, every: float = 1.0) -> None:
         """Send servers to sleep whenever nobody has said anything for long enough."""
         while True:
             await asyncio.sleep(every)
-            quiet = self._clock() - self._heard
+            now = self._clock()
             # A client that waits for an answer postpones it, but not for ever: the last word of an
             # idle HTTP/2 connection is often the client's, too.
-            enough = self._limits.after + (self._limits.wait if self._unanswered else 0)
-            if not self._asleep and quiet >= enough:
+            asked = any(client.asks for client in self._open)
+            enough = self._limits.after + (self._limits.wait if asked else 0)
+            again = max(self._limits.after, LOOK_AGAIN_SECONDS)
+            if now - self._heard >= enough and (self._slept is None or now - self._slept >= again):
                 await self._doze()
 
-    async def _serve(
-        self,
-        first: bytes,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        address: Address,
-    ) -> None:
-        self._touch()
-        self._unanswered.add(writer)
-        found = await self._reach(address)
-        if found is None:
+    async def end(self, seconds: float) -> None:
+        """Let who waits for a server get its answer; then close all connections, those that are
+        busy after so many seconds."""
+        while self._servers.wanted:  # noqa: ASYNC110 - no hurry
+            await asyncio.sleep(0.1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._open:
+                    now = self._clock()
+                    for client in list(self._open):
+                        if not client.asks and now - client.heard >= SILENCE_SECONDS:
+                            client.transport.close()
+                    await asyncio.sleep(0.1)
+
+    async def _serve(self, first: bytes, client: Client, address: Address) -> None:
+        if self._servers.wanted >= self._limits.held:
+            logger.warning("%d connections wait already: one more is refused", self._limits.held)
+            client.transport.close()
             return
-        server_reader, server_writer = found
-        server_writer.write(first)
-        asking = asyncio.create_task(self._pump(reader, server_writer, of=writer, says=True))
-        answering = asyncio.create_task(self._pump(server_reader, writer, of=writer, says=False))
-        try:
-            await asyncio.wait((asking, answering), return_when=asyncio.FIRST_COMPLETED)
-            if asking.done() and asking.exception() is None:
-                await answering  # The client has asked all it wants to, and is still answered.
-        finally:
-            # Once a server says no more, nobody would answer what the client may still ask.
-            for task in (asking, answering):
-                task.cancel()
-            await asyncio.gather(asking, answering, return_exceptions=True)
-            server_writer.close()
+        acknowledged: http2.Acknowledged | None = None
 
-    async def _pump(
-        self,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
-        *,
-        of: asyncio.StreamWriter,
-        says: bool,
-    ) -> None:
-        """Hand bytes on until there are no more, and then say so. `says` is whether they are the
-        client's (`of`)."""
-        while data := await source.read(CHUNK):
-            self._touch()
-            (self._unanswered.add if says else self._unanswered.discard)(of)
-            sink.write(data)
-            await sink.drain()
-        if sink.can_write_eof():
-            sink.write_eof()
+        def waits() -> None:
+            nonlocal acknowledged
+            if http2.begins(first):
+                client.transport.write(http2.SETTINGS)
+                acknowledged = http2.Acknowledged()
 
-    async def _reach(
-        self, address: Address
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to a server; None if there was none in time."""
-        if self.held >= self._limits.held:
-            logger.warning("%d connections wait already: one more is refused", self.held)
-            return None
-        self.held += 1
-        try:
-            async with asyncio.timeout(self._limits.wait):
-                while True:
-                    with contextlib.suppress(OSError, TimeoutError):
-                        async with asyncio.timeout(DIAL_SECONDS):
-                            return await asyncio.open_connection(*address)
-                    await self._ask()
-                    await asyncio.sleep(RETRY_SECONDS)
-        except TimeoutError:
-            logger.warning("no server within %.0f s", self._limits.wait)
-            return None
-        finally:
-            self.held -= 1
-            self._touch()
+        async def dial() -> Server:
+            loop = asyncio.get_running_loop()
+            return (await loop.create_connection(Server, *address))[1]
 
-    async def _ask(self) -> None:
-        async with self._asking:
-            if self._clock() - self._asked < ASK_SECONDS:
-                return
-            self._asked = self._clock()
-            self._asleep = False
-            try:
-                await self._wake()
-            except Exception as error:
-                logger.warning("cannot ask for servers, tries again: %s", error)
+        server = await self._servers.reach(dial, self._limits.wait, waits)
+        self.heard(client, asks=True)
+        if server is None:
+            client.transport.close()
+        else:
+            client.join(server, first, acknowledged)
 
     async def _doze(self) -> None:
+        if self._servers.wanted:
+            return
         heard = self._heard
-        if self.held:
-            return
         # Clients must not send on a connection whose server is about to go.
-        for writer in list(self._open):
-            writer.close()
-        try:
-            await self._sleep()
-        except Exception as error:
-            logger.warning("cannot send servers to sleep, tries again: %s", error)
-            return
-        # Whoever came meanwhile finds no server soon, and asks for one again.
-        self._asleep = self._heard == heard
+        for client in list(self._open):
+            client.transport.close()
+        if await self._servers.send_away() and self._heard == heard:
+            self._slept = self._clock()
 
-    def _touch(self) -> None:
-        self._heard = self._clock()
-        self._asleep = False
+
+@dataclass(frozen=True)
+class _Door:
+    """A port of the gate."""
+
+    gate: Gate
+    address: Address
+
+    def begun(self, client: Client, first: bytes) -> None:
+        self.gate.begun(client, first, self.address)
+
+    def heard(self, client: Client, *, asks: bool) -> None:
+        self.gate.heard(client, asks=asks)
+
+    def lost(self, client: Client) -> None:
+        self.gate.lost(client)
