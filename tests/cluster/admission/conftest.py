@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 CHART = Path(__file__).parent.parent.parent.parent / "charts/modelyard"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -60,6 +62,24 @@ def policies(api: Any) -> Any:
         *("--set", "crds.enabled=false", "--set", f"workloads.namespaces={{{NAMESPACE}}}"),
     )
     return api
+
+
+@pytest.fixture(scope="session")
+def token(policies: Any) -> Callable[..., str]:
+    """Asks the API server for a service account's token, bound to a pod that exists or to none."""
+    core = client.CoreV1Api(policies.client())
+
+    def ask(account: str, pod: str | None) -> str:
+        bound = None
+        if pod:
+            uid = core.read_namespaced_pod(pod, NAMESPACE).metadata.uid
+            bound = client.V1BoundObjectReference(api_version="v1", kind="Pod", name=pod, uid=uid)
+        spec = client.V1TokenRequestSpec(audiences=[], bound_object_ref=bound)
+        request = client.AuthenticationV1TokenRequest(spec=spec)
+        made = core.create_namespaced_service_account_token(account, NAMESPACE, request)
+        return str(made.status.token)
+
+    return ask
 
 
 @pytest.fixture

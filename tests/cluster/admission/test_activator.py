@@ -21,7 +21,7 @@ Try = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def scaling(policies: Any, valid: Any) -> Try:
+def scaling(policies: Any, valid: Any, token: Callable[..., str]) -> Try:
     """Scales a Deployment with a pod's token; returns "" or what the API server answered."""
     for name in (OWN, OTHER, DOTTED):
         policies.create(valid("Deployment", name))
@@ -30,20 +30,9 @@ def scaling(policies: Any, valid: Any) -> Try:
         spec = {"serviceAccountName": ACCOUNT, "containers": [container]}
         metadata = {"name": name, "namespace": NS}
         policies.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    core = client.CoreV1Api(policies.client())
-
-    def token(pod: str | None) -> str:
-        bound = None
-        if pod:
-            uid = core.read_namespaced_pod(pod, NS).metadata.uid
-            bound = client.V1BoundObjectReference(api_version="v1", kind="Pod", name=pod, uid=uid)
-        spec = client.V1TokenRequestSpec(audiences=[], bound_object_ref=bound)
-        request = client.AuthenticationV1TokenRequest(spec=spec)
-        made = core.create_namespaced_service_account_token(ACCOUNT, NS, request)
-        return str(made.status.token)
 
     def attempt(name: str, pod: str | None) -> str:
-        api = client.CustomObjectsApi(policies.client(token(pod)))
+        api = client.CustomObjectsApi(policies.client(token(ACCOUNT, pod)))
         body = {"spec": {"replicas": 0}}
         try:
             api.patch_namespaced_custom_object_scale(GROUP, VERSION, NS, "deployments", name, body)

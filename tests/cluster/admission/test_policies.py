@@ -41,24 +41,6 @@ def pods(policies: Any) -> Any:
 
 
 @pytest.fixture
-def token(pods: Any) -> Callable[..., str]:
-    """Asks the API server for a service account's token, bound to a pod or to none."""
-    core = client.CoreV1Api(pods.client())
-
-    def ask(account: str, pod: str | None) -> str:
-        bound = None
-        if pod:
-            uid = core.read_namespaced_pod(pod, NS).metadata.uid
-            bound = client.V1BoundObjectReference(api_version="v1", kind="Pod", name=pod, uid=uid)
-        spec = client.V1TokenRequestSpec(audiences=[], bound_object_ref=bound)
-        request = client.AuthenticationV1TokenRequest(spec=spec)
-        made = core.create_namespaced_service_account_token(account, NS, request)
-        return str(made.status.token)
-
-    return ask
-
-
-@pytest.fixture
 def patch_status(pods: Any, token: Callable[..., str]) -> Patch:
     """Patches an object's status as a pod would; returns "" or what the API server answered."""
 
