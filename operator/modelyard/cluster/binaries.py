@@ -36,6 +36,8 @@ class Module:
     """Binary name → Go package."""
     stamp: str = ""
     """Linker flags that stamp the version; `{version}`, `{major}`, `{minor}` are filled in."""
+    tags: str = ""
+    """Build tags, with commas between them."""
     sources: tuple[str, ...] = field(default=("go.mod", "go.sum"))
     home: Path = TOOL_MODULES
     """The folder that holds the module's own folder, which has its name."""
@@ -65,7 +67,7 @@ class Module:
 
     def key(self) -> str:
         """Names the folder of a build: version and a hash of all that decides what is built."""
-        digest = hashlib.sha256(self.linker_flags().encode())
+        digest = hashlib.sha256(f"{self.linker_flags()}{self.tags}".encode())
         for name in self.sources:
             digest.update((self.folder / name).read_bytes())
         return f"{self.version()}-{digest.hexdigest()[:10]}"
@@ -113,6 +115,16 @@ MODULES = {
             "traefik",
             source="github.com/traefik/traefik/v3",
             binaries={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
+        ),
+        Module(
+            "prometheus",
+            source="github.com/prometheus/prometheus",
+            binaries={
+                name: f"github.com/prometheus/prometheus/cmd/{name}"
+                for name in ("prometheus", "promtool")
+            },
+            # Without clouds' service discoveries, whose SDKs are most of the build.
+            tags="remove_all_sd",
         ),
     )
 }
@@ -223,6 +235,7 @@ def _build(final: Path, tools: list[str], progress: Progress, module: Module | N
                 linker_flags=module.linker_flags(),
                 label=label,
                 progress=progress,
+                tags=module.tags,
             )
         final.mkdir(exist_ok=True)
         for tool in tools:

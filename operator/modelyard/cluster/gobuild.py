@@ -25,8 +25,10 @@ def build(
     linker_flags: str,
     label: str,
     progress: Progress,
+    tags: str = "",
 ) -> None:
-    """Builds Go packages of `module` statically: output file → package.
+    """Builds Go packages of `module` statically: output file → package. `tags` are build tags,
+    with commas between them.
 
     Raises ClusterError where Go is missing or too old, or with the compiler's last words.
     """
@@ -34,7 +36,7 @@ def build(
     progress(f"{label}: fetching modules")
     packages = list(dict.fromkeys(outputs.values()))
     total = _run(
-        [go, "list", "-deps", *packages],
+        [go, "list", f"-tags={tags}", "-deps", *packages],
         module,
         label,
         progress,
@@ -50,6 +52,7 @@ def build(
             "build",
             "-v",
             "-buildvcs=false",
+            f"-tags={tags}",
             "-ldflags",
             linker_flags,
             "-o",

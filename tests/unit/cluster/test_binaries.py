@@ -136,3 +136,32 @@ def test_builds_stamps_and_rebuilds_only_on_a_change(
     (sources / "greeter/main.go").write_text("package main\n\nfunc main() { nonsense() }\n")
     with pytest.raises(ClusterError, match="undefined: nonsense"):
         ensure_module(module)
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="Go is not installed")
+def test_build_tags_choose_files_and_make_another_build(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOCACHE", str(Path.home() / ".cache/go-build"))
+    monkeypatch.setattr(Module, "version", lambda self: "v1.2.3")
+    folder = cache / "tools/greeter"
+    folder.mkdir(parents=True)
+    files = {
+        "go.mod": GREETER["go.mod"],
+        "main.go": 'package main\n\nvar says = "all"\n\nfunc main() { println(says) }\n',
+        "little.go": '//go:build little\n\npackage main\n\nfunc init() { says = "little" }\n',
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for tags, said in (("", "all"), ("little", "little")):
+        module = Module(
+            "greeter",
+            source="example.com/greeter",
+            binaries={"greeter": "."},
+            tags=tags,
+            sources=tuple(files),
+            home=folder.parent,
+        )
+        program = ensure_module(module)["greeter"]
+        done = subprocess.run([program], capture_output=True, text=True, check=True)
+        assert done.stderr == f"{said}\n"
