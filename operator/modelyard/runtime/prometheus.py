@@ -15,6 +15,8 @@ import orjson
 
 SECONDS = 10.0
 """Longest time for one query."""
+THEIR_SECONDS = 8
+"""After which Prometheus itself is to give up, and can still say what took so long."""
 MOST_BYTES = 1 << 20
 """Longest answer that is read: one number takes a few hundred."""
 MOST_WORDS = 300
@@ -51,8 +53,7 @@ class Prometheus:
                 asyncio.timeout(SECONDS),
                 self._open().get(
                     self._url,
-                    # Prometheus gives up first, and says what took so long.
-                    params={"query": query, "timeout": f"{0.9 * SECONDS:g}s"},
+                    params={"query": query, "timeout": f"{THEIR_SECONDS}s"},
                     headers=self._headers(),
                     allow_redirects=False,
                 ) as response,
@@ -119,9 +120,7 @@ def _refusal(body: dict[str, Any], status: int) -> str:
     if words:
         return f"Prometheus has no answer: {words}"
     if status in (401, 403):
-        return (
-            f"Prometheus lets the operator not in (HTTP status {status}): see prometheus.tokenFile"
-        )
+        return f"Prometheus refuses the operator (HTTP status {status}): see prometheus.tokenFile"
     if status == 404 or 300 <= status < 400:
         return f"no Prometheus at the address (HTTP status {status}): see prometheus.url"
     return f"Prometheus has no answer: HTTP status {status}"
