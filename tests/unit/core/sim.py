@@ -67,7 +67,7 @@ class Sim(World):
     def workloads(self) -> None:
         """Kubernetes' controllers make and remove pods."""
         kind = "apps/DaemonSet" if self.edge else "apps/Deployment"
-        found = self.of(kind)
+        found = [one for one in self.of(kind) if _name(one) == NAME]
         if not found:
             return
         (workload,) = found

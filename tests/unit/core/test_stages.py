@@ -78,6 +78,40 @@ def test_a_pause_with_a_duration_ends_by_itself() -> None:
     assert len(sim.on(2)) == 4
 
 
+SLEEPY = {
+    "cluster": {
+        "replicas": 1,
+        "autoscaling": {"maxReplicas": 2},
+        "scaleToZero": {"after": "10m"},
+    }
+}
+
+
+def test_servers_that_sleep_skip_no_halt_of_a_rollout() -> None:
+    sim = Sim(edge=False, target=SLEEPY, rollout={"steps": [{"weight": 50, **HALT}]})
+    sim.change("", target={"cluster": {**SLEEPY["cluster"], "replicas": 0}})
+    sim.run()
+    assert sim.status["phase"] == "Suspended"
+    sim.add(version(2))
+    sim.run()
+    assert sim.status["stable"]["version"] == 1
+    assert "goes on when one wakes a server" in sim.status["message"]
+    sim.change("", target=SLEEPY)
+    sim.run()
+    assert (sim.status["phase"], sim.status["rollout"]["paused"]["reason"]) == ("Paused", "Step")
+    sim.ask(promote="step@1")
+    sim.run()
+    assert (sim.status["phase"], sim.status["stable"]["version"]) == ("Healthy", 2)
+
+
+def test_servers_that_sleep_wake_with_the_newest_version_where_nothing_halts() -> None:
+    sim = Sim(edge=False, target=SLEEPY)
+    sim.change("", target={"cluster": {**SLEEPY["cluster"], "replicas": 0}})
+    sim.add(version(2))
+    sim.run()
+    assert (sim.status["phase"], sim.status["stable"]["version"]) == ("Suspended", 2)
+
+
 def test_promote_full_skips_what_is_left_but_not_max_unavailable() -> None:
     nodes = ("a-1", "a-2", "a-3", "a-4")
     sim = Sim(*nodes, rollout={"steps": [{"weight": 25, **HALT}], "analysis": error_rate()})

@@ -92,6 +92,11 @@ def url(observed: Observed) -> str:
     return f"http://{host}:{INTERCEPTOR_PORT}"
 
 
+def asleep(observed: Observed) -> bool:
+    """Whether there is to be no server, until somebody asks."""
+    return _wanted(observed)[0] is not None and not observed.replicas
+
+
 def _wanted(observed: Observed) -> tuple[ScaleToZero | None, Autoscaling | None]:
     cluster = observed.spec.target.cluster
     return (None, None) if cluster is None else (cluster.scale_to_zero, cluster.autoscaling)

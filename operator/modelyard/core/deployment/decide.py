@@ -25,6 +25,7 @@ from modelyard.core.deployment.resources import (
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import tally
 from modelyard.core.deployment.servers import Wishes, assignments
+from modelyard.core.deployment.stages import stages
 from modelyard.core.deployment.status import Situation, assess, waiting_status
 from modelyard.core.deployment.succession import Succession
 from modelyard.core.deployment.target import reject, target
@@ -60,7 +61,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     stable = stable or goal
     state, candidate = succession.carry_on(goal, stable)
     moved: Advance | None = None
-    if not fleet.members and not observed.replicas:
+    if not fleet.members and not observed.replicas and not _sleeps_amid(state, observed):
         # With no server there is nobody to wait for; a new one starts with the target. Where there
         # is to be one, it comes back: its absence must not skip pauses and analyses.
         if state is not None:
@@ -167,6 +168,14 @@ def decide(observed: Observed, now: datetime) -> Plan:
         ),
         requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
     )
+
+
+def _sleeps_amid(state: dict[str, Any] | None, observed: Observed) -> bool:
+    """Whether a rollout has halts that servers must not sleep through: the next request wakes
+    them."""
+    if state is None or state.get("promoteFull") or not activation.asleep(observed):
+        return False
+    return any(s.pause or s.analysis for s in stages(observed.spec.rollout, edge=observed.edge))
 
 
 def _decisions(status: Manifest) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from modelyard.contract import people
 from modelyard.core.conditions import timestamp
-from modelyard.core.deployment import reasons
+from modelyard.core.deployment import activation, reasons
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.analysis import FAILED, INCONCLUSIVE, SUCCESSFUL
 from modelyard.core.deployment.look import Advance, Look
@@ -52,6 +52,8 @@ def advance(
         # Whoever comes back has all the time of progressDeadlineSeconds.
         out.state |= {"target": 0, "done": 0}
         out.message = "no server can be reached that the version fits"
+        if activation.asleep(observed):
+            out.message = f"no request lately: {candidate.name} goes on when one wakes a server"
         out.reason = reasons.NO_SERVER_REACHABLE
         return out
     for _ in range(len(look.stages) + 1):

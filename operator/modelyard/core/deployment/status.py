@@ -71,8 +71,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _missing_parts(situation)
     )
     if verdict is None and desired == 0 and not observed.edge:
-        cluster = observed.spec.target.cluster
-        asleep = cluster is not None and cluster.scale_to_zero is not None
+        asleep = activation.asleep(observed)
         text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
         verdict = Verdict(reasons.SUSPENDED, f"{text}; would serve {serving}", phase="Suspended")
         conds = [Cond(READY, True, verdict.reason, verdict.message)]
