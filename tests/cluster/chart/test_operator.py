@@ -97,6 +97,30 @@ def _dataset(namespace: str = NS) -> dict[str, Any]:
     )
 
 
+def _ready(installed: Any, number: int) -> None:
+    """A version of the shelf line with a verdict that was reached before: the administrator is
+    trusted to restore it."""
+    name, digest = f"shelf-{number}", f"sha256:{number:064x}"
+    version = {
+        "modelLine": "shelf",
+        "version": number,
+        "weights": {"digest": digest},
+        "dataset": {"name": "digits", "digest": DIGEST},
+    }
+    artifact = {
+        "name": "onnx",
+        "format": "onnx",
+        "digest": digest,
+        "manifestDigest": digest,
+        "sizeBytes": 1000,
+    }
+    installed.create(_object("ModelVersion", name, version))
+    verdict = {"phase": "Ready", "artifacts": [artifact], "mAP50": 0.9, "mAP50to95": 0.7}
+    ready = {"type": "Ready", "status": "True", "reason": "GatesMet", "message": ""}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    installed.set_status("mv", NS, name, verdict | {"conditions": [ready]})
+
+
 def test_it_takes_its_lease(installed: Any, log: Path) -> None:
     def held() -> bool:
         return any(
@@ -115,25 +139,7 @@ def test_a_dataset_gets_its_job(installed: Any, log: Path) -> None:
 
 
 def test_a_served_version_gets_servers_and_assignments(installed: Any, log: Path) -> None:
-    version = {
-        "modelLine": "shelf",
-        "version": 1,
-        "weights": {"digest": DIGEST},
-        "dataset": {"name": "digits", "digest": DIGEST},
-    }
-    artifact = {
-        "name": "onnx",
-        "format": "onnx",
-        "digest": DIGEST,
-        "manifestDigest": DIGEST,
-        "sizeBytes": 1000,
-    }
-    installed.create(_object("ModelVersion", "shelf-1", version))
-    # A verdict that was reached before: the administrator is trusted to restore it.
-    verdict = {"phase": "Ready", "artifacts": [artifact], "mAP50": 0.9, "mAP50to95": 0.7}
-    ready = {"type": "Ready", "status": "True", "reason": "GatesMet", "message": ""}
-    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    installed.set_status("mv", NS, "shelf-1", verdict | {"conditions": [ready]})
+    _ready(installed, 1)
     installed.create(_object("Deployment", "shelf", {"modelLine": "shelf"}))
     (workload,) = _eventually(
         lambda: _listed(installed, "deployments.apps"), "the Deployment of the servers", log
@@ -154,6 +160,35 @@ def test_a_served_version_gets_servers_and_assignments(installed: Any, log: Path
     )
     said = installed.refused("-n", NS, "delete", "mv", "shelf-1")
     assert f"ModelVersion shelf-1 is in use by {', '.join(used)}" in said
+
+
+def test_a_rollout_names_the_people_whom_the_api_server_knows(installed: Any, log: Path) -> None:
+    ada, robot = "ada@example.com", "system:serviceaccount:ci:deployer"
+
+    def asks(user: str, *action: str) -> None:
+        who = (f"--as={user}", "--as-group=system:masters")
+        installed.kubectl("-n", NS, "annotate", "mdep", "shelf", *action, *who)
+
+    def status() -> dict[str, Any]:
+        return _status(installed, "mdep", "shelf")
+
+    _ready(installed, 2)
+    rollout = _eventually(lambda: status().get("rollout"), "the rollout", log)
+    assert (rollout["trigger"], rollout.get("by")) == ("version 2 is Ready", None)
+
+    asks(robot, "modelyard.dev/pause=1", "modelyard.dev/pause-by=somebody-else")
+    paused = _eventually(lambda: status()["rollout"].get("paused"), "the pause", log)
+    assert (paused["reason"], paused["by"]) == ("Requested", robot)
+
+    asks(ada, "modelyard.dev/rollback=1@now")
+    _eventually(lambda: status().get("history"), "the end of the rollout", log)
+    found = status()
+    assert found["override"]["by"] == ada
+    (record,) = found["history"]
+    assert (record["outcome"], record["message"]) == ("Aborted", f"{ada} went back to shelf-1")
+    assert [(one["action"], one["by"]) for one in record["actions"]] == [("pause", robot)]
+    notes = [one.get("note") for one in _listed(installed, "events.events.k8s.io")]
+    assert f"{ada} went back to shelf-1" in notes
 
 
 def test_an_unprepared_namespace_is_told_and_gets_no_job(installed: Any, log: Path) -> None:
