@@ -30,7 +30,8 @@ def installed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         mine = type(cluster)(plane.kubeconfig)
         for namespace in (SYSTEM, NS, "unprepared"):
             mine.kubectl("create", "namespace", namespace)
-        mine.kubectl("-n", NS, "create", "serviceaccount", "default")
+        for namespace in (NS, "unprepared"):
+            mine.kubectl("-n", namespace, "create", "serviceaccount", "default")
         values = ("--set", f"workloads.namespaces={{{NS}}}")
         mine.helm("install", "modelyard", CHART, "--namespace", SYSTEM, *values)
         yield mine
@@ -189,6 +190,41 @@ def test_a_rollout_names_the_people_whom_the_api_server_knows(installed: Any, lo
     assert [(one["action"], one["by"]) for one in record["actions"]] == [("pause", robot)]
     notes = [one.get("note") for one in _listed(installed, "events.events.k8s.io")]
     assert f"{ada} went back to shelf-1" in notes
+
+
+@pytest.mark.parametrize(
+    ("ports", "refusing"),
+    [
+        pytest.param(None, set(), id="by its Service"),
+        pytest.param({"http": 8000}, {"restricted", "baseline"}, id="by a port of the node"),
+    ],
+)
+def test_only_ports_of_nodes_need_a_privileged_namespace(
+    installed: Any, log: Path, ports: dict[str, int] | None, refusing: set[str]
+) -> None:
+    name = "ported" if ports else "plain"
+    edge = {"nodeSelector": {"camera": "true"}} | ({"hostPorts": ports} if ports else {})
+    installed.create(_object("Deployment", name, {"modelLine": "shelf", "target": {"edge": edge}}))
+
+    def made() -> list[dict[str, Any]]:
+        found = _listed(installed, "daemonsets")
+        return [one for one in found if one["metadata"]["name"] == name]
+
+    (workload,) = _eventually(made, "the DaemonSet", log)
+    template = workload["spec"]["template"]
+    refused = {}
+    for level in ("restricted", "baseline", "privileged"):
+        label = f"pod-security.kubernetes.io/enforce={level}"
+        installed.kubectl("label", "namespace", "unprepared", label, "--overwrite")
+        metadata = template["metadata"] | {"name": "try", "namespace": "unprepared"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        # Its account is of another namespace.
+        pod["spec"] = pod["spec"] | {"serviceAccountName": "default"}
+        done = installed.run("kubectl", "create", "--dry-run=server", "-f", "-", stdin=pod)
+        if done.returncode:
+            refused[level] = done.stderr
+    assert refused.keys() == refusing
+    assert all("hostPort" in said for said in refused.values())
 
 
 def test_an_unprepared_namespace_is_told_and_gets_no_job(installed: Any, log: Path) -> None:
