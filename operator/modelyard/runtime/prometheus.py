@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,16 @@ class Trouble(Exception):
 class Prometheus:
     """Anything that answers Prometheus' query API. Close it when done."""
 
-    def __init__(self, url: str, *, token_file: str | None = None) -> None:
-        """`token_file` holds a bearer token; it is read for each query: tokens are short-lived."""
+    def __init__(
+        self, url: str, *, token_file: str | None = None, ca_file: str | None = None
+    ) -> None:
+        """`token_file` holds a bearer token; it is read for each query: tokens are short-lived.
+        `ca_file` holds the certificates (PEM) of whom alone to trust, by default the system's."""
         self._url = f"{url.rstrip('/')}/api/v1/query"
         self._token_file = Path(token_file) if token_file else None
+        self._ca_file = Path(ca_file) if ca_file else None
+        self._trust: tuple[int, ssl.SSLContext] | None = None
+        """When the file was written, and what it says."""
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -55,12 +62,18 @@ class Prometheus:
                     self._url,
                     params={"query": query, "timeout": f"{THEIR_SECONDS}s"},
                     headers=self._headers(),
+                    ssl=self._tls(),
                     allow_redirects=False,
                 ) as response,
             ):
                 raw = await _read(response)
         except TimeoutError:
             raise Trouble(f"Prometheus did not answer within {SECONDS:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", "") or "unknown authority"
+            raise Trouble(
+                f"Prometheus' certificate is not trusted ({why}): see prometheus.caFile"
+            ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             words = str(error) or type(error).__name__
             raise Trouble(f"Prometheus cannot be asked: {words[:MOST_WORDS]}") from None
@@ -70,6 +83,15 @@ class Prometheus:
         if self._token_file is None:
             return {}
         return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        """Whom to trust; a file that was replaced is read again."""
+        if self._ca_file is None:
+            return True
+        written = self._ca_file.stat().st_mtime_ns
+        if self._trust is None or self._trust[0] != written:
+            self._trust = written, ssl.create_default_context(cafile=self._ca_file)
+        return self._trust[1]
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -118,6 +118,8 @@ class EngineSettings(BaseSettings):
     field: users write queries, not addresses."""
     prometheus_token_file: Optional = None
     """File with a bearer token for it; empty for none."""
+    prometheus_ca_file: Optional = None
+    """File with the certificates (PEM) that its own must be signed by; empty for the system's."""
     listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz; 0 takes any free one."""
@@ -156,7 +158,11 @@ class EngineSettings(BaseSettings):
         """Where queries are asked, or None if that is not set."""
         if self.prometheus_url is None:
             return None
-        return Prometheus(self.prometheus_url, token_file=self.prometheus_token_file)
+        return Prometheus(
+            self.prometheus_url,
+            token_file=self.prometheus_token_file,
+            ca_file=self.prometheus_ca_file,
+        )
 
     def own_namespace(self) -> str:
         """The Lease's namespace: as set, or the pod's, or `default` outside a cluster."""

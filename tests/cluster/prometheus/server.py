@@ -15,6 +15,7 @@ import yaml
 
 from modelyard.cluster import ensure
 from modelyard.cluster.binaries import cached
+from modelyard.cluster.pki import Pair
 
 from ..process import free_port
 from ..waiting import until
@@ -38,21 +39,33 @@ def built(tool: str, *, build: bool = False) -> Path:
 class Server:
     """Prometheus on a loopback port; what it has scraped outlives a restart."""
 
-    def __init__(self, folder: Path, *, prefix: str = "", login: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        prefix: str = "",
+        login: Mapping[str, str] | None = None,
+        certificate: Pair | None = None,
+    ):
         """`prefix` is a path below which everything lies, as behind an ingress; `login` has users
-        with their passwords' bcrypt hashes."""
+        with their passwords' bcrypt hashes; `certificate` makes it speak TLS."""
         self._folder, self._prefix = folder, prefix
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}{prefix}"
-        self._flags = [f"--web.route-prefix={prefix or '/'}"]
-        if login:
-            web = folder / "web.yaml"
-            web.write_text(yaml.safe_dump({"basic_auth_users": dict(login)}))
-            self._flags.append(f"--web.config.file={web}")
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}{prefix}"
+        web: dict[str, Any] = {"basic_auth_users": dict(login or {})}
+        if certificate:
+            files = {"cert_file": str(certificate.certificate), "key_file": str(certificate.key)}
+            web["tls_server_config"] = files
+        (folder / "web.yaml").write_text(yaml.safe_dump(web))
+        self._flags = [
+            f"--web.route-prefix={prefix or '/'}",
+            f"--web.config.file={folder / 'web.yaml'}",
+        ]
         self._process: subprocess.Popen[bytes] | None = None
         self._jobs: list[dict[str, Any]] = []
         self._rules: list[str] = []
-        self._http = httpx.Client(trust_env=False, timeout=30)
+        self._http = httpx.Client(trust_env=False, timeout=30, verify=False)
 
     @property
     def log(self) -> Path:

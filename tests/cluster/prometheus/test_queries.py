@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.cluster.pki import Authority
 from modelyard.runtime import prometheus as module
 from modelyard.runtime.prometheus import Prometheus, Trouble
 
@@ -157,3 +158,30 @@ async def test_a_prometheus_below_a_path(tmp_path: Path) -> None:
         await above.close()
     finally:
         below.stop()
+
+
+async def test_the_certificate_of_a_prometheus_is_checked_by_a_file_that_may_be_replaced(
+    tmp_path: Path,
+) -> None:
+    built("prometheus", build=True)
+    authority, other = Authority(tmp_path, "authority"), Authority(tmp_path, "other")
+    certificate = authority.issue("prometheus", common_name="p", hosts=["127.0.0.1"])
+    private = Server(tmp_path, certificate=certificate)
+    private.start()
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(other.pair.certificate.read_bytes())
+    prometheus = Prometheus(private.url, ca_file=str(trusted))
+    unknowing = Prometheus(private.url)
+    try:
+        for one in (prometheus, unknowing):
+            with pytest.raises(Trouble, match=r"certificate.*see prometheus\.caFile"):
+                await one.number("1")
+        trusted.write_bytes(authority.pair.certificate.read_bytes())
+        assert await prometheus.number("1") == 1
+        trusted.unlink()
+        with pytest.raises(Trouble, match=r"cannot be asked: .*No such file.*trusted"):
+            await prometheus.number("1")
+    finally:
+        await prometheus.close()
+        await unknowing.close()
+        private.stop()
