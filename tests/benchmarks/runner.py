@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.markup import escape
 from modelyard.cluster.progress import duration
 
 from . import machine, pages
-from .report import Report
+from .report import FOLDER, Report
 
 
 class CannotMeasure(Exception):
@@ -74,13 +75,15 @@ class Suite:
 class Session:
     """One run of a suite."""
 
-    def __init__(self, suite: Suite, options: argparse.Namespace, command: str) -> None:
+    def __init__(
+        self, suite: Suite, options: argparse.Namespace, command: str, folder: Path = FOLDER
+    ) -> None:
         self.options = options
         self.wanted = [name for name in suite.titles if name in options.what]
         if not self.wanted and "docs" not in options.what:
             self.wanted = list(suite.titles)
         self.console = Console(width=None if sys.stdout.isatty() else 150)
-        self._suite, self._command = suite, command
+        self._suite, self._command, self._folder = suite, command, folder
         self._begun = time.monotonic()
         self._label = suite.target
         # Before anything of ours is a load.
@@ -109,7 +112,7 @@ class Session:
         finally:
             self._label = before
         report.seconds = round(time.monotonic() - begun, 1)
-        report.write()
+        report.write(self._folder)
         report.show(self.console)
 
 
@@ -118,6 +121,7 @@ def run(
     parse: Callable[[Sequence[str]], argparse.Namespace],
     measure: Callable[[Session], None],
     arguments: Sequence[str] | None = None,
+    folder: Path = FOLDER,
 ) -> int:
     """Measures what was asked for; 0 also where goals are missed: the report says so."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -125,7 +129,8 @@ def run(
     # Ended by SIGTERM too, it stops what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     make = f"make {suite.target}"
-    session = Session(suite, options, f"{make} BENCH='{' '.join(given)}'" if given else make)
+    command = f"{make} BENCH='{' '.join(given)}'" if given else make
+    session = Session(suite, options, command, folder)
     if session.wanted:
         try:
             measure(session)
@@ -133,6 +138,6 @@ def run(
             session.console.print(str(error), markup=False)
             return 1
     if options.docs or "docs" in options.what:
-        for line in pages.update() or ["no report of a full run in .bench/"]:
+        for line in pages.update(folder=folder) or ["no report of a full run in .bench/"]:
             session.console.print(f"docs/benchmarks.md: {line}", markup=False, highlight=False)
     return 0
