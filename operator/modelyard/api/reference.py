@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelyard.api.base import API_VERSION
-from modelyard.api.crd import ALL_KINDS, render
+from modelyard.api.crd import render
+from modelyard.api.kinds import ALL_KINDS
 
 HEADER = f"""# The kinds
 

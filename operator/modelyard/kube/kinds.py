@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.base import GROUP, VERSION
-from modelyard.api.crd import ALL_KINDS
+from modelyard.api.kinds import ALL_KINDS
 from modelyard.contract.labels import MANAGED_BY, MANAGER
 
 MANAGED = f"{MANAGED_BY}={MANAGER}"

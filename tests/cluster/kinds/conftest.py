@@ -17,7 +17,7 @@ import pytest
 from kubernetes import client, config
 
 from modelyard.api.base import API_VERSION, GROUP, VERSION
-from modelyard.api.crd import kind_info
+from modelyard.api.kinds import kind_info
 from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome

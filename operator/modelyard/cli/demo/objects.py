@@ -13,7 +13,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from modelyard.api.base import API_VERSION, GROUP, VERSION
-from modelyard.api.crd import kind_info
+from modelyard.api.kinds import kind_info
 from modelyard.cli.demo.errors import DemoError
 from modelyard.cluster import ensure
 
