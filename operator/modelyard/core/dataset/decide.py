@@ -13,7 +13,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.dataset import reasons
 from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
-from modelyard.core.jobs import lost_result
+from modelyard.core.jobstate import lost_result
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
 from modelyard.core.policy import Verdict
 from modelyard.core.prepared import namespace_verdict

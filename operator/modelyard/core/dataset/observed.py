@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.api.dataset import DatasetSpec
 from modelyard.core import meta
 from modelyard.core.dataset import names
-from modelyard.core.jobs import JobState, job_state
+from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec

@@ -11,7 +11,7 @@ from modelyard.contract import labels
 from modelyard.core import meta
 from modelyard.core.conditions import is_true, parse_timestamp
 from modelyard.core.fleet.figures import Sums, read_figures, read_shadow
-from modelyard.core.jobs import pod_trouble
+from modelyard.core.jobstate import pod_trouble
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import Manifest
 

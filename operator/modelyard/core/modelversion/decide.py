@@ -9,7 +9,7 @@ from typing import Any
 from modelyard.api.modelversion import GateResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
-from modelyard.core.jobs import lost_result
+from modelyard.core.jobstate import lost_result
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe

@@ -13,7 +13,7 @@ from modelyard.api.modelversion import (
     ModelVersionStatus,
 )
 from modelyard.core import meta
-from modelyard.core.jobs import JobState, job_state
+from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings

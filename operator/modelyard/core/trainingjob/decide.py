@@ -9,7 +9,8 @@ from typing import Any
 from modelyard.contract.result import TrainResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
-from modelyard.core.jobs import lost_result, with_suspend
+from modelyard.core.jobs import with_suspend
+from modelyard.core.jobstate import lost_result
 from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished

@@ -11,7 +11,7 @@ from typing import Any
 from modelyard.api.trainingjob import TrainingJobSpec
 from modelyard.contract import paths
 from modelyard.core import meta
-from modelyard.core.jobs import JobState, job_state
+from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.naming import short_hash
 from modelyard.core.plan import Manifest, View
 from modelyard.core.settings import Settings
