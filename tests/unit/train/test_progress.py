@@ -59,6 +59,17 @@ def test_one_slow_epoch_moves_the_estimate_only_partly(clock: Clock) -> None:
     assert 7 * 20 < told(progress)["remainingSeconds"] < 7 * 60
 
 
+def test_the_first_epoch_of_a_pod_is_forgotten_when_another_one_is_done(clock: Clock) -> None:
+    progress = Progress(None, clock)
+    progress.start(epochs=12, finished=1)
+    clock.now += 12
+    progress.epoch(2, epochs=12, metrics={})
+    assert told(progress)["remainingSeconds"] == 120
+    clock.now += 4
+    progress.epoch(3, epochs=12, metrics={})
+    assert told(progress)["remainingSeconds"] == 36
+
+
 def test_within_the_first_epoch_batches_give_percent_and_estimate(clock: Clock) -> None:
     progress = Progress(None, clock)
     progress.start(epochs=2, finished=0)

@@ -32,6 +32,8 @@ class Progress:
         self._batches = 0.0
         """Share of the current epoch's batches that are done."""
         self._epoch_seconds: float | None = None
+        self._timed = 0
+        """Epochs that this pod has done."""
         self._epoch_start = clock()
         self._resumed_from: int | None = None
         self._metrics: dict[str, float] = {}
@@ -53,7 +55,14 @@ class Progress:
         now = self._clock()
         spent, self._epoch_start = now - self._epoch_start, now
         last = self._epoch_seconds
-        self._epoch_seconds = spent if last is None else (1 - SMOOTHING) * last + SMOOTHING * spent
+        self._timed += 1
+        if last is None or self._timed == 2:
+            # A pod's first epoch starts the data loader's processes and warms the GPU up, which
+            # can take three times as long as the epochs after it: it tells nothing once another
+            # one is done.
+            self._epoch_seconds = spent
+        else:
+            self._epoch_seconds = (1 - SMOOTHING) * last + SMOOTHING * spent
         self._finished, self._epochs, self._batches = finished, epochs, 0.0
         self._metrics = dict(metrics) or self._metrics
 

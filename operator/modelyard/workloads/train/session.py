@@ -118,7 +118,7 @@ class _Follower:
         self._reporter = reporter
         self._checkpoints = checkpoints
         self._batches = 0
-        self._reported_at = time.monotonic()
+        self._epoch_start = self._reported_at = time.monotonic()
 
     def train_start(self, trainer: Any) -> None:
         self._progress.start(epochs=trainer.epochs, finished=trainer.start_epoch)
@@ -126,6 +126,7 @@ class _Follower:
 
     def train_epoch_start(self, trainer: Any) -> None:
         self._batches = 0
+        self._epoch_start = time.monotonic()
 
     def train_batch_end(self, trainer: Any) -> None:
         self._batches += 1
@@ -143,10 +144,23 @@ class _Follower:
         self._progress.epoch(finished, epochs=trainer.epochs, metrics=metrics)
         losses = trainer.label_loss_items(trainer.tloss)
         figures = ", ".join(f"{name} {value:g}" for name, value in {**losses, **metrics}.items())
-        log.info("epoch %d/%d: %s", finished, trainer.epochs, figures)
+        log.info(
+            "epoch %d/%d in %.2f s%s: %s", finished, trainer.epochs,
+            time.monotonic() - self._epoch_start, _gpu_memory(trainer.device), figures,
+        )  # fmt: skip
         self._report()
         self._checkpoints.upload_if_due()
 
     def _report(self) -> None:
         self._reported_at = time.monotonic()
         self._reporter.report(self._progress.status())
+
+
+def _gpu_memory(device: Any) -> str:
+    """The most that torch has held of the GPU's memory so far: what decides how far the batch can
+    be raised."""
+    if device.type != "cuda":
+        return ""
+    import torch
+
+    return f", GPU memory {torch.cuda.max_memory_reserved(device) / 2**30:.2f} GiB"
