@@ -211,6 +211,16 @@ def test_without_a_gpu_the_user_reads_what_to_check(gpu: Gpu, store: Store, tmp_
         build(tmp_path, store)
 
 
+def test_an_image_without_tensorrt_is_told_before_building(
+    gpu: Gpu, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # imports of it fail
+    with pytest.raises(UserError, match=r"images\.tensorrt") as caught:
+        build(tmp_path, store)
+    assert caught.value.reason == "TensorRtMissing"
+    assert not gpu.asked
+
+
 def test_int8_without_a_dataset_is_refused(gpu: Gpu, store: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a dataset"):
         build(tmp_path, store, precision="int8")

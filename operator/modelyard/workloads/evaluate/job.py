@@ -18,7 +18,7 @@ from modelyard.store import Store
 from modelyard.workloads import weights
 from modelyard.workloads.data import materialize, read_index
 from modelyard.workloads.errors import UserError
-from modelyard.workloads.export.tensorrtfile import join_header
+from modelyard.workloads.export import tensorrtfile
 from modelyard.workloads.metrics import metrics_of
 from modelyard.workloads.runner import Context
 from modelyard.workloads.train import environment
@@ -32,6 +32,8 @@ SINGLE_CLASS = ("item",)
 """Classes of a model that was trained with single_cls."""
 SOURCE_BATCH = 8
 """Images at a time for the weights; artifacts of a fixed shape take one."""
+CUDA_PROVIDER = "CUDAExecutionProvider"
+"""ONNX Runtime's name for computing on an NVIDIA GPU; its usual package has none."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _artifact(artifact: Artifact, store: Store, folder: Path) -> Candidate:
     suffix = {"onnx": ".onnx", "tensorrt": ".engine"}[manifest.format]
     path = store.get_file(artifact.digest, folder / f"{artifact.name}{suffix}")
     if manifest.format == "tensorrt":
-        path.write_bytes(join_header(manifest, path.read_bytes()))
+        path.write_bytes(tensorrtfile.join_header(manifest, path.read_bytes()))
     return Candidate(artifact.name, path, manifest)
 
 
@@ -139,10 +141,17 @@ def _evaluate(
 
 
 def _device(candidate: Candidate) -> str:
+    """A GPU where there is one and the file can use it. Raises UserError without TensorRT."""
+    import onnxruntime
     import torch
 
-    engine = candidate.manifest is not None and candidate.manifest.format == "tensorrt"
-    return "0" if engine or torch.cuda.is_available() else "cpu"
+    file_format = candidate.manifest.format if candidate.manifest else "pt"
+    if file_format == "tensorrt":
+        tensorrtfile.require(f"artifact {candidate.name}")
+        return "0"
+    # Images on the GPU would have to come back for an ONNX Runtime that computes on the CPU.
+    usable = file_format == "pt" or CUDA_PROVIDER in onnxruntime.get_available_providers()
+    return "0" if usable and torch.cuda.is_available() else "cpu"
 
 
 def _check_classes(name: str, classes: Sequence[str], dataset: Sequence[str], digest: str) -> None:

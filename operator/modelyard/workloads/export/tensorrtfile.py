@@ -48,10 +48,12 @@ def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path
     """Build an engine from a .pt file on this pod's GPU.
 
     int8 is calibrated on images of the training split, so that the holdout stays unseen.
-    Raises UserError (ExportFailed, GpuMismatch), RetryableError without a GPU, StoreError.
+    Raises UserError (ExportFailed, GpuMismatch, TensorRtMissing), RetryableError without a GPU,
+    StoreError.
     """
     spec = run.export
     gpu_product, capability = _gpu(spec)
+    require(f"export {spec.name}")
     settings: dict[str, Any] = {
         "format": "engine",
         "device": 0,
@@ -78,6 +80,18 @@ def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path
         gpu_product=gpu_product, compute_capability=capability, tensorrt_version=version
     )
     return path, _manifest(path, spec, metadata, inputs[0], outputs, target)
+
+
+def require(what: str) -> None:
+    """Raises UserError TensorRtMissing, about `what`, in an image that has no TensorRT."""
+    try:
+        import tensorrt  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "TensorRtMissing",
+            f"{what} needs TensorRT, which this pod's image lacks ({error}): set the chart's value "
+            "images.tensorrt to an image built from images/trainer/Dockerfile.gpu",
+        ) from error
 
 
 def split_header(content: bytes) -> tuple[dict[str, Any], bytes]:
