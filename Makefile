@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GPU_VENV := .venv-gpu
+GPU_PYTHON ?=
 export CLUSTER ?=
 BENCH ?=
 
@@ -17,7 +19,7 @@ SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
-	test-faults faults-record test-e2e bench bench-fleet bench-serving \
+	test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
 	crds images clean
 
 help: ## Show the targets.
@@ -72,6 +74,15 @@ test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training, Triton.
 	$(PYTEST) -s tests/e2e
 
+$(GPU_VENV)/.ready: pyproject.toml
+	@echo "Installing torch with CUDA, Ultralytics and more into $(GPU_VENV) (several GB) …"
+	@$(PYTHON) -m venv $(GPU_VENV)
+	@$(GPU_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,train]'
+	@touch $@
+
+test-gpu: $(if $(GPU_PYTHON),,$(GPU_VENV)/.ready) ## On an NVIDIA GPU; GPU_PYTHON=… has torch and Ultralytics already.
+	PYTHONPATH=$(CURDIR)/operator $(or $(GPU_PYTHON),$(GPU_VENV)/bin/python) -m pytest -v tests/gpu
+
 bench: $(READY) ## Speed, writes, memory beside other controllers (30 min, quiet machine).
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
@@ -88,4 +99,4 @@ images: $(READY) ## Build all images with Docker, Podman or buildah.
 	@$(BIN)/python images/build.py
 
 clean: ## Remove what was made inside the checkout.
-	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(GPU_VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
