@@ -225,7 +225,13 @@ def test_defaults_of_a_deployment(api: Any, valid: Any) -> None:
     assert api.get("mdep", NS, "defaults")["spec"] == {
         "modelLine": "shelf",
         "version": {"policy": "Latest"},
-        "target": {"cluster": {"replicas": 1, "disruption": {"maxUnavailable": 1}}},
+        "target": {
+            "cluster": {
+                "replicas": 1,
+                "disruption": {"maxUnavailable": 1},
+                "cache": {"quota": "4Gi"},
+            }
+        },
         "server": {"resources": {}},
         "pipeline": {"confidence": 0.25, "iou": 0.7, "maxDetections": 300},
         "rollout": {
