@@ -261,10 +261,10 @@ class Rollouts(RuleBasedStateMachine):
         assert sim.run(rounds=1) == status, "does not come to rest"
         self.nothing_is_served_that_is_not_ready()
         online = sim.online()
-        if status["phase"] == "Paused":
-            assert status["rollout"]["paused"]["reason"] in (
-                "Step", "Inconclusive", "Requested", "Spec"
-            )  # fmt: skip
+        paused = (status.get("rollout") or {}).get("paused")
+        # A version that cannot be served is told before the pause of what goes on serving.
+        if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
+            assert paused["reason"] in ("Step", "Inconclusive", "Requested", "Spec")
             return
         if "candidate" in status:
             # Only a person can help: new pods of the same version do not come up, or there is
