@@ -13,10 +13,21 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from modelyard.cluster import ControlPlane, ensure
+from modelyard.cluster import ControlPlane, ensure, ensure_all
 
 ROOT = Path(__file__).parent.parent.parent
 API = "modelyard.dev/v1alpha1"
+BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "helm",
+         "kubelet", "kube-proxy", "coredns")  # fmt: skip
+"""What these tests run, besides what few of them build for themselves."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Builds what is not built yet, which takes ten minutes once: in a fixture it would count
+    against the time that one test may take."""
+    worker = hasattr(session.config, "workerinput")
+    if not worker and not session.config.option.collectonly:
+        ensure_all(BUILT, lambda line: print(line, flush=True))
 
 
 @dataclass(frozen=True)
