@@ -1,4 +1,4 @@
-"""What the activator leaves out of what a waiting gRPC client says."""
+"""What the activator understands of what a gRPC client says."""
 
 from __future__ import annotations
 
@@ -17,13 +17,32 @@ BEFORE = http2.PREFACE + CLIENT_SETTINGS + WINDOW + DATA
 @pytest.mark.parametrize("size", [1, 2, 7, 9, 24, 1000])
 def test_only_the_first_acknowledgement_is_taken_out(size: int) -> None:
     said = BEFORE + ACK + DATA + ACK + DATA
-    filtered = http2.Acknowledged()
+    words = http2.Words()
+    words.drop_acknowledgement = True
     parts = [said[at : at + size] for at in range(0, len(said), size)]
-    assert b"".join(map(filtered, parts)) == BEFORE + DATA + ACK + DATA
+    assert b"".join(map(words, parts)) == BEFORE + DATA + ACK + DATA
 
 
-def test_a_client_that_acknowledges_nothing_is_handed_on_whole() -> None:
-    assert http2.Acknowledged()(BEFORE) == BEFORE
+def test_words_are_handed_on_whole_otherwise() -> None:
+    words = http2.Words()
+    assert words(BEFORE + ACK) == BEFORE + ACK
+
+
+@pytest.mark.parametrize("size", [1, 7, 9, 100])
+def test_only_parts_of_requests_ask_something(size: int) -> None:
+    words = http2.Words()
+    words(BEFORE)
+    assert words.asked
+    for at in range(0, len(ACK + WINDOW), size):
+        words((ACK + WINDOW)[at : at + size])
+        assert not words.asked
+    asked = []
+    for at in range(0, len(DATA), size):
+        words(DATA[at : at + size])
+        asked.append(words.asked)
+    assert asked[-1]
+    words(WINDOW)
+    assert not words.asked
 
 
 def test_only_http2_is_recognized() -> None:

@@ -95,25 +95,32 @@ def _close(client: Client | None) -> None:
 class TritonConnection:
     """A request of one encoded image over tritonclient, HTTP or gRPC (KServe v2 protocol)."""
 
-    def __init__(self, protocol: str, address: str, model: str, image: bytes) -> None:
-        """`protocol` is http or grpc, `address` host:port, `image` an encoded picture."""
+    def __init__(
+        self,
+        protocol: str,
+        address: str,
+        model: str,
+        image: bytes,
+        seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """`protocol` is http or grpc, `address` host:port, `image` an encoded picture; an answer
+        may take so many seconds."""
         import tritonclient.grpc
         import tritonclient.http
 
         module: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[protocol]
         self._grpc = protocol == "grpc"
         options: dict[str, Any] = (
-            {}
-            if self._grpc
-            else {"network_timeout": TIMEOUT_SECONDS, "connection_timeout": TIMEOUT_SECONDS}
+            {} if self._grpc else {"network_timeout": seconds, "connection_timeout": seconds}
         )
         self._client = module.InferenceServerClient(address, **options)
         self._model = model
+        self._seconds = seconds
         self._input = module.InferInput("IMAGE", [1], "BYTES")
         self._input.set_data_from_numpy(np.array([image], dtype=np.object_))
 
     def ask(self) -> int:
-        options = {"client_timeout": TIMEOUT_SECONDS} if self._grpc else {}
+        options = {"client_timeout": self._seconds} if self._grpc else {}
         result = self._client.infer(self._model, [self._input], **options)
         response = result.get_response()
         text = response.model_version if self._grpc else response["model_version"]

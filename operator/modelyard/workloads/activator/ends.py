@@ -6,8 +6,9 @@ Streams would take up to a quarter of a MiB for each direction of each connectio
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
+
+from modelyard.workloads.activator import http2
 
 FIRST = 16 * 1024
 """Most bytes that are taken of who may have to wait."""
@@ -24,8 +25,8 @@ class Listener(Protocol):
     def begun(self, client: Client, first: bytes) -> None:
         """A client has said something; no more is read until it is joined."""
 
-    def heard(self, client: Client, *, asks: bool) -> None:
-        """A client (`asks`) or its server has said something."""
+    def heard(self, client: Client) -> None:
+        """A client or its server has said something."""
 
     def lost(self, client: Client) -> None:
         """The connection of a client has ended."""
@@ -69,9 +70,9 @@ class Client(_End):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._begun = False
-        self._filtered: Callable[[bytes], bytes] | None = None
-        self.asks = False
-        """Whether the client has said something last, rather than its server."""
+        self._words: http2.Words | None = None
+        self.asks = True
+        """Whether the client has asked something since its server last said something."""
         self.heard = 0.0
         """When either has."""
 
@@ -84,25 +85,27 @@ class Client(_End):
             self.transport.pause_reading()
             self._listener.begun(self, data)
         elif self.other is not None:
-            self._listener.heard(self, asks=True)
-            self.other.transport.write(self._filtered(data) if self._filtered else data)
+            if self._words is not None:
+                data = self._words(data)
+            self.asks |= self._words is None or self._words.asked
+            self._listener.heard(self)
+            self.other.transport.write(data)
 
     def answered(self, data: bytes) -> None:
         """The server says something to the client."""
-        self._listener.heard(self, asks=False)
+        self.asks = False
+        self._listener.heard(self)
         self.transport.write(data)
 
-    def join(
-        self, server: Server, first: bytes, filtered: Callable[[bytes], bytes] | None = None
-    ) -> None:
-        """Hand on what the client said first and what both say from now on; `filtered` changes
-        the client's words."""
+    def join(self, server: Server, first: bytes, words: http2.Words | None) -> None:
+        """Hand on what the client said first and what both say from now on; `words` understands
+        the client, if it speaks HTTP/2."""
         if self.transport.is_closing():
             server.transport.close()
             return
-        self.other, self._filtered = server, filtered
+        self.other, self._words = server, words
         server.other = self
-        server.transport.write(filtered(first) if filtered else first)
+        server.transport.write(words(first) if words else first)
         self.transport.resume_reading()
 
     def eof_received(self) -> bool:

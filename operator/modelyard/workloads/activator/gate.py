@@ -56,15 +56,14 @@ class Gate:
     def begun(self, client: Client, first: bytes, address: Address) -> None:
         """A client has said something."""
         self._open.add(client)
-        self.heard(client, asks=True)
+        self.heard(client)
         task = asyncio.create_task(self._serve(first, client, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def heard(self, client: Client, *, asks: bool) -> None:
+    def heard(self, client: Client) -> None:
         """A client or its server has said something."""
         self._heard = client.heard = self._clock()
-        client.asks = asks
         self._slept = None
 
     def lost(self, client: Client) -> None:
@@ -76,8 +75,8 @@ class Gate:
         while True:
             await asyncio.sleep(every)
             now = self._clock()
-            # A client that waits for an answer postpones it, but not for ever: the last word of an
-            # idle HTTP/2 connection is often the client's, too.
+            # A client that waits for an answer postpones it, but not for ever: over TLS, the last
+            # word of an idle connection may be the client's, too.
             asked = any(client.asks for client in self._open)
             enough = self._limits.after + (self._limits.wait if asked else 0)
             again = max(self._limits.after, LOOK_AGAIN_SECONDS)
@@ -103,24 +102,23 @@ class Gate:
             logger.warning("%d connections wait already: one more is refused", self._limits.held)
             client.transport.close()
             return
-        acknowledged: http2.Acknowledged | None = None
+        words = http2.Words() if http2.begins(first) else None
 
         def waits() -> None:
-            nonlocal acknowledged
-            if http2.begins(first):
+            if words is not None:
                 client.transport.write(http2.SETTINGS)
-                acknowledged = http2.Acknowledged()
+                words.drop_acknowledgement = True
 
         async def dial() -> Server:
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(Server, *address))[1]
 
         server = await self._servers.reach(dial, self._limits.wait, waits)
-        self.heard(client, asks=True)
+        self.heard(client)
         if server is None:
             client.transport.close()
         else:
-            client.join(server, first, acknowledged)
+            client.join(server, first, words)
 
     async def _doze(self) -> None:
         if self._servers.wanted:
@@ -143,8 +141,8 @@ class _Door:
     def begun(self, client: Client, first: bytes) -> None:
         self.gate.begun(client, first, self.address)
 
-    def heard(self, client: Client, *, asks: bool) -> None:
-        self.gate.heard(client, asks=asks)
+    def heard(self, client: Client) -> None:
+        self.gate.heard(client)
 
     def lost(self, client: Client) -> None:
         self.gate.lost(client)

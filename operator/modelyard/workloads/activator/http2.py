@@ -1,4 +1,4 @@
-"""What is said to gRPC clients that wait.
+"""What is said to gRPC clients that wait, and which of their words are requests.
 
 A gRPC client takes a connection for dead on which the server's first frame, SETTINGS, is not there
 within 20 s, and fails its requests. So whoever waits gets an empty one at once. The server's own
@@ -15,7 +15,8 @@ SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """A SETTINGS frame that sets nothing."""
 
 _HEADER = 9
-_SETTINGS_TYPE, _ACK = 4, 1
+_DATA, _HEADERS, _SETTINGS_TYPE = 0, 1, 4
+_ACK = 1
 
 
 def begins(data: bytes) -> bool:
@@ -23,21 +24,25 @@ def begins(data: bytes) -> bool:
     return data.startswith(PREFACE)
 
 
-class Acknowledged:
-    """Takes the client's first acknowledgement of settings out of what it says."""
+class Words:
+    """What a client says, from its preface on."""
 
     def __init__(self) -> None:
+        self.drop_acknowledgement = False
+        """Whether to take the next acknowledgement of settings out of what it says."""
+        self.asked = False
+        """Whether there was a part of a request in its last words, not only what keeps the
+        connection: that is often an idle client's last word."""
         self._rest = len(PREFACE)
-        """Bytes to hand on before the next frame begins."""
+        """Bytes until the next frame begins."""
         self._begun = b""
         """The beginning of a frame's header."""
-        self._done = False
+        self._in_request = False
 
     def __call__(self, data: bytes) -> bytes:
         """What the server is to see of the client's next bytes."""
-        if self._done:
-            return data
         data, self._begun = self._begun + data, b""
+        self.asked = self._in_request and self._rest > 0 and bool(data)
         at = 0
         while True:
             at, self._rest = at + self._rest, max(0, at + self._rest - len(data))
@@ -47,7 +52,10 @@ class Acknowledged:
             if len(header) < _HEADER:
                 self._begun = header
                 return data[:at]
-            if header[3] == _SETTINGS_TYPE and header[4] & _ACK:
-                self._done = True
-                return data[:at] + data[at + _HEADER :]
+            if self.drop_acknowledgement and header[3] == _SETTINGS_TYPE and header[4] & _ACK:
+                self.drop_acknowledgement = False
+                data = data[:at] + data[at + _HEADER :]
+                continue
+            self._in_request = header[3] in (_DATA, _HEADERS)
+            self.asked |= self._in_request
             self._rest = _HEADER + int.from_bytes(header[:3], "big")
