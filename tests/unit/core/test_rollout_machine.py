@@ -241,6 +241,12 @@ class Rollouts(RuleBasedStateMachine):
         return {one["version"] for one in found if one}
 
     @invariant()
+    def what_is_shadowed_runs_beside_stable(self) -> None:
+        stable = (self.sim.status.get("stable") or {}).get("version")
+        for server in self.sim.of("ModelServer"):
+            assert "shadow" not in server["spec"] or self._versions([server]) == {stable}
+
+    @invariant()
     def what_answered_once_goes_on_answering(self) -> None:
         held = {
             s["metadata"]["uid"]

@@ -306,6 +306,39 @@ def test_shadow_is_unseen_and_cleared_away() -> None:
     assert not any("shadow" in s["spec"] for s in sim.of("ModelServer"))
 
 
+def test_a_shadow_runs_beside_stable_only() -> None:
+    sim = Sim(*FOUR, rollout={"shadow": {"duration": "1m", "servers": 2}, "steps": [{"nodes": 2}]})
+    sim.spec["rollout"]["steps"][0] |= HALT
+    sim.add(version(2))
+    sim.run()
+    assert len(sim.on(2)) == 2
+    sim.add(version(3))
+    beside = set()
+    for _ in range(20):
+        sim.crash("Deployment", NAME, 99, sim.now)  # One look.
+        told = [s["spec"] for s in sim.of("ModelServer") if "shadow" in s["spec"]]
+        beside |= {spec["assigned"]["version"] for spec in told}
+        sim.agents()
+    assert sim.status["rollout"]["stage"] == "Shadow"
+    assert beside == {1}, "a server that had the superseded version ran the new one beside it"
+
+
+def test_a_shadow_does_not_wait_for_nodes_that_stable_does_not_fit() -> None:
+    two = version(2)
+    two["status"]["artifacts"] = [artifact(7, name="t4", format="tensorrt", gpuProduct="T4")]
+    sim = Sim("a-1", "a-2", rollout={"shadow": {"duration": "1m", "servers": "100%"}})
+    sim.objects["Node", "a-1"]["metadata"]["labels"]["nvidia.com/gpu.product"] = "T4"
+    sim.add(two)
+    assert sim.run()["phase"] == "Healthy"
+    assert sim.assigned() == {"a-1": 2, "a-2": 1}
+    sim.add(version(3))
+    sim.round()
+    assert "shadow" in sim.server("a-1")["spec"]
+    assert "shadow" not in sim.server("a-2")["spec"]
+    assert sim.run()["phase"] == "Healthy"
+    assert sim.assigned() == {"a-1": 3, "a-2": 3}
+
+
 @pytest.mark.parametrize(
     ("late", "phase", "on"),
     [

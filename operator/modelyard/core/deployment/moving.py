@@ -38,13 +38,19 @@ class Reach:
 
 
 def move(
-    observed: Observed, candidate: Release, tallies: Tallies, stage: Stage, *, held: bool
+    observed: Observed,
+    tallies: Tallies,
+    stage: Stage,
+    *,
+    stable: Release,
+    candidate: Release,
+    held: bool,
 ) -> Reach:
     """How far a stage is and whom it moves next; nobody while the rollout is held."""
     if stage.kind == PRESTAGE:
         return _prestage(observed, candidate, tallies, held)
     if stage.kind == SHADOW:
-        return _shadow(observed, candidate, tallies, stage, held)
+        return _shadow(observed, stable, candidate, tallies, stage, held)
     return _step(observed, tallies, stage, held)
 
 
@@ -69,19 +75,27 @@ def _prestage(observed: Observed, candidate: Release, tallies: Tallies, held: bo
 
 
 def _shadow(
-    observed: Observed, candidate: Release, tallies: Tallies, stage: Stage, held: bool
+    observed: Observed,
+    stable: Release,
+    candidate: Release,
+    tallies: Tallies,
+    stage: Stage,
+    held: bool,
 ) -> Reach:
     key, online = candidate.key, tallies.all.online
-    want = min(at_most(stage.shadow.servers if stage.shadow else 1, online), online)
-    chosen = running = failed = 0
+    chosen = running = failed = able = 0
     fresh: list[Group] = []
     for group, count in _fitting(observed.fleet, candidate):
+        able += count * stable.fits(group.product)
         if group.shadow[0] == key:
             chosen += count
             running += count * (group.shadow[1] == "running")
             failed += count * (group.shadow[1] == "failed")
-        elif group.state == "holds" and group.ready:
+        elif group.assigned == stable.key and group.state == "holds" and group.ready:
+            # One that still has a superseded candidate, or that stable does not fit, has nothing to
+            # compare with.
             fresh.append(group)
+    want = min(at_most(stage.shadow.servers if stage.shadow else 1, online), able)
     there = Reach(running, failed, want, Moves(shadowing=True))
     if not held:
         there.moves.shadow = first(observed.fleet, fresh, min(want - chosen, BATCH))

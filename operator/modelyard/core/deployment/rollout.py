@@ -75,7 +75,14 @@ def _reach(look: Look, stage: Stage) -> bool:
     """Move servers on; whether all that the stage wants are there."""
     if look.out.state.get("promoteFull") and stage.kind != STEP:
         return True
-    there = move(look.observed, look.candidate, look.tallies, stage, held=held(look))
+    there = move(
+        look.observed,
+        look.tallies,
+        stage,
+        stable=look.stable,
+        candidate=look.candidate,
+        held=held(look),
+    )
     done, failed, want = there.done, there.failed, there.want
     look.out.moves = there.moves
     state = look.out.state
