@@ -1,63 +1,52 @@
-"""A real API server with the Gateway API, and Traefik as its Gateway."""
+"""A real API server with the Gateway API, and real Gateways."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import httpx
 import pytest
 import yaml
 
-from modelyard.cluster import ControlPlane, ensure
-from modelyard.cluster.binaries import MODULES, cached
+from modelyard.cluster import ControlPlane
+from modelyard.cluster.binaries import MODULES
 
 from ..admin import Admin, access
 from ..process import free_port
 from ..waiting import until
+from . import contour, traefik
+from .gomodules import unpacked
+from .stage import GATEWAYS, SPACE, Site, Stage
 
 ROOT = Path(__file__).parents[3]
-SPACE = "shop"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-GATEWAYS = "/apis/gateway.networking.k8s.io/v1"
+IMPLEMENTATIONS = {one.NAME: one for one in (traefik, contour)}
 
 
 @dataclass(frozen=True)
-class Site:
-    """The API server, and where the Gateway listens."""
+class Plane:
+    """An API server that knows our kinds and the Gateway API's."""
 
     admin: Admin
-    port: int
+    kubeconfig: Path
 
 
 def gateway_crds() -> list[dict]:
     """The CRDs of the Gateway API's standard channel, as Traefik's own module pins it."""
-    where = MODULES["traefik"].folder
-    module = "sigs.k8s.io/gateway-api"
-    subprocess.run(["go", "mod", "download", module], cwd=where, check=True, timeout=300)
-    folder = subprocess.run(
-        ["go", "list", "-m", "-f", "{{.Dir}}", module],
-        cwd=where,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    files = sorted(Path(folder, "config/crd/standard").glob("gateway.networking.k8s.io_*.yaml"))
+    module = unpacked(MODULES["traefik"].folder, "sigs.k8s.io/gateway-api")
+    files = sorted(module.glob("config/crd/standard/gateway.networking.k8s.io_*.yaml"))
     return [yaml.safe_load(path.read_text()) for path in files]
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if not os.access(cached("traefik"), os.X_OK) and "MODELYARD_SLOW_TESTS" not in os.environ:
-        pytest.skip("Traefik has to be built first, which takes minutes: MODELYARD_SLOW_TESTS=1")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     folder = tmp_path_factory.mktemp("gateway")
-    traefik = ensure("traefik")
-    port = free_port()
-    with ControlPlane(folder / "plane") as plane:
-        admin = Admin(access(plane.kubeconfig, folder))
+    with ControlPlane(folder / "plane") as running:
+        admin = Admin(access(running.kubeconfig, folder))
         admin.install(ROOT / "crds")
         for crd in gateway_crds():
             admin.call("POST", CRDS, crd)
@@ -69,38 +58,56 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         ):
             until(lambda path=path: admin.get(path) is not None, what=path)
         admin.namespace(SPACE)
-        _gateway(admin, port)
-        with (folder / "traefik.log").open("w") as log:
-            process = subprocess.Popen(
-                [
-                    str(traefik),
-                    f"--entrypoints.web.address=127.0.0.1:{port}",
-                    "--providers.kubernetesgateway=true",
-                    "--providers.kubernetesgateway.throttleduration=50ms",
-                    "--providers.providersthrottleduration=50ms",
-                    "--global.checknewversion=false",
-                    "--global.sendanonymoususage=false",
-                    "--log.level=INFO",
-                ],
-                env={**os.environ, "KUBECONFIG": str(plane.kubeconfig)},
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            until(lambda: _listens(port), what="Traefik to listen")
-            yield Site(admin, port)
-        finally:
-            process.terminate()
-            process.wait(30)
-            print((folder / "traefik.log").read_text()[-3000:])
+        yield Plane(admin, running.kubeconfig)
 
 
-def _gateway(admin: Admin, port: int) -> None:
+@pytest.fixture(scope="session", params=IMPLEMENTATIONS)
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    chosen = IMPLEMENTATIONS[request.param]
+    if not chosen.built() and "MODELYARD_SLOW_TESTS" not in os.environ:
+        pytest.skip(f"{chosen.NAME} has to be built first, in minutes: MODELYARD_SLOW_TESTS=1")
+    plane: Plane = request.getfixturevalue("plane")
+    port = free_port()
+    for crd in chosen.crds():
+        plane.admin.call("POST", CRDS, crd)
+        until(lambda crd=crd: _served(plane.admin, crd), what=crd["metadata"]["name"])
+    _gateway(plane.admin, chosen, chosen.listener_port(port))
+    folder = tmp_path_factory.mktemp(chosen.NAME)
+    with chosen.running(plane.kubeconfig, folder, SPACE, port):
+        yield Site(plane.admin, chosen.NAME, chosen.CONTROLLER, port, chosen.TAKES_TURNS)
+
+
+@pytest.fixture
+def stage(site: Site) -> Iterator[Callable[..., Stage]]:
+    made: list[Stage] = []
+
+    def start(name: str, count: int, **candidate: Any) -> Stage:
+        one = Stage(site, name, count, **candidate)
+        made.append(one)
+        one.reconcile()
+        until(one.answers, 60, "the Gateway to know the routes")
+        return one
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+def _served(admin: Admin, crd: dict[str, Any]) -> bool:
+    spec = crd["spec"]
+    versions = [one["name"] for one in spec["versions"] if one["served"]]
+    paths = [f"/apis/{spec['group']}/{one}/{spec['names']['plural']}" for one in versions]
+    return all(admin.get(path) is not None for path in paths)
+
+
+def _gateway(admin: Admin, chosen: ModuleType, port: int) -> None:
     kind = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
-        "metadata": {"name": "traefik"},
-        "spec": {"controllerName": "traefik.io/gateway-controller"},
+        "metadata": {"name": chosen.NAME},
+        "spec": {"controllerName": chosen.CONTROLLER},
     }
     admin.call("POST", f"{GATEWAYS}/gatewayclasses", kind)
     listener = {
@@ -112,15 +119,7 @@ def _gateway(admin: Admin, port: int) -> None:
     gateway = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": {"name": "public"},
-        "spec": {"gatewayClassName": "traefik", "listeners": [listener]},
+        "metadata": {"name": chosen.NAME},
+        "spec": {"gatewayClassName": chosen.NAME, "listeners": [listener]},
     }
     admin.call("POST", f"{GATEWAYS}/namespaces/{SPACE}/gateways", gateway)
-
-
-def _listens(port: int) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=2)
-    except httpx.HTTPError:
-        return False
-    return True

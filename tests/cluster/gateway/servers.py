@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -23,6 +23,14 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
+class Request(NamedTuple):
+    """What a server was asked to answer."""
+
+    number: str
+    """Header or metadata x-request."""
+    content: bytes
+
+
 class Pod:
     """A server whose version can be swapped while it answers."""
 
@@ -32,8 +40,15 @@ class Pod:
         self.name = name
         self.version = version
         self.answered = 0
+        self.heard: list[Request] = []
+        """What it was asked, in the order in which that arrived."""
         self.ending = False
         """Whether it refuses what it is asked, as Triton does once it has been told to end."""
+        self.failing = False
+        """Whether what it is asked ends in an error."""
+        self.free = threading.Event()
+        """Cleared while it keeps everybody waiting."""
+        self.free.set()
         pod = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,12 +58,13 @@ class Pod:
                 self._say({})
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self._say({"model_version": pod.answer()})
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                version = pod.answer(self.headers.get("x-request", ""), content)
+                self._say({"model_version": version}, 500 if pod.failing else 200)
 
-            def _say(self, answer: dict[str, Any]) -> None:
+            def _say(self, answer: dict[str, Any], code: int = 200) -> None:
                 body = json.dumps(answer).encode()
-                self.send_response(503 if pod.ending else 200)
+                self.send_response(503 if pod.ending else code)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -61,10 +77,14 @@ class Pod:
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._grpc = grpc.server(ThreadPoolExecutor(4))
 
-        def infer(_: bytes, context: grpc.ServicerContext) -> bytes:
+        def infer(content: bytes, context: grpc.ServicerContext) -> bytes:
             if pod.ending:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-            return pod.answer().encode()
+            metadata = dict(context.invocation_metadata())
+            version = pod.answer(str(metadata.get("x-request", "")), content)
+            if pod.failing:
+                context.abort(grpc.StatusCode.INTERNAL, "the model fails")
+            return version.encode()
 
         handler = grpc.unary_unary_rpc_method_handler(infer)
         service, method = METHOD.strip("/").split("/")
@@ -77,7 +97,10 @@ class Pod:
         }
         self._grpc.start()
 
-    def answer(self) -> str:
+    def answer(self, number: str = "", content: bytes = b"") -> str:
+        """The version that answers, once the server is free to."""
+        self.heard.append(Request(number, content))
+        self.free.wait()
         self.answered += 1
         return self.version
 
@@ -91,6 +114,7 @@ class Pod:
         self._grpc.stop(1).wait()
 
     def stop(self) -> None:
+        self.free.set()
         self._http.shutdown()
         self._http.server_close()
         self._grpc.stop(None)

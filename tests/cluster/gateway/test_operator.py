@@ -27,7 +27,8 @@ from ..played import (
     pod_status,
 )
 from ..waiting import until
-from .conftest import CRDS, GATEWAYS, ROOT, gateway_crds
+from .conftest import CRDS, ROOT, gateway_crds
+from .stage import GATEWAYS
 
 pytestmark = pytest.mark.cluster
 SPACE = "shop"
