@@ -43,7 +43,7 @@ class Pod:
         self.heard: list[Request] = []
         """What it was asked, in the order in which that arrived."""
         self.ending = False
-        """Whether it refuses what it is asked, as Triton does once it has been told to end."""
+        """Whether it refuses what it is asked, as Triton does when it has unloaded its models."""
         self.failing = False
         """Whether what it is asked ends in an error."""
         self.free = threading.Event()
