@@ -120,8 +120,11 @@ SILENT_NEVER = "2100-01-01T00:00:00Z"
 offline in between."""
 
 
-def reported(server: Mapping[str, Any], served: Served) -> dict[str, Any]:
-    """A ModelServer's status once its agent has done all that the spec asks for."""
+def reported(
+    server: Mapping[str, Any], served: Served, shadowed: Served | None = None
+) -> dict[str, Any]:
+    """A ModelServer's status once its agent has done all that the spec asks for; how the assigned
+    version does, and the shadowed one."""
     spec, before = server["spec"], server.get("status") or {}
     status: dict[str, Any] = {**loaded(server), "reportedAt": SILENT_NEVER}
     if not served.loads:
@@ -140,7 +143,8 @@ def reported(server: Mapping[str, Any], served: Served) -> dict[str, Any]:
     if "staged" in spec:
         status["staged"] = _told(spec["staged"])
     if "shadow" in spec:
-        boxes = {"stableBoxes": 100, "shadowBoxes": 100, "matched": served.matched}
+        boxes = {"stableBoxes": 100, "shadowBoxes": 100}
+        boxes["matched"] = (shadowed or Served()).matched
         images = {"images": REQUESTS, "failures": 0, "dropped": 0}
         status["shadow"] = {**_told(spec["shadow"]["version"]), **images, **boxes}
     return {key: value for key, value in status.items() if value is not None}

@@ -90,12 +90,18 @@ class Actor:
             return False
         if server["spec"]["podName"] != pod["metadata"]["name"]:
             return False  # An agent may report only where its pod is named.
-        number = server["spec"]["assigned"]["version"]
-        wanted = reported(server, self._served.get(number, Served()))
+        spec = server["spec"]
+        shadow = (spec.get("shadow") or {}).get("version")
+        wanted = reported(
+            server, self._does(spec["assigned"]), self._does(shadow) if shadow else None
+        )
         before = server.get("status") or {}
         if before == wanted:
             return False
         return self._patch("ModelServer", name, dict.fromkeys(before) | wanted)
+
+    def _does(self, version: Mapping[str, Any]) -> Served:
+        return self._served.get(version["version"], Served())
 
     def _server_name(self, pod: Object) -> str:
         metadata = pod["metadata"]

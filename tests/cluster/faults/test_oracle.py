@@ -42,12 +42,25 @@ class History:
         spec = {"rollout": {"maxUnavailable": 1}}
         return self.put("Deployment", "lane", spec=spec, status=status)
 
-    def server(self, name: str, version: int, digest: str = "d1", held: int = 0) -> History:
-        """A ModelServer that is told to hold lane-1 in this version number."""
+    def server(
+        self, name: str, version: int, digest: str = "d1", held: int = 0, shadow: str = ""
+    ) -> History:
+        """A ModelServer that is told to hold lane-1 in this version number, and another version in
+        the shadow."""
         assigned = {"modelVersion": "lane-1", "version": version, "digest": digest}
         status = {"loaded": {"version": held}} if held else {}
-        spec = {"deployment": "lane", "assigned": assigned}
+        spec: dict[str, Any] = {"deployment": "lane", "assigned": assigned}
+        if shadow:
+            spec["shadow"] = {"version": {"modelVersion": shadow, "version": 2, "digest": "d1"}}
         return self.put("ModelServer", name, spec=spec, status=status)
+
+    def shadowing(self, stable: str = "lane-1") -> History:
+        """lane-1 and lane-2 are Ready; lane-2 is shadowed, on at most one server."""
+        self.version(**READY).put("ModelVersion", "lane-2", status=READY)
+        held = {"stable": {"modelVersion": stable}, "candidate": {"modelVersion": "lane-2"}}
+        rollout = {"maxUnavailable": 1, "shadow": {"servers": 1}}
+        status = {**held, "rollout": {"stage": "Shadow", "target": 1}}
+        return self.put("Deployment", "lane", spec={"rollout": rollout}, status=status)
 
 
 def job(name: str, uid: str = "") -> dict[str, Any]:
@@ -88,7 +101,7 @@ BROKEN = {
     .server("t", 1, held=1)
     .server("s", 2, held=1)
     .server("t", 2, held=1),
-    "ModelServer s was told of lane-1 before": History()
+    "ModelServer s was assigned lane-1 before": History()
     .version(**READY)
     .deployment(stable={"modelVersion": "lane-0"})
     .server("s", 1),
@@ -99,6 +112,33 @@ BROKEN = {
     )
     .server("s", 1)
     .server("t", 1),
+    "shadowing lane-2, which is Validating": History()
+    .put("ModelVersion", "lane-2", status={"phase": "Validating"})
+    .server("s", 1, shadow="lane-2"),
+    "shadowing lane-2 before": History()
+    .shadowing()
+    .deployment(stable={"modelVersion": "lane-1"})
+    .server("s", 1, shadow="lane-2"),
+    "shadows beside lane-1, which is not stable": History()
+    .shadowing(stable="lane-0")
+    .server("s", 1, shadow="lane-2"),
+    "2 servers of Deployment lane shadow, 1 may": History()
+    .shadowing()
+    .server("s", 1, shadow="lane-2")
+    .server("t", 1, shadow="lane-2"),
+    "ModelServer s still shadows for lane": History()
+    .shadowing()
+    .server("s", 1, shadow="lane-2")
+    .deployment(stable={"modelVersion": "lane-1"})
+    .put("Deployment", "lane", meta={"generation": 2}),
+    "were told to switch, the wave has 0": History()
+    .version(**READY)
+    .deployment(
+        stable={"modelVersion": "lane-0"},
+        candidate={"modelVersion": "lane-1"},
+        rollout={"stage": "Shadow", "target": 1},
+    )
+    .server("s", 1),
     "Deployment lane tries lane-1 again": History()
     .version(**READY)
     .deployment(rejected={"modelVersion": "lane-1"})
@@ -123,6 +163,14 @@ def test_a_lawful_life_breaks_no_rule() -> None:
     history = History().put(**job("a")).version(phase="Exporting").version(**READY)
     history.deployment(stable={"modelVersion": "lane-1"})
     history.server("s", 1).server("s", 1, held=1).version(**READY, usedBy=["Deployment lane"])
+    assert violations(history.entries) == []
+
+
+def test_a_lawful_shadow_breaks_no_rule() -> None:
+    history = History().shadowing().server("s", 1).server("t", 1)
+    history.server("s", 1, held=1, shadow="lane-2").server("s", 1, held=1)
+    history.deployment(stable={"modelVersion": "lane-1"})
+    history.put("Deployment", "lane", meta={"generation": 2})
     assert violations(history.entries) == []
 
 

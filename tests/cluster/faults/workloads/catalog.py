@@ -7,10 +7,11 @@ from .deletion import DELETION
 from .deployment import DEPLOYMENT
 from .edge import EDGE_FLEET
 from .rollback import ROLLBACK
+from .shadow import SHADOWED
 from .training import TRAINING
 from .version import READY, REJECTED
 
-WORKLOADS = {
-    one.name: one
-    for one in (DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET)
-}
+_IN_ORDER = (
+    DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET, SHADOWED,
+)  # fmt: skip
+WORKLOADS = {one.name: one for one in _IN_ORDER}
