@@ -62,7 +62,8 @@ class Operator:
 
     async def idle(self) -> bool:
         """Whether all that is due has been done."""
-        return await self.synced() and await self.metric("modelyard_queue_due") == 0
+        undone = [await self.metric(f"modelyard_queue_{what}") for what in ("due", "working")]
+        return await self.synced() and not any(undone)
 
 
 async def start_until_idle(

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import httpx
 
+UNDONE = ("modelyard_queue_due", "modelyard_queue_working")
+"""Metrics of work that is not done yet."""
+
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""
@@ -65,7 +68,7 @@ class Endpoint:
     def settled(self) -> bool:
         """Whether the process leads, has listed everything, and has done all that is due."""
         found = self.metrics()
-        return bool(found) and found["modelyard_synced"] == 1 and found["modelyard_queue_due"] == 0
+        return bool(found) and found["modelyard_synced"] == 1 and not any(map(found.get, UNDONE))
 
 
 class Operator(Endpoint):
@@ -106,4 +109,4 @@ class Operator(Endpoint):
 
     def idle(self) -> bool:
         """Whether all that is due has been done."""
-        return self.synced() and self.metric("modelyard_queue_due") == 0
+        return self.synced() and self.settled()

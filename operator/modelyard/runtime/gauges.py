@@ -88,6 +88,9 @@ def _queue(engine: Engine, metrics: Metrics) -> None:
     metrics.gauge("modelyard_queue_depth", "Keys in the queue.", lambda: float(len(queue)))
     metrics.gauge("modelyard_queue_due", "Keys that wait for a worker.", lambda: float(queue.due()))
     metrics.gauge(
+        "modelyard_queue_working", "Keys that workers have.", lambda: float(queue.working())
+    )
+    metrics.gauge(
         "modelyard_queue_oldest_seconds",
         "Time that the longest waiting due key has waited.",
         queue.oldest,

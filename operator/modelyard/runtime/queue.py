@@ -144,6 +144,10 @@ class KeyedQueue:
         now = self._clock()
         return sum(due <= now for due in self._due.values())
 
+    def working(self) -> int:
+        """Number of keys that workers have now."""
+        return len(self._working)
+
     def _tidy(self) -> None:
         """Move keys that have become due to those that wait, and drop what is out of date."""
         now = self._clock()

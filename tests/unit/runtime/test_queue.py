@@ -186,3 +186,15 @@ async def test_a_delayed_key_wakes_its_waiter() -> None:
     queue.add(key("soon"), 0.02)
     async with asyncio.timeout(2):
         assert await waiter == key("soon")
+
+
+async def test_keys_that_workers_have_are_counted_until_they_are_done() -> None:
+    queue, _ = await fake()
+    queue.add(key("a"))
+    assert queue.working() == 0
+
+    assert await queue.get() == key("a")
+    assert (queue.due(), queue.working()) == (0, 1)
+
+    queue.done(key("a"))
+    assert queue.working() == 0
