@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from .workloads.catalog import WORKLOADS
 FAILURES = Path(__file__).parents[3] / ".bench" / "faults"
 """Where people may look while other plans go on."""
 
+STATUS = "patch status of "
+"""How a call is written down that writes a status."""
+
 pytestmark = pytest.mark.cluster
 
 
@@ -28,8 +32,22 @@ def test_an_undisturbed_life_makes_the_recorded_calls(
     calls = reference(name).calls
     if request.config.getoption("--record", False):
         plans.record(name, calls)
-    known = sorted(plans.recorded().get(name, ()))
-    assert sorted(calls) == known, "the operator's writes have changed: make faults-record"
+    known = plans.recorded().get(name, ())
+    changed = "the operator's writes have changed: make faults-record"
+    assert _counted(calls) == _counted(known), changed
+    # A look may find two changes at once or one after the other, so how often a status is written
+    # depends on how busy the machine is; all else does not.
+    now, before = _statuses(calls), _statuses(known)
+    assert set(now) == set(before), changed
+    assert abs(len(now) - len(before)) <= len(before) // 4, changed
+
+
+def _statuses(calls: Iterable[str]) -> list[str]:
+    return [one for one in calls if one.startswith(STATUS)]
+
+
+def _counted(calls: Iterable[str]) -> Counter[str]:
+    return Counter(one for one in calls if not one.startswith(STATUS))
 
 
 def test_a_plan(
