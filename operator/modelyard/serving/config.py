@@ -131,10 +131,12 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
     _add_network_tensors(config, manifest)
     if config.max_batch_size > 1:
         config.dynamic_batching.SetInParent()
-    _add_instances(config, settings.instances, gpu=settings.gpu)
-    if manifest.format == "onnx" and settings.threads is not None:
+    size = manifest.file.size_bytes
+    _add_instances(config, settings.copies(size), gpu=settings.gpu)
+    threads = settings.threads(size)
+    if manifest.format == "onnx" and threads is not None:
         # The names of the vendor's ONNX Runtime backend; ours reads the same.
-        _add_parameters(config, intra_op_thread_count=settings.threads, inter_op_thread_count=1)
+        _add_parameters(config, intra_op_thread_count=threads, inter_op_thread_count=1)
     return config
 
 

@@ -120,9 +120,8 @@ class Loading:
         try:
             await self._try_image(generation, image)
             # Every instance, with luck: Triton hands requests to whichever is free.
-            await asyncio.gather(
-                *(self._try_image(generation, image) for _ in range(2 * settings.instances))
-            )
+            tries = 2 * settings.copies(manifest.file.size_bytes)
+            await asyncio.gather(*(self._try_image(generation, image) for _ in range(tries)))
         except InferenceError as error:
             await self.discard(generation)
             raise SwitchError("warm-up", generation.version, serving, short(str(error))) from error

@@ -98,6 +98,24 @@ def test_settings_reach_the_configuration(repository, file):
     assert read(repository, generation.preprocess).instance_group[0].count == 3
 
 
+@pytest.mark.parametrize(
+    ("settings", "megabytes", "copies", "threads"),
+    [
+        pytest.param({"cpus": 1}, 11, 1, 1, id="one CPU"),
+        pytest.param({"cpus": 2}, 11, 2, 1, id="a small network on two CPUs"),
+        pytest.param({"cpus": 8}, 38, 2, 4, id="on many"),
+        pytest.param({"cpus": 8}, 228, 1, 8, id="a large network"),
+        pytest.param({"cpus": 8, "instances": 4}, 228, 4, 2, id="as asked for"),
+        pytest.param({"cpus": 8, "gpu": True}, 11, 1, 8, id="a GPU"),
+        pytest.param({}, 11, 1, None, id="CPUs that nobody told"),
+    ],
+)
+def test_small_networks_get_two_copies_on_cpus(settings, megabytes, copies, threads):
+    chosen, size = ServingSettings(**settings), megabytes * 1_000_000
+
+    assert (chosen.copies(size), chosen.threads(size)) == (copies, threads)
+
+
 def test_generations_differ_by_version_settings_and_artifact(repository):
     base = repository.generation(1, manifest(), ServingSettings())
 
