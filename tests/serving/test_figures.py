@@ -90,11 +90,11 @@ async def test_new_settings_of_a_version_count_apart_from_the_old_ones(
     """Both were there at the same time, with counters of the same version; the old ones are
     gone with their processes, and the new ones are not."""
     model = models.constant("v1", BOXES)
-    await switcher.ensure(1, *model, ServingSettings(cpus=4))
+    await switcher.ensure(1, *model, ServingSettings(cpus=4, instances=1))
     await asyncio.gather(
         *(triton.infer_image(switcher.line, b"") for _ in range(8)), return_exceptions=True
     )
-    await switcher.ensure(1, *model, ServingSettings(cpus=2))
+    await switcher.ensure(1, *model, ServingSettings(cpus=2, instances=1))
     before = (
         await totals(shared_server, switcher.line, lambda found: found[1].requests == WARM_UP)
     )[1]
