@@ -48,7 +48,8 @@ class Operator:
         return await fetch(f"http://127.0.0.1:{self._port}/metrics")
 
     async def metric(self, name: str) -> float | None:
-        """Sum of a metric over its labels; None while there is no answer."""
+        """Sum of a metric, or of all whose names match a pattern, over its labels; None while there
+        is no answer."""
         text = await self.metrics()
         if text is None:
             return None
@@ -62,8 +63,7 @@ class Operator:
 
     async def idle(self) -> bool:
         """Whether all that is due has been done."""
-        undone = [await self.metric(f"modelyard_queue_{what}") for what in ("due", "working")]
-        return await self.synced() and not any(undone)
+        return await self.synced() and await self.metric("modelyard_queue_(due|working)") == 0
 
 
 async def start_until_idle(
