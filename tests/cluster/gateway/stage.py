@@ -244,6 +244,13 @@ class Load:
             for each in self._running:
                 each.result(30)
 
+    def judge(self) -> None:
+        """Fails the test if a request was lost, or if not both versions have answered many."""
+        print(f"requests by version: {dict(self.count)}")
+        assert self.failures == []
+        assert self.count["1"] > 100
+        assert self.count["2"] > 100
+
     def _loop(self, ask: Callable[[], str]) -> None:
         while not self._stop.is_set():
             try:

@@ -126,7 +126,4 @@ def test_no_request_is_lost_when_copying_begins_and_ends(stage: Callable[..., St
         one.rollout = {"stable": NEW, "candidate": None}
         one.reconcile()
         one.settles(new=100)
-    print(f"requests by version: {dict(load.count)}")
-    assert load.failures == []
-    assert load.count["1"] > 100
-    assert load.count["2"] > 100
+    load.judge()

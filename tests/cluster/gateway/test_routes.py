@@ -72,10 +72,7 @@ def test_no_request_is_lost_from_the_first_step_to_the_last_and_back(
         one.rollout = {"stable": NEW, "candidate": None}
         one.reconcile()
         one.settles(new=100)
-    print(f"requests by version: {dict(load.count)}")
-    assert load.failures == []
-    assert load.count["1"] > 100
-    assert load.count["2"] > 100
+    load.judge()
 
 
 def test_routes_with_all_there_is_are_taken_by_the_api_server(plane: Plane) -> None:
