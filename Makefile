@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest -q --durations=5
 SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
-.PHONY: help demo demo-down test lint format test-unit test-cluster test-serving test-workloads \
+.PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving test-workloads \
 	test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
 	crds images clean
 
@@ -54,6 +54,9 @@ format: $(READY) ## Format the code and mend what can be mended.
 
 test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
 	$(PYTEST) tests/unit
+
+test-random: $(READY) ## Thousands of other examples for the property-based tests (20 min).
+	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile

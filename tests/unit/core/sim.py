@@ -14,6 +14,8 @@ NAME = "cameras"
 EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "pool"}}}
 READY = [{"type": "Ready", "status": "True"}]
 GOOD = {"requests": 200, "failures": 0, "boxes": 400, "confidenceMillis": 320_000}
+TOO_MUCH = "200"
+"""CPUs of server pods that never start."""
 BAD = {"requests": 100, "failures": 100, "boxes": 100, "confidenceMillis": 20_000}
 
 
@@ -89,6 +91,8 @@ class Sim(World):
         for key, pod in pods.items():
             if key not in ours:
                 del self.objects["Pod", _name(pod)]
+        asked = workload["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+        phase = "Pending" if asked["cpu"] == TOO_MUCH else "Running"
         for name, node in wanted.items():
             if (node if self.edge else name) not in pods:
                 self.made += 1
@@ -105,7 +109,7 @@ class Sim(World):
                         },
                         "spec": {"nodeName": node},
                         "status": {
-                            "phase": "Running",
+                            "phase": phase,
                             "conditions": [{"type": "Ready", "status": "False"}],
                         },
                     }
@@ -117,7 +121,9 @@ class Sim(World):
             if names and _name(server) not in names:
                 continue
             pod = self.objects.get(("Pod", server["spec"]["podName"]))
-            if pod is None or (self.edge and not self.reachable(server["spec"]["nodeName"])):
+            if pod is None or pod["status"]["phase"] == "Pending":
+                continue
+            if self.edge and not self.reachable(server["spec"]["nodeName"]):
                 continue
             self._report(server, pod)
 

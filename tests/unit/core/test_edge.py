@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract.naming import edge_server_name
+from modelyard.core.conditions import is_true
 
 from .sim import BAD, EDGE, NAME, Sim, error_rate
 from .world import World, deployment, version
@@ -89,6 +90,57 @@ def test_new_settings_of_servers_replace_pods_step_by_step() -> None:
         assert {pod["metadata"]["name"] for pod in sim.of("Pod")} & old == kept, "one at a time"
         sim.agents()
     assert sim.run()["phase"] == "Healthy"
+
+
+def _made_of(sim: Sim) -> dict[str, set[str]]:
+    """Nodes by the template that their pods were made from."""
+    found: dict[str, set[str]] = {}
+    for pod in sim.of("Pod"):
+        template = pod["metadata"]["labels"]["modelyard.dev/template"]
+        found.setdefault(template, set()).add(pod["spec"]["nodeName"])
+    return found
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_new_settings_of_servers_that_are_taken_back_leave_no_pod_behind(broken: bool) -> None:
+    sim = Sim(*THREE, "a-4")
+    (before,) = _made_of(sim)
+    sim.spec["server"] = {"resources": {"cpu": "200"}}
+    sim.round()
+    sim.operate()
+    sim.workloads()
+    if broken:
+        ready = {pod["metadata"]["name"] for pod in sim.of("Pod") if is_true(pod, "Ready")}
+        servers = sim.of("ModelServer")
+        well = [s["metadata"]["name"] for s in servers if s["spec"]["podName"] in ready]
+        assert len(well) == 3
+        for _ in range(15):
+            sim.operate()
+            sim.workloads()
+            sim.wait(100)
+            sim.agents(*well)
+        status = sim.operate()
+        assert status["phase"] == "Degraded"
+        assert "1 still have to" in status["message"]
+        assert status["readyReplicas"] == 3, "a pod that does not come up is no offline node"
+    assert len(_made_of(sim)) == 2
+    del sim.spec["server"]
+    others = len(_made_of(sim)[before])
+    sim.operate()
+    assert len(_made_of(sim).get(before, set())) == others, "those that answer stay"
+    assert sim.run()["phase"] == "Healthy"
+    assert set(_made_of(sim)) == {before}
+
+
+def test_a_node_that_was_offline_gets_a_pod_of_the_new_settings() -> None:
+    sim = Sim(*THREE)
+    sim.dark("a-2")
+    sim.spec["server"] = {"resources": {"cpu": "2"}}
+    assert sim.run()["phase"] == "Healthy"
+    assert len(_made_of(sim)) == 2
+    sim.dark("a-2", dark=False)
+    assert sim.run()["phase"] == "Healthy"
+    assert len(_made_of(sim)) == 1
 
 
 def test_a_node_that_leaves_takes_its_server_along_and_one_that_joins_gets_one() -> None:

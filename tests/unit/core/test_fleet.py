@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.contract import labels
@@ -153,7 +153,6 @@ def news(draw: st.DrawFn) -> tuple[str, str, dict[str, Any] | None]:
 
 
 @given(st.lists(news(), max_size=30), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
 def test_what_is_kept_is_what_would_be_counted(changes: list[Any], order: random.Random) -> None:
     told = _Told()
     for kind, name, obj in changes:

@@ -306,6 +306,24 @@ def test_shadow_is_unseen_and_cleared_away() -> None:
     assert not any("shadow" in s["spec"] for s in sim.of("ModelServer"))
 
 
+def test_a_version_that_cannot_be_shadowed_is_told_and_ends_at_the_deadline() -> None:
+    sim = Sim(*FOUR, rollout={"shadow": {"duration": "1m", "servers": 2}})
+    sim.unloadable.add(2)
+    sim.add(version(2))
+    sim.round()
+    status = sim.round()
+    assert status["phase"] == "Progressing"
+    assert "0 of 2 servers shadow shelf-2" in status["message"]
+    assert "2 could not and try again" in status["message"]
+    assert "no memory" in status["message"]
+    for _ in range(7):
+        sim.wait(100)
+        status = sim.round()
+    assert (status["phase"], sim.on(2)) == ("Degraded", set())
+    assert "no server has begun to shadow it for 600 s" in status["message"]
+    assert "no memory" in status["message"]
+
+
 def test_a_shadow_runs_beside_stable_only() -> None:
     sim = Sim(*FOUR, rollout={"shadow": {"duration": "1m", "servers": 2}, "steps": [{"nodes": 2}]})
     sim.spec["rollout"]["steps"][0] |= HALT

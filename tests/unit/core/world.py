@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -99,6 +100,7 @@ class World:
         self.writes: list[str] = []
         self.answers: dict[str, Answer] = {}
         self.absent: set[str] = set()
+        self.born: Counter[tuple[str, str]] = Counter()
         for one in objects:
             self.add(one)
 
@@ -193,6 +195,8 @@ class World:
             merged["status"] = before.get("status", {})
         else:
             merged["metadata"]["generation"] = 1
+            self.born[key] += 1
+            merged["metadata"]["uid"] = f"uid-{'-'.join(key)}-{self.born[key]}"
         self.add(merged)
         self.writes.append(f"apply {_kind(made)}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.serving.models.postprocess.model import write_answer
@@ -156,7 +156,6 @@ def test_a_lost_folder_fails_no_request(folder):
     assert not folder.exists()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(["sample", "answer", "take", "fail"]), max_size=40),
     st.integers(1, 4),

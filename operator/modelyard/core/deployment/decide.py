@@ -10,9 +10,9 @@ from modelyard.api.base import API_VERSION
 from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
-from modelyard.core.deployment import activation, disruption, gateway, served
+from modelyard.core.deployment import activation, disruption, edgepods, gateway, served
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.deployment.look import Advance
+from modelyard.core.deployment.look import Advance, began
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import (
@@ -81,7 +81,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
             state = candidate = None
 
     goal = candidate or stable
-    tallies = tally(fleet, goal)
+    tallies = tally(fleet, goal, began(state))
     wishes = Wishes(
         stable,
         candidate,
@@ -89,6 +89,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         moved.moves if moved else None,
         hurry=succession.hurry,
     )
+    paused = ((state or {}).get("paused") or {}).get("reason")
+    held = observed.spec.rollout.paused or paused == "Requested"
     changes = assignments(observed, wishes, tallies)
     scaling = activation.parts(observed, observed.served)
     routes = gateway.parts(
@@ -144,7 +146,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         if decided
         else (
             *_orphans(observed),
-            *_outdated_pods(observed, wishes),
+            *edgepods.outdated(observed, wishes, held=held),
             *routes.leftovers,
             *scaling.leftovers,
             *disruption.leftovers(observed, observed.live),
@@ -196,16 +198,6 @@ def _orphans(observed: Observed) -> Iterator[Ref]:
         if server is not None:
             space = meta.namespace(observed.obj)
             yield Ref(API_VERSION, "ModelServer", space, server.name, server.uid)
-
-
-def _outdated_pods(observed: Observed, wishes: Wishes) -> Iterator[Ref]:
-    """Pods of edge servers whose turn it is that were made from another template."""
-    if not observed.edge or wishes.moves is None or wishes.candidate is None:
-        return
-    for member in wishes.moves.assign:
-        pod = member.pod
-        if pod is not None and pod.template != wishes.candidate.template:
-            yield Ref("v1", "Pod", meta.namespace(observed.obj), pod.name, pod.uid)
 
 
 def _events(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from modelyard.core.conditions import parse_timestamp
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.observed import Observed
@@ -14,6 +16,11 @@ from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, at_most, tally
 from modelyard.core.deployment.stages import Stage, stages
 from modelyard.core.plan import Event, Question
+
+
+def began(state: Mapping[str, Any] | None) -> float | None:
+    """When a rollout began, in seconds since the epoch; None without one."""
+    return parse_timestamp(state["startedAt"]).timestamp() if state else None
 
 
 @dataclass
@@ -56,7 +63,7 @@ class Look:
     @cached_property
     def tallies(self) -> Tallies:
         """How many servers have the candidate."""
-        return tally(self.observed.fleet, self.candidate)
+        return tally(self.observed.fleet, self.candidate, began(self.out.state))
 
     @cached_property
     def failure_budget(self) -> int:

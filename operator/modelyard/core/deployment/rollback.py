@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.look import Look
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.pauses import halt
-from modelyard.core.deployment.stages import STEP, Stage
+from modelyard.core.deployment.selection import first
+from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage
+
+_DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
 
 def check_failures(look: Look, stage: Stage, failed: int, underway: int) -> int:
@@ -30,28 +34,42 @@ def check_failures(look: Look, stage: Stage, failed: int, underway: int) -> int:
     why = f"{failed} of {look.tallies.all.online} servers failed to take it"
     if late:
         seconds = look.observed.spec.rollout.progress_deadline_seconds
-        why = f"no server has switched for {seconds} s, {failed + late} still have to"
+        why = f"no server has {_DONE[stage.kind]} for {seconds} s, {failed + late} still have to"
         if failed + late <= look.failure_budget:
             why += " and maxUnavailable leaves no room for others"
-    example = _example(look)
     end(
         look,
         "RolledBack",
         reasons.FAILURE_BUDGET_EXCEEDED,
-        f"{why}, failureBudget is {look.observed.spec.rollout.failure_budget}{example}",
+        f"{why}, failureBudget is {look.observed.spec.rollout.failure_budget}{_of(look, stage)}",
     )
     return 0
 
 
-def _example(look: Look) -> str:
-    for name in sorted(look.observed.fleet.troubled):
-        member = look.observed.fleet.members[name]
+def example(look: Look, stage: Stage) -> str:
+    """One of the servers that could not do what the stage wants, and why; empty without any."""
+    fleet, key = look.observed.fleet, look.candidate.key
+    if stage.kind != STEP:
+        field = "staged" if stage.kind == PRESTAGE else "shadow"
+        groups = [g for g in fleet.groups if g.online and getattr(g, field) == (key, "failed")]
+        for member in first(fleet, groups, 1):
+            server = look.observed.server(look.observed.server_name(member)) or {}
+            why = (meta.status(server).get(field) or {}).get("failure")
+            return f"{member.name}: {why or 'no reason given'}"
+        return ""
+    for name in sorted(fleet.troubled):
+        member = fleet.members[name]
         group = member.group
-        if group and group.online and group.assigned == look.candidate.key:
+        if group and (group.online or group.down) and group.assigned == key:
             held = member.server.loaded.partition(":")[0] if member.server else ""
             kept = f", it goes on with {held}" if held else ""
-            return f"; {name}{kept}: {look.observed.fleet.troubled[name][1]}"
+            return f"{name}{kept}: {fleet.troubled[name][1]}"
     return ""
+
+
+def _of(look: Look, stage: Stage) -> str:
+    found = example(look, stage)
+    return f"; {found}" if found else ""
 
 
 def end(look: Look, outcome: str, reason: str, message: str) -> None:

@@ -20,11 +20,11 @@ from modelyard.core.deployment import activation, reasons
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.analysis import FAILED, INCONCLUSIVE, SUCCESSFUL
 from modelyard.core.deployment.look import Advance, Look
-from modelyard.core.deployment.moving import Moves, move
+from modelyard.core.deployment.moving import Moves, Reach, move
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.pauses import halt, heed, held, pausing, wait
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.rollback import check_failures, end
+from modelyard.core.deployment.rollback import check_failures, end, example
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position
 from modelyard.core.deployment.starting import enter
 from modelyard.core.deployment.verdicts import figures, measured_in, told
@@ -104,18 +104,20 @@ def _reach(look: Look, stage: Stage) -> bool:
             look.out.events.append(Event("Normal", "StageReached", text))
     if not reached:
         look.out.reason = reasons.ROLLING_OUT
-        look.out.message = _how_far(look, stage, done, want)
+        look.out.message = _how_far(look, stage, there)
         if held(look):
             wait(look, f"paused: {look.out.message}")
     return reached
 
 
-def _how_far(look: Look, stage: Stage, done: int, want: int) -> str:
+def _how_far(look: Look, stage: Stage, there: Reach) -> str:
     verb = {PRESTAGE: "have fetched", SHADOW: "shadow"}.get(stage.kind, "have switched to")
     where = f" ({stage.title} of {look.out.state['steps']})" if len(look.stages) > 1 else ""
     offline = look.tallies.all.offline
     rest = f"; {offline} offline" if offline else ""
-    return f"{done} of {want} servers {verb} {look.candidate.name}{where}{rest}"
+    if stage.kind != STEP and there.failed:
+        rest += f"; {there.failed} could not and try again, {example(look, stage)}"
+    return f"{there.done} of {there.want} servers {verb} {look.candidate.name}{where}{rest}"
 
 
 def _passed(look: Look, stage: Stage) -> bool:

@@ -64,15 +64,25 @@ class Tallies:
         return bool(self.release.template) and group.template not in ("", self.release.template)
 
 
-def tally(fleet: Fleet, release: Release) -> Tallies:
-    """Count; costs as much as there are groups, not servers."""
+def tally(fleet: Fleet, release: Release, since: float | None = None) -> Tallies:
+    """Count; costs as much as there are groups, not servers.
+
+    `since` is when a rollout of the release began (seconds since the epoch). A server that was
+    there then and whose new pod does not come up has failed: it must not pass for one that cannot
+    be reached, or a bad image would go on to the next node and the next.
+    """
     made = Tallies(release)
     for group, places in fleet.groups.items():
         count = len(places)
+        mine = since is not None and made.has(group) and release.fits(group.product)
+        lost = fleet.lost(group, since) if mine and since is not None else 0
         for one in (made.pools.setdefault(group.pool, Tally()), made.all):
             one.servers += count
             if not group.online:
-                one.offline += count
+                one.offline += count - lost
+                one.online += lost
+                one.busy += lost
+                one.on += lost
                 continue
             one.ready += count * group.ready
             answers = group.state == "holds" and group.ready

@@ -184,7 +184,7 @@ def _missing_servers(
     for name in sorted(observed.fleet.troubled):
         member = observed.fleet.members[name]
         group = member.group
-        if group is None or not group.online:
+        if group is None or not (group.online or group.down):
             continue
         reason, text = observed.fleet.troubled[name]
         if group.state == "failed":

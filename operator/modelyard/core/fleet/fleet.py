@@ -34,6 +34,9 @@ class Group(NamedTuple):
     ready: bool
     """Whether the pod answers."""
     online: bool
+    down: bool
+    """Whether its node can be reached and says that no pod answers there, while its agent has been
+    silent (edge)."""
     template: str
     """Hash of the pod's template; empty for cluster servers and where there is no pod."""
     staged: tuple[str, str]
@@ -177,6 +180,13 @@ class Fleet:
         """What servers that shadow a release report together."""
         return self._shadows.get(key)
 
+    def lost(self, group: Group, since: float) -> int:
+        """Servers of a group that is down whose agents were heard of at `since` (seconds since the
+        epoch), by offlineAfter."""
+        heard = since - self.config.offline_after
+        found = (self.members[name].server for _, _, name in self.groups[group])
+        return sum(s is not None and s.reported >= heard for s in found) if group.down else 0
+
     def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
         """The members of several groups in their common order; lazy."""
         places = [self.groups[group] for group in groups]
@@ -254,6 +264,7 @@ class Fleet:
         edge = self.config.edge
         if pod is None and not (edge and node is not None and self._selects(node)):
             return None
+        there = node is not None and node.ready
         state = "switching"
         if server is not None:
             state = "holds" if server.holds else "failed" if server.failure else "switching"
@@ -263,7 +274,8 @@ class Fleet:
             assigned=server.assigned if server else "",
             state=state,
             ready=pod is not None and pod.ready,
-            online=not edge or (node is not None and node.ready and not member.silent),
+            online=not edge or (there and not member.silent),
+            down=edge and there and member.silent and not member.answers,
             template=pod.template if pod and edge else "",
             staged=server.staged if server else ("", ""),
             shadow=server.shadow if server else ("", ""),

@@ -1,0 +1,53 @@
+"""Which pods of edge servers go, for the DaemonSet (OnDelete) to make them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelyard.core import meta
+from modelyard.core.deployment.moving import BATCH
+from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.selection import first, pick, tally
+from modelyard.core.deployment.servers import Wishes
+from modelyard.core.fleet.fleet import Member
+from modelyard.core.plan import Ref
+
+
+def outdated(observed: Observed, wishes: Wishes, *, held: bool) -> Iterator[Ref]:
+    """Pods that were made from another template: of servers whose turn it is, and of those that do
+    not answer anyway, unless the rollout is held."""
+    if not observed.edge:
+        return
+    goal = wishes.candidate or wishes.stable
+    if wishes.candidate is not None:
+        members = wishes.moves.assign if wishes.moves else []
+    else:
+        members = _holding(observed, wishes.stable)
+    if not held:
+        members = [*members, *_down(observed, goal)]
+    for member in members:
+        pod = member.pod
+        if pod is not None and pod.template != goal.template:
+            yield Ref("v1", "Pod", meta.namespace(observed.obj), pod.name, pod.uid)
+
+
+def _holding(observed: Observed, stable: Release) -> list[Member]:
+    """Servers that hold stable in pods of another template, within maxUnavailable: the template was
+    taken back while it was rolled out, or they could not be reached then."""
+    tallies = tally(observed.fleet, stable)
+    return pick(
+        observed.fleet,
+        tallies,
+        want=tallies.all.online,
+        max_unavailable=observed.spec.rollout.max_unavailable,
+        by_pool=observed.by_pool,
+        only=lambda group: group.assigned == stable.key and tallies.outdated(group),
+        limit=BATCH,
+    )
+
+
+def _down(observed: Observed, goal: Release) -> list[Member]:
+    """Servers whose pods do not come up: only a pod of another template can bring them back."""
+    groups = [g for g in observed.fleet.groups if g.down and g.template not in ("", goal.template)]
+    return first(observed.fleet, groups, BATCH)
