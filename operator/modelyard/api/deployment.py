@@ -56,6 +56,13 @@ class Server(ApiModel):
     """What the Triton container gets."""
     scheduling: Scheduling | None = None
     """Where serving pods may run."""
+    instances: int | None = Field(default=None, ge=1, le=64)
+    """Copies of the network that a server computes side by side (Triton's instance group), which
+    share its CPUs or GPU. Empty: two on two or more CPUs for files of up to 50 MB, else one. With
+    1 a single client is answered sooner, with more many clients get more answers."""
+    max_batch_size: int | None = Field(default=None, ge=1, le=1024)
+    """Most requests that are computed together, where the artifact was exported for any batch.
+    Empty: 8."""
 
 
 class DeploymentSpec(ApiModel):

@@ -106,6 +106,10 @@ class AgentRun(ApiModel):
     """CPUs of the Triton container."""
     gpus: int = 0
     """GPUs of the Triton container; with one, networks run on it."""
+    instances: int | None = None
+    """Copies of a network that run side by side; None is serving.settings' default."""
+    max_batch_size: int | None = None
+    """Most requests that are computed together; None is serving.settings' default."""
     report_seconds: int = 30
     """How often traffic and figures are reported when nothing else changes."""
     edge: bool = False

@@ -271,3 +271,18 @@ def test_servers_keep_within_the_quota_of_their_cache(cache: Any, quota: int) ->
     (workload,) = world.of("apps/Deployment")
     run = workload["spec"]["template"]["metadata"]["annotations"]["modelyard.dev/run"]
     assert json.loads(run)["cacheBytes"] == quota
+
+
+def test_copies_and_batches_reach_the_agent_and_say_nothing_where_they_are_left_out() -> None:
+    def told(**server: Any) -> dict[str, Any]:
+        world = World(version(1), deployment(server=server))
+        world.settle("Deployment", "cameras")
+        (workload,) = world.of("apps/Deployment")
+        run: dict[str, Any] = json.loads(
+            workload["spec"]["template"]["metadata"]["annotations"]["modelyard.dev/run"]
+        )
+        return run
+
+    run = told(instances=1, maxBatchSize=16)
+    assert (run["instances"], run["maxBatchSize"]) == (1, 16)
+    assert not {"instances", "maxBatchSize"} & set(told())

@@ -44,6 +44,8 @@ def agent_run(observed: Observed) -> str:
             store=observed.settings.store,
             cpu_limit=_cpus(observed),
             gpus=observed.spec.server.resources.gpus or 0,
+            instances=observed.spec.server.instances,
+            max_batch_size=observed.spec.server.max_batch_size,
             **own,
         )
     )

@@ -73,7 +73,7 @@ class Agent:
             lambda: in_use(self._assigned, self._memory),
         )
         switcher = Switcher(Repository(settings.models, run.model_line), self._triton)
-        hardware = Hardware(run.cpu_limit, run.gpus)
+        hardware = Hardware(run.cpu_limit, run.gpus, run.instances, run.max_batch_size)
         self._loader = Loader(
             triton=self._triton,
             switcher=switcher,
