@@ -49,7 +49,8 @@ class Rollouts(RuleBasedStateMachine):
         self.next = 2
         self.heard: set[str] = set()
         self.strangers: set[str] = set()
-        """Nodes that were gone, if only for a while: their pods are not the operator's doing."""
+        """Nodes that were gone or had trouble: that their pods are down is not the operator's
+        doing."""
 
     # What happens outside.
 
@@ -124,6 +125,7 @@ class Rollouts(RuleBasedStateMachine):
         pods = self.sim.of("Pod")
         if pods:
             pod = pods[index % len(pods)]
+            self.strangers.add(pod["spec"]["nodeName"])
             pod["status"]["conditions"][0]["status"] = "False"
 
     # Who acts.
@@ -299,7 +301,7 @@ class Rollouts(RuleBasedStateMachine):
         self.nothing_is_served_that_is_not_ready()
         online = sim.online()
         paused = (status.get("rollout") or {}).get("paused")
-        # A version that cannot be served is told before the pause of what goes on serving.
+        # A version that cannot be served comes before the pause of what goes on serving.
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
             assert paused["reason"] in ("Step", "Inconclusive", "Requested", "Spec")
             return

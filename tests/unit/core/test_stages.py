@@ -523,3 +523,14 @@ def test_a_superseded_version_leaves_within_max_unavailable() -> None:
         sim.agents()
     assert [r["outcome"] for r in sim.status["history"]] == ["Superseded"]
     assert (sim.on(2), len(sim.on(3))) == (set(), 4)
+
+
+def test_a_pin_that_cannot_be_served_hides_no_pause_of_what_goes_on() -> None:
+    sim = Sim(*FOUR, rollout={"steps": [{"nodes": 1, **HALT}]})
+    sim.spec["server"] = {"resources": {"cpu": "2"}}
+    assert sim.run()["phase"] == "Paused"
+    sim.spec["version"] = {"policy": "Pinned", "number": 9}
+    status = sim.run()
+    assert status["phase"] == "Paused"
+    assert "pins ModelVersion shelf-9, which does not exist" in status["message"]
+    assert "waits after step 1, 1 servers for a promote" in status["message"]

@@ -154,12 +154,16 @@ def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:
 
 
 def _problem(situation: Situation) -> Verdict | None:
-    """The wanted version cannot be served; the stable one goes on."""
-    problem = situation.problem
+    """The wanted version cannot be served; the stable one goes on, if only into new pods."""
+    problem, rolling = situation.problem, _rolling(situation)
     if problem is None or situation.rejected is not None:
         return None
     message = f"{problem.message}; {situation.stable.name} goes on serving"
-    return Verdict(problem.reason, message, phase="Degraded" if problem.stalled else "Progressing")
+    phase = "Degraded" if problem.stalled else "Progressing"
+    if rolling is not None and rolling.phase != "Progressing":
+        message += f"; {rolling.message}"
+        phase = "Degraded" if problem.stalled else rolling.phase
+    return Verdict(problem.reason, message, phase=phase)
 
 
 def _rolled_back(situation: Situation) -> Verdict | None:
