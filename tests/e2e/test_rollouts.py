@@ -126,6 +126,34 @@ def test_an_edge_server_belongs_to_its_node_and_outlives_its_pod(demo: Demo) -> 
     until(lambda: not servers(demo, "edge"), 60, "its ModelServer is gone with it")
 
 
+def test_an_edge_pod_that_never_starts_is_no_offline_node_and_can_be_taken_back(demo: Demo) -> None:
+    body = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "edge"},
+        "spec": {
+            "modelLine": "digits",
+            "target": {
+                "edge": {"nodeSelector": {"kubernetes.io/os": "linux"}, "offlineAfter": "9s"}
+            },
+            "server": {"resources": {"cpu": "100m", "memory": "1Gi"}},
+            "rollout": {"progressDeadlineSeconds": 20},
+        },
+    }
+    demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    until(lambda: phase(demo, "edge") == "Healthy", 180, "the edge server answers")
+    roll(demo, "edge", server={"resources": {"cpu": "1000"}})
+    until(lambda: phase(demo, "edge") == "Degraded", 120, "the new pod fits no node")
+    found = status(demo, "edge")
+    assert "no server has switched for 20 s" in found["message"]
+    assert "Insufficient cpu" in found["message"]
+    assert not found.get("offlineReplicas")
+    roll(demo, "edge", server={"resources": {"cpu": "100m"}})
+    until(lambda: phase(demo, "edge") == "Healthy", 180, "a pod of the former settings answers")
+    demo.objects.kubectl("delete", "mdep", "edge")
+    until(lambda: not servers(demo, "edge"), 60, "its ModelServer is gone with it")
+
+
 @contextmanager
 def requests(demo: Demo) -> Iterator[RequestLoop]:
     """A request loop over HTTP and gRPC while the context lasts."""
@@ -141,12 +169,12 @@ def requests(demo: Demo) -> Iterator[RequestLoop]:
             loop.stop()
 
 
-def roll(demo: Demo, **spec: Any) -> None:
-    """Change the Deployment's spec, and wait until the operator has seen it."""
-    demo.objects.patch_spec("Deployment", DIGITS, spec)
+def roll(demo: Demo, name: str = DIGITS, **spec: Any) -> None:
+    """Change a Deployment's spec, and wait until the operator has seen it."""
+    demo.objects.patch_spec("Deployment", name, spec)
 
     def seen() -> bool:
-        found = demo.objects.get("Deployment", DIGITS) or {}
+        found = demo.objects.get("Deployment", name) or {}
         generation = found["metadata"]["generation"]
         return bool(found["status"].get("observedGeneration") == generation)
 

@@ -53,6 +53,7 @@ def _pod(obj: Object) -> Object:
     owners = metadata.get("ownerReferences")
     if owners:
         metadata["ownerReferences"] = [_only(one, ("kind", "name", "uid")) for one in owners]
+    spec = obj.get("spec") or {}
     status = obj.get("status")
     kept = _only(status, ("phase", "reason", "message", "startTime"))
     kept["conditions"] = [
@@ -66,7 +67,7 @@ def _pod(obj: Object) -> Object:
     return {
         **_type(obj),
         "metadata": metadata,
-        "spec": _only(obj.get("spec"), ("nodeName",)),
+        "spec": _only(spec, ("nodeName",) if spec.get("nodeName") else ("affinity",)),
         "status": kept,
     }
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from modelyard.core.conditions import timestamp
+from modelyard.core.fleet.facts import node_of
 from modelyard.core.plan import Plan
 
 from .world import NOW, World, deployment, version
@@ -86,7 +87,7 @@ class Sim(World):
             }
         else:
             wanted = {f"pod-{i}": "somewhere" for i in range(workload["spec"]["replicas"])}
-        pods = {pod["spec"]["nodeName"] if self.edge else _name(pod): pod for pod in self.of("Pod")}
+        pods = {node_of(pod["spec"]) if self.edge else _name(pod): pod for pod in self.of("Pod")}
         ours = set(wanted.values()) if self.edge else set(wanted)
         for key, pod in pods.items():
             if key not in ours:
@@ -107,10 +108,17 @@ class Sim(World):
                             "uid": f"uid-pod-{self.made}",
                             "labels": carried,
                         },
-                        "spec": {"nodeName": node},
+                        "spec": {"nodeName": node} if phase == "Running" else _meant_for(node),
                         "status": {
                             "phase": phase,
-                            "conditions": [{"type": "Ready", "status": "False"}],
+                            "conditions": [
+                                {"type": "Ready", "status": "False"},
+                                {
+                                    "type": "PodScheduled",
+                                    "status": str(phase == "Running"),
+                                    "message": "Insufficient cpu",
+                                },
+                            ],
                         },
                     }
                 )
@@ -259,6 +267,14 @@ class Sim(World):
             for m in fleet.members.values()
             if m.server is not None and m.group is not None and m.group.online
         ]
+
+
+def _meant_for(node: str) -> dict[str, Any]:
+    """The spec of a pod of a DaemonSet that its node has no room for."""
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    return {"affinity": {"nodeAffinity": required}}
 
 
 def _name(one: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.contract.naming import edge_server_name
 from modelyard.core.conditions import is_true
+from modelyard.core.fleet.facts import node_of
 
 from .sim import BAD, EDGE, NAME, Sim, error_rate
 from .world import World, deployment, version
@@ -97,7 +98,7 @@ def _made_of(sim: Sim) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for pod in sim.of("Pod"):
         template = pod["metadata"]["labels"]["modelyard.dev/template"]
-        found.setdefault(template, set()).add(pod["spec"]["nodeName"])
+        found.setdefault(template, set()).add(node_of(pod["spec"]))
     return found
 
 
@@ -122,6 +123,7 @@ def test_new_settings_of_servers_that_are_taken_back_leave_no_pod_behind(broken:
         status = sim.operate()
         assert status["phase"] == "Degraded"
         assert "1 still have to" in status["message"]
+        assert "fits no node: Insufficient cpu" in status["message"]
         assert status["readyReplicas"] == 3, "a pod that does not come up is no offline node"
     assert len(_made_of(sim)) == 2
     del sim.spec["server"]

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from modelyard.core.deployment.selection import at_most
+from modelyard.core.fleet.facts import node_of
 
 from .sim import BAD, GOOD, NAME, TOO_MUCH, Sim, error_rate
 from .world import version
@@ -125,7 +126,7 @@ class Rollouts(RuleBasedStateMachine):
         pods = self.sim.of("Pod")
         if pods:
             pod = pods[index % len(pods)]
-            self.strangers.add(pod["spec"]["nodeName"])
+            self.strangers.add(node_of(pod["spec"]))
             pod["status"]["conditions"][0]["status"] = "False"
 
     # Who acts.

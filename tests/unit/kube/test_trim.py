@@ -46,7 +46,7 @@ def node() -> dict[str, Any]:
 
 def pod(**status: Any) -> dict[str, Any]:
     """A pod of a Job, as the API server lists it."""
-    labels = {"modelyard.dev/component": "server", "app.kubernetes.io/managed-by": "modelyard"}
+    labels = {"app.kubernetes.io/component": "server", "app.kubernetes.io/managed-by": "modelyard"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -65,6 +65,17 @@ def pod(**status: Any) -> dict[str, Any]:
         "spec": {"nodeName": "edge-1", "containers": [{"name": "main", "image": "i" * 500}]},
         "status": {"phase": "Running", "hostIP": "10.0.0.1", **status},
     }
+
+
+def unscheduled(node: str) -> dict[str, Any]:
+    """A pod of a DaemonSet that its node has no room for."""
+    made = pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "cpu"}])
+    del made["spec"]["nodeName"]
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    made["spec"]["affinity"] = {"nodeAffinity": required}
+    return made
 
 
 def size(obj: Any) -> int:
@@ -117,6 +128,7 @@ def test_decisions_read_the_same_of_a_pod() -> None:
             ],
         ),
         pod(phase="Succeeded", containerStatuses=[{"name": "main", "state": ended}]),
+        unscheduled("edge-7"),
     ]
     job = {"metadata": {"uid": "j1", "name": "j"}, "spec": {}, "status": {}}
     for case in cases:
@@ -131,6 +143,14 @@ def test_decisions_read_the_same_of_a_pod() -> None:
         )
         assert size(kept) < size(case) / 3
         assert kept["metadata"]["annotations"] == {"modelyard.dev/owner": "Dataset/d"}
+
+
+def test_a_pod_that_its_node_has_no_room_for_belongs_there_all_the_same() -> None:
+    found = read_pod(trimmed("Pod", unscheduled("edge-7")))
+    assert found is not None
+    assert (found.node, found.ready) == ("edge-7", False)
+    assert found.trouble is not None
+    assert found.trouble[0] == "Unschedulable"
 
 
 def test_an_applied_kind_is_kept_as_it_is() -> None:

@@ -74,6 +74,8 @@ class ServerFact:
     """Release key of spec.shadow, and wanted, running or failed."""
     reported: float
     """When the agent last reported, or when the object was made: seconds since the epoch."""
+    heard: bool
+    """Whether an agent has ever reported."""
     figures: Sums | None
     """What the held version did lately."""
     shadow_figures: Sums | None
@@ -94,7 +96,7 @@ class NodeFact:
 
 
 def read_pod(pod: Manifest) -> PodFact | None:
-    """A serving pod; None for one that serves no more, or is none, or has no node yet."""
+    """A serving pod; None for one that serves no more, or is none."""
     if meta.deleting(pod):
         return None
     carried = pod["metadata"].get("labels") or {}
@@ -106,12 +108,26 @@ def read_pod(pod: Manifest) -> PodFact | None:
     return PodFact(
         name=meta.name(pod),
         uid=meta.uid(pod),
-        node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        node=node_of(pod.get("spec") or {}),
         ready=ready,
         template=str(carried.get(labels.TEMPLATE) or ""),
         trouble=None if ready else pod_trouble(pod),
         serves=carried.get(labels.SERVES),
     )
+
+
+def node_of(spec: Manifest) -> str:
+    """Where a pod runs, or where the DaemonSet's controller wants it that made it: an edge server's
+    pod that fits its node no longer must not go unseen. Empty for a pod that may go anywhere."""
+    if spec.get("nodeName"):
+        return str(spec["nodeName"])
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("values"):
+                return str(field["values"][0])
+    return ""
 
 
 def read_server(server: Manifest) -> ServerFact | None:
@@ -141,6 +157,7 @@ def read_server(server: Manifest) -> ServerFact | None:
         staged=_state(spec.get("staged"), status.get("staged"), "done"),
         shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
         reported=parse_timestamp(seen).timestamp() if seen else 0.0,
+        heard="reportedAt" in status,
         figures=read_figures(figures)
         if holds and figures and figures.get("version") == assigned["version"]
         else None,

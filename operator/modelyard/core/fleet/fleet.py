@@ -181,11 +181,13 @@ class Fleet:
         return self._shadows.get(key)
 
     def lost(self, group: Group, since: float) -> int:
-        """Servers of a group that is down whose agents were heard of at `since` (seconds since the
-        epoch), by offlineAfter."""
-        heard = since - self.config.offline_after
-        found = (self.members[name].server for _, _, name in self.groups[group])
-        return sum(s is not None and s.reported >= heard for s in found) if group.down else 0
+        """Servers of a group that is down whose agents were not silent yet at `since` (seconds
+        since the epoch)."""
+        if not group.down:
+            return 0
+        last = since - self.config.offline_after
+        servers = (self.members[name].server for _, _, name in self.groups[group])
+        return sum(s is not None and s.heard and s.reported >= last for s in servers)
 
     def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
         """The members of several groups in their common order; lazy."""
