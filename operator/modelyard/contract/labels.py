@@ -20,6 +20,8 @@ TARGET = "modelyard.dev/target"
 """Label of serving pods and ModelServers: cluster or edge."""
 TEMPLATE = "modelyard.dev/template"
 """Label of edge serving pods: hash of the template that they were made from."""
+TEMPLATE_SINCE = "modelyard.dev/template-since"
+"""Annotation of an edge Deployment's DaemonSet: when it got its present template."""
 SERVES = "modelyard.dev/serves"
 """Label of serving pods behind a Gateway: which release answers, empty while it is about to
 change."""

@@ -10,7 +10,7 @@ from modelyard.contract.naming import edge_server_name
 from modelyard.core.conditions import is_true
 from modelyard.core.fleet.facts import node_of
 
-from .sim import BAD, EDGE, NAME, Sim, error_rate
+from .sim import BAD, EDGE, NAME, TOO_MUCH, Sim, error_rate
 from .world import World, deployment, version
 
 THREE = ("a-1", "a-2", "a-3")
@@ -106,7 +106,7 @@ def _made_of(sim: Sim) -> dict[str, set[str]]:
 def test_new_settings_of_servers_that_are_taken_back_leave_no_pod_behind(broken: bool) -> None:
     sim = Sim(*THREE, "a-4")
     (before,) = _made_of(sim)
-    sim.spec["server"] = {"resources": {"cpu": "200"}}
+    sim.spec["server"] = {"resources": {"cpu": TOO_MUCH}}
     sim.round()
     sim.operate()
     sim.workloads()
@@ -132,6 +132,20 @@ def test_new_settings_of_servers_that_are_taken_back_leave_no_pod_behind(broken:
     assert len(_made_of(sim).get(before, set())) == others, "those that answer stay"
     assert sim.run()["phase"] == "Healthy"
     assert set(_made_of(sim)) == {before}
+
+
+def test_new_versions_spread_no_pods_that_never_start() -> None:
+    sim = Sim(*THREE, "a-4")
+    sim.spec["server"] = {"resources": {"cpu": TOO_MUCH}}
+    for number in range(2, 6):
+        sim.add(version(number))
+        for _ in range(9):  # Until long after the deadline.
+            sim.operate()
+            sim.workloads()
+            sim.wait(100)
+            sim.agents()
+        assert sim.operate()["readyReplicas"] == 3, number
+    assert sim.status["phase"] == "Degraded"
 
 
 def test_a_node_that_was_offline_gets_a_pod_of_the_new_settings() -> None:

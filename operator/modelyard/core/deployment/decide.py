@@ -12,7 +12,7 @@ from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
 from modelyard.core.deployment import activation, disruption, edgepods, gateway, served
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.deployment.look import Advance, began
+from modelyard.core.deployment.look import Advance, begun_by
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import (
@@ -81,7 +81,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
             state = candidate = None
 
     goal = candidate or stable
-    tallies = tally(fleet, goal, began(state))
+    tallies = tally(fleet, goal, begun_by(observed, state, stable, goal))
     wishes = Wishes(
         stable,
         candidate,
@@ -121,7 +121,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     return Plan(
         apply=(
             service(observed),
-            workload(observed, pods),
+            workload(observed, pods, now),
             *disruption.children(observed),
             *scaling.children,
             # Requests are led away from a server before it is told to switch.

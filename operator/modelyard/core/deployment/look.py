@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from modelyard.contract import labels
+from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Tallies, at_most, tally
+from modelyard.core.deployment.selection import Begun, Tallies, at_most, tally
 from modelyard.core.deployment.stages import Stage, stages
 from modelyard.core.plan import Event, Question
 
 
-def began(state: Mapping[str, Any] | None) -> float | None:
-    """When a rollout began, in seconds since the epoch; None without one."""
-    return parse_timestamp(state["startedAt"]).timestamp() if state else None
+def begun_by(
+    observed: Observed, state: Mapping[str, Any] | None, stable: Release, goal: Release
+) -> Begun | None:
+    """What a rollout has done to servers; None without one. The new pods that it brings may have
+    been begun by others before it, with other versions."""
+    if not state:
+        return None
+    pods = goal.template != stable.template
+    since = parse_timestamp(state["startedAt"])
+    changed = meta.annotation(observed.workload, labels.TEMPLATE_SINCE) if observed.workload else ""
+    if pods and changed:
+        with suppress(ValueError):  # Somebody else has written it.
+            since = min(since, parse_timestamp(changed))
+    return Begun(since.timestamp(), pods)
 
 
 @dataclass
@@ -63,7 +77,8 @@ class Look:
     @cached_property
     def tallies(self) -> Tallies:
         """How many servers have the candidate."""
-        return tally(self.observed.fleet, self.candidate, began(self.out.state))
+        begun = begun_by(self.observed, self.out.state, self.stable, self.candidate)
+        return tally(self.observed.fleet, self.candidate, begun)
 
     @cached_property
     def failure_budget(self) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels, paths
 from modelyard.core import meta
+from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import names
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.serverpod import agent_run, pod_spec
@@ -107,7 +109,7 @@ def template_hash(template: Manifest) -> str:
     return str(template["metadata"]["labels"].get(labels.TEMPLATE, ""))
 
 
-def workload(observed: Observed, template: Manifest) -> dict[str, Any]:
+def workload(observed: Observed, template: Manifest, now: datetime) -> dict[str, Any]:
     """The apps/v1 Deployment or DaemonSet that makes pods from a pod_template. Nothing in them
     depends on the model version: versions come and go inside running servers.
 
@@ -116,7 +118,23 @@ def workload(observed: Observed, template: Manifest) -> dict[str, Any]:
     (GPU, memory, one per node), so pods go and come back node by node, when the rollout deletes
     them (OnDelete): by the same steps and budgets as a version.
     """
-    return _daemon_set(observed, template) if observed.edge else _deployment(observed, template)
+    if not observed.edge:
+        return _deployment(observed, template)
+    made = _daemon_set(observed, template)
+    since = _since(observed, template, now)
+    if since:
+        made["metadata"]["annotations"][labels.TEMPLATE_SINCE] = since
+    return made
+
+
+def _since(observed: Observed, template: Manifest, now: datetime) -> str:
+    """When the DaemonSet got its template; empty where it was made with it."""
+    live = observed.workload
+    if live is None:
+        return ""
+    if template_hash(live["spec"]["template"]) != template_hash(template):
+        return timestamp(now)
+    return meta.annotation(live, labels.TEMPLATE_SINCE) or ""
 
 
 def _deployment(observed: Observed, template: Manifest) -> dict[str, Any]:

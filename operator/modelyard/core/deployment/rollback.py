@@ -62,7 +62,7 @@ def example(look: Look, stage: Stage) -> str:
         group = member.group
         if group and (group.online or group.down) and group.assigned == key:
             held = member.server.loaded.partition(":")[0] if member.server else ""
-            kept = f", it goes on with {held}" if held else ""
+            kept = f", it goes on with {held}" if held and group.ready else ""
             return f"{name}{kept}: {fleet.troubled[name][1]}"
     return ""
 

@@ -64,25 +64,39 @@ class Tallies:
         return bool(self.release.template) and group.template not in ("", self.release.template)
 
 
-def tally(fleet: Fleet, release: Release, since: float | None = None) -> Tallies:
+@dataclass(frozen=True)
+class Begun:
+    """What a rollout has done to servers that are down now."""
+
+    since: float
+    """When it began, in seconds since the epoch."""
+    pods: bool = False
+    """Whether it brings new pods."""
+
+
+def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies:
     """Count; costs as much as there are groups, not servers.
 
-    `since` is when a rollout of the release began (seconds since the epoch). A server that was
-    there then and whose new pod does not come up has failed: it must not pass for one that cannot
-    be reached, or a bad image would go on to the next node and the next.
+    `begun` is the rollout of the release. A server that was there when it began and whose new pod
+    does not come up has not switched: it must not pass for one that cannot be reached, or a bad
+    image would go on to the next node and the next.
     """
     made = Tallies(release)
     for group, places in fleet.groups.items():
         count = len(places)
-        mine = since is not None and made.has(group) and release.fits(group.product)
-        lost = fleet.lost(group, since) if mine and since is not None else 0
+        told = made.has(group)
+        lost = 0
+        if begun and group.down and release.fits(group.product):
+            # What a rolled-back version has left behind is on its way to this one.
+            mine = told or (begun.pods and not made.outdated(group))
+            lost = fleet.lost(group, begun.since) if mine else 0
         for one in (made.pools.setdefault(group.pool, Tally()), made.all):
             one.servers += count
             if not group.online:
                 one.offline += count - lost
                 one.online += lost
                 one.busy += lost
-                one.on += lost
+                one.on += lost * told
                 continue
             one.ready += count * group.ready
             answers = group.state == "holds" and group.ready
@@ -92,7 +106,7 @@ def tally(fleet: Fleet, release: Release, since: float | None = None) -> Tallies
             one.online += count
             if not group.ready or group.state == "switching":
                 one.busy += count
-            if made.has(group):
+            if told:
                 one.on += count
                 one.done += count * answers
                 one.failed += count * (group.state == "failed")

@@ -181,10 +181,8 @@ class Fleet:
         return self._shadows.get(key)
 
     def lost(self, group: Group, since: float) -> int:
-        """Servers of a group that is down whose agents were not silent yet at `since` (seconds
-        since the epoch)."""
-        if not group.down:
-            return 0
+        """Servers of a group whose agents were not silent yet at `since` (seconds since the
+        epoch)."""
         last = since - self.config.offline_after
         servers = (self.members[name].server for _, _, name in self.groups[group])
         return sum(s is not None and s.heard and s.reported >= last for s in servers)
