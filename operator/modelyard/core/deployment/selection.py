@@ -53,6 +53,12 @@ class Tallies:
     release: Release
     pools: dict[str, Tally] = field(default_factory=dict)
     all: Tally = field(default_factory=Tally)
+    lost: set[Group] = field(default_factory=set)
+    """Groups with servers that are down and count all the same: see `tally`."""
+
+    def reaches(self, group: Group) -> bool:
+        """Whether a group's servers count: they can be reached, or the rollout took them down."""
+        return group.online or group in self.lost
 
     def has(self, group: Group) -> bool:
         """Whether a group's servers were told to hold the release, in pods made from its
@@ -90,6 +96,8 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
             # What a rolled-back version has left behind is on its way to this one.
             mine = told or (begun.pods and not made.outdated(group))
             lost = fleet.lost(group, begun.since) if mine else 0
+            if lost:
+                made.lost.add(group)
         for one in (made.pools.setdefault(group.pool, Tally()), made.all):
             one.servers += count
             if not group.online:
@@ -124,7 +132,7 @@ def pick(
     limit: int = 500,
     besides: Collection[Member] = (),
 ) -> list[Member]:
-    """Reachable servers that are told next to hold the release, until `want` of all are.
+    """Servers that count and are told next to hold the release, until `want` of all are.
 
     Within maxUnavailable, of each pool if `by_pool`. A server counts against it while it switches
     or does not answer; those that do not answer anyway go first, since they lose nothing. Sites
@@ -137,7 +145,7 @@ def pick(
     groups = [
         group
         for group in fleet.groups
-        if group.online
+        if tallies.reaches(group)
         and not tallies.has(group)
         and tallies.release.fits(group.product)
         and only(group)
