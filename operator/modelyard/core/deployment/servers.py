@@ -29,11 +29,13 @@ class Wishes:
     hurry: bool = False
     """Whether somebody went back by hand: servers follow at once."""
 
-    @property
-    def rejected_key(self) -> str:
-        if self.rejected is None:
-            return ""
-        return key_of(self.rejected)
+    def leaves(self, key: str) -> bool:
+        """Whether servers are to leave a release without waiting for each other: it was rejected,
+        or somebody went back to another version."""
+        if self.rejected is not None and key == key_of(self.rejected):
+            return True
+        back = (self.candidate or self.stable).name
+        return self.hurry and key.partition(":")[0] != back
 
 
 @dataclass(frozen=True)
@@ -120,16 +122,15 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
 def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
     """Servers that hold neither stable nor the candidate: back to stable.
 
-    At once where a version was rolled back, and where a server cannot be reached or holds nothing
-    (it follows when it can); within maxUnavailable where a rollout was only superseded.
+    At once where a version was rolled back, also by hand, and where a server cannot be reached or
+    holds nothing (it follows when it can); within maxUnavailable where a rollout was only superseded.
     """
     stable, fleet = wishes.stable, observed.fleet
     good = {stable.key, wishes.candidate.key if wishes.candidate else stable.key}
     strays = [g for g in fleet.groups if g.assigned not in good and stable.fits(g.product)]
     if not strays:
         return
-    bad = wishes.rejected_key
-    free = [g for g in strays if wishes.hurry or not _idle(g) or not g.online or g.assigned == bad]
+    free = [g for g in strays if not _idle(g) or not g.online or wishes.leaves(g.assigned)]
     at_once = first(fleet, free, BATCH)
     yield from at_once
     rest = set(strays) - set(free)
