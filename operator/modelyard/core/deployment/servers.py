@@ -123,7 +123,8 @@ def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
     """Servers that hold neither stable nor the candidate: back to stable.
 
     At once where a version was rolled back, also by hand, and where a server cannot be reached or
-    holds nothing (it follows when it can); within maxUnavailable where a rollout was only superseded.
+    holds nothing (it follows when it can); within maxUnavailable where a rollout was only
+    superseded.
     """
     stable, fleet = wishes.stable, observed.fleet
     good = {stable.key, wishes.candidate.key if wishes.candidate else stable.key}
