@@ -109,7 +109,7 @@ class Rollouts(RuleBasedStateMachine):
     def a_node(self, name: str, what: str) -> None:
         sim = self.sim
         there = ("Node", name) in sim.objects
-        if what in ("leaves", "moves", "unselected"):
+        if what in ("leaves", "dark", "moves", "unselected"):
             self.strangers.add(name)
         if what == "joins" and not there:
             sim.node(name)
