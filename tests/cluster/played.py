@@ -88,6 +88,16 @@ def binding(pod: Mapping[str, Any], node_name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
 
 
+TOO_MANY_CPUS = "999"
+"""CPUs that no node has: played pods that ask for them are never bound."""
+
+
+def fits(pod: Mapping[str, Any]) -> bool:
+    """Whether the scheduler would find room for a pod."""
+    asked = (pod["spec"]["containers"][0].get("resources") or {}).get("requests") or {}
+    return asked.get("cpu") != TOO_MANY_CPUS
+
+
 NODES_STAY = "--controllers=*,-node-lifecycle-controller"
 """Flag of kube-controller-manager: nodes without a kubelet stay as they are played."""
 

@@ -98,18 +98,8 @@ def test_the_rejected_version_comes_back_when_somebody_asks(demo: Demo) -> None:
 
 
 def test_an_edge_server_belongs_to_its_node_and_outlives_its_pod(demo: Demo) -> None:
-    body = {
-        "apiVersion": "modelyard.dev/v1alpha1",
-        "kind": "Deployment",
-        "metadata": {"name": "edge"},
-        "spec": {
-            "modelLine": "digits",
-            "target": {"edge": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
-            "server": {"resources": {"cpu": "100m", "memory": "1Gi"}},
-        },
-    }
-    demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
-    until(lambda: phase(demo, "edge") == "Healthy", 180, "the edge server answers")
+    serve_on_nodes(demo)
+    until(lambda: edge_answers(demo), 180, "the edge server answers")
     (before,) = servers(demo, "edge")
     assert before["spec"]["nodeName"]
     assert before["status"]["loaded"]["version"] == 2
@@ -121,27 +111,14 @@ def test_an_edge_server_belongs_to_its_node_and_outlives_its_pod(demo: Demo) -> 
         return now["spec"]["podName"] != before["spec"]["podName"]
 
     until(replaced, 120, "the ModelServer follows its node's new pod")
-    until(lambda: phase(demo, "edge") == "Healthy", 180, "the new pod answers")
+    until(lambda: edge_answers(demo), 180, "the new pod answers")
     demo.objects.kubectl("delete", "mdep", "edge")
     until(lambda: not servers(demo, "edge"), 60, "its ModelServer is gone with it")
 
 
 def test_an_edge_pod_that_never_starts_is_no_offline_node_and_can_be_taken_back(demo: Demo) -> None:
-    body = {
-        "apiVersion": "modelyard.dev/v1alpha1",
-        "kind": "Deployment",
-        "metadata": {"name": "edge"},
-        "spec": {
-            "modelLine": "digits",
-            "target": {
-                "edge": {"nodeSelector": {"kubernetes.io/os": "linux"}, "offlineAfter": "9s"}
-            },
-            "server": {"resources": {"cpu": "100m", "memory": "1Gi"}},
-            "rollout": {"progressDeadlineSeconds": 20},
-        },
-    }
-    demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
-    until(lambda: phase(demo, "edge") == "Healthy", 180, "the edge server answers")
+    serve_on_nodes(demo, offline_after="9s", rollout={"progressDeadlineSeconds": 20})
+    until(lambda: edge_answers(demo), 180, "the edge server answers")
     roll(demo, "edge", server={"resources": {"cpu": "1000"}})
     until(lambda: phase(demo, "edge") == "Degraded", 120, "the new pod fits no node")
     found = status(demo, "edge")
@@ -149,9 +126,30 @@ def test_an_edge_pod_that_never_starts_is_no_offline_node_and_can_be_taken_back(
     assert "Insufficient cpu" in found["message"]
     assert not found.get("offlineReplicas")
     roll(demo, "edge", server={"resources": {"cpu": "100m"}})
-    until(lambda: phase(demo, "edge") == "Healthy", 180, "a pod of the former settings answers")
+    until(lambda: edge_answers(demo), 180, "a pod of the former settings answers")
     demo.objects.kubectl("delete", "mdep", "edge")
     until(lambda: not servers(demo, "edge"), 60, "its ModelServer is gone with it")
+
+
+def serve_on_nodes(demo: Demo, offline_after: str = "5m", **spec: Any) -> None:
+    """Declare the Deployment `edge`: a server on each node."""
+    edge = {"nodeSelector": {"kubernetes.io/os": "linux"}, "offlineAfter": offline_after}
+    body = {
+        "apiVersion": "modelyard.dev/v1alpha1",
+        "kind": "Deployment",
+        "metadata": {"name": "edge"},
+        "spec": {
+            "modelLine": DIGITS,
+            "target": {"edge": edge},
+            "server": {"resources": {"cpu": "100m", "memory": "1Gi"}},
+            **spec,
+        },
+    }
+    demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+
+def edge_answers(demo: Demo) -> bool:
+    return phase(demo, "edge") == "Healthy" and status(demo, "edge")["updatedReplicas"] == 1
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from modelyard.contract import labels
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.result import Outcome
 
-from ..played import Served, binding, daemon_node, pod_status, reported
+from ..played import Served, binding, daemon_node, fits, pod_status, reported
 from .journal import Object
 from .resources import plain
 from .scene import Scene
@@ -58,6 +58,8 @@ class Actor:
             return self._scene.reap(pod)
         phase = (pod.get("status") or {}).get("phase")
         if phase in ENDED:
+            return False
+        if not fits(pod):
             return False
         if (metadata.get("labels") or {}).get(labels.COMPONENT) == SERVER:
             return self._bind(pod) or self._serve(pod, phase)

@@ -87,8 +87,10 @@ def waves(world: World, entry: Entry, before: Object) -> Iterator[str]:
     name = entry.obj["spec"]["deployment"]
     owner = world.named("Deployment", name)
     state = ((owner or {}).get("status") or {}).get("rollout") or {}
-    if not state or state.get("step", 0) > 1:
+    if owner is None or not state or state.get("step", 0) > 1:
         return
+    if held(owner, "candidate") == held(owner, "stable"):
+        return  # New pods of the same version: nobody is told anything.
     on = [
         s["metadata"]["name"]
         for s in world.servers(name)

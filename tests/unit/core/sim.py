@@ -106,6 +106,7 @@ class Sim(World):
                             "name": f"{name}-{self.made}" if self.edge else name,
                             "namespace": "shop",
                             "uid": f"uid-pod-{self.made}",
+                            "creationTimestamp": timestamp(self.now),
                             "labels": carried,
                         },
                         "spec": {"nodeName": node} if phase == "Running" else _meant_for(node),

@@ -179,6 +179,21 @@ def test_a_node_that_changes_its_pool_is_followed() -> None:
     assert [(p["name"], p["servers"]) for p in sim.status["pools"]] == [("a", 2), ("z", 1)]
 
 
+def test_a_new_pod_has_its_time_before_its_silence_counts() -> None:
+    sim = Sim(*THREE)
+    del sim.objects["Pod", sim.server("a-1")["spec"]["podName"]]
+    sim.wait(290)
+    sim.agents()
+    sim.operate()
+    sim.workloads()
+    sim.wait(290)
+    sim.agents(*(sim.server(node)["metadata"]["name"] for node in ("a-2", "a-3")))
+    status = sim.operate()
+    assert (status["phase"], status["offlineReplicas"]) == ("Progressing", 0)
+    sim.wait(20)
+    assert sim.operate()["offlineReplicas"] == 1
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_offline_nodes_block_nobody_and_catch_up(good: bool) -> None:
     sim = Sim(*THREE, rollout={"steps": [{"weight": 50}], "analysis": error_rate()})

@@ -10,7 +10,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import first, pick, tally
 from modelyard.core.deployment.servers import Wishes
-from modelyard.core.fleet.fleet import Member
+from modelyard.core.fleet.member import Member
 from modelyard.core.plan import Ref
 
 

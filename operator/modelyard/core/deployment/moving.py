@@ -8,7 +8,8 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, at_most, first, pick
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, Stage
-from modelyard.core.fleet.fleet import Fleet, Group, Member
+from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.member import Group, Member
 
 BATCH = 500
 """Most servers that one decision writes to: the next one sees how it went."""

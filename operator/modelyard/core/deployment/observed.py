@@ -10,7 +10,8 @@ from modelyard.api.deployment import DeploymentSpec
 from modelyard.contract.naming import edge_server_name
 from modelyard.core import meta
 from modelyard.core.deployment import names
-from modelyard.core.fleet.fleet import Fleet, Member
+from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.member import Member
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import Answer, Manifest, View
 from modelyard.core.settings import Settings

@@ -13,7 +13,7 @@ from modelyard.core.deployment import names
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.serverpod import agent_run, pod_spec
 from modelyard.core.deployment.serving import metadata, selector
-from modelyard.core.fleet.fleet import Member
+from modelyard.core.fleet.member import Member
 from modelyard.core.naming import short_hash
 from modelyard.core.plan import Manifest
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from modelyard.core.deployment.releases import Release
-from modelyard.core.fleet.fleet import Fleet, Group, Member
+from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.member import Group, Member
 
 
 def at_most(wanted: int | str, servers: int, *, least: int = 1) -> int:

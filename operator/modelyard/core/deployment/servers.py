@@ -13,7 +13,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, first, pick, tally
 from modelyard.core.fleet.facts import key_of
-from modelyard.core.fleet.fleet import Group, Member
+from modelyard.core.fleet.member import Group, Member
 from modelyard.core.plan import Manifest
 
 

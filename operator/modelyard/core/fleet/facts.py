@@ -49,6 +49,8 @@ class PodFact:
     """Reason and words, if the pod cannot run."""
     serves: str | None = None
     """Its label that says, behind a Gateway, what answers there; None without the label."""
+    made: float = 0.0
+    """When it was made: seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def read_pod(pod: Manifest) -> PodFact | None:
         template=str(carried.get(labels.TEMPLATE) or ""),
         trouble=None if ready else pod_trouble(pod),
         serves=carried.get(labels.SERVES),
+        made=_seconds(pod["metadata"].get("creationTimestamp")),
     )
 
 
@@ -143,7 +146,6 @@ def read_server(server: Manifest) -> ServerFact | None:
     current = status.get("observedGeneration") == meta.generation(server)
     failed = current and status.get("phase") == "Failed" and not holds
     figures = status.get("figures")
-    seen = status.get("reportedAt") or server["metadata"].get("creationTimestamp")
     return ServerFact(
         name=meta.name(server),
         uid=meta.uid(server),
@@ -156,13 +158,17 @@ def read_server(server: Manifest) -> ServerFact | None:
         failure=str(status.get("message") or "no reason given") if failed else "",
         staged=_state(spec.get("staged"), status.get("staged"), "done"),
         shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
-        reported=parse_timestamp(seen).timestamp() if seen else 0.0,
+        reported=_seconds(status.get("reportedAt") or server["metadata"].get("creationTimestamp")),
         heard="reportedAt" in status,
         figures=read_figures(figures)
         if holds and figures and figures.get("version") == assigned["version"]
         else None,
         shadow_figures=read_shadow(status.get("shadow")) if spec.get("shadow") else None,
     )
+
+
+def _seconds(moment: str | None) -> float:
+    return parse_timestamp(moment).timestamp() if moment else 0.0
 
 
 def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:

@@ -6,73 +6,14 @@ import hashlib
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from modelyard.api.base import duration_seconds
 from modelyard.core.fleet.facts import ZONE_LABEL, NodeFact, PodFact, ServerFact
 from modelyard.core.fleet.figures import Sums, Total
+from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
 
 K = TypeVar("K")
-
-
-Place = tuple[int, str, str]
-"""Order within a group: servers that hold nothing useful first, then by hash, then by name."""
-
-
-class Group(NamedTuple):
-    """What servers of one group have in common."""
-
-    pool: str
-    product: str
-    """GPU type of the node."""
-    assigned: str
-    """Release key; empty for a server without ModelServer."""
-    state: str
-    """holds, switching or failed."""
-    ready: bool
-    """Whether the pod answers."""
-    online: bool
-    down: bool
-    """Whether its node can be reached and says that no pod answers there, while its agent has been
-    silent (edge)."""
-    template: str
-    """Hash of the pod's template; empty for cluster servers and where there is no pod."""
-    staged: tuple[str, str]
-    shadow: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class FleetConfig:
-    """What of a Deployment's spec the grouping depends on."""
-
-    edge: bool = False
-    node_selector: tuple[tuple[str, str], ...] = ()
-    pool_label: str = ""
-    offline_after: float = 0.0
-    """Seconds."""
-
-
-@dataclass(slots=True)
-class Member:
-    """One server: a pod (cluster) or a node (edge), with all that is known of it."""
-
-    name: str
-    """Of the pod (cluster) or the node (edge)."""
-    pod: PodFact | None = None
-    server: ServerFact | None = None
-    node: NodeFact | None = None
-    silent: bool = False
-    """Whether its agent has not reported for longer than offlineAfter."""
-    group: Group | None = None
-    place: Place = (0, "", "")
-    """Within the group."""
-    site: str = ""
-
-    @property
-    def answers(self) -> bool:
-        return self.pod is not None and self.pod.ready
 
 
 class Fleet:
@@ -115,19 +56,16 @@ class Fleet:
         """A member's pod is new, another, changed or gone."""
         member = self._member(name)
         relabelled = (member.pod and member.pod.serves) != (pod and pod.serves)
-        member.pod = pod
+        before, member.pod = member.heard, pod
+        self._listen(member, before)
         return self._settle(member) or relabelled
 
     def set_server(self, name: str, server: ServerFact | None) -> bool:
         """A member's ModelServer is new, changed or gone."""
         member = self._member(name)
         self._count(member, -1)
-        before, member.server = member.server, server
-        if server is not None and (before is None or server.reported > before.reported):
-            member.silent = False
-            if name not in self._queued:
-                self._queued.add(name)
-                heapq.heappush(self._silence, (server.reported, name))
+        before, member.server = member.heard, server
+        self._listen(member, before)
         self._count(member, 1)
         return self._settle(member)
 
@@ -152,9 +90,9 @@ class Fleet:
             member = self.members.get(name)
             if member is None or member.server is None:
                 continue
-            if member.server.reported + limit > now:
+            if member.heard + limit > now:
                 self._queued.add(name)
-                heapq.heappush(self._silence, (member.server.reported, name))
+                heapq.heappush(self._silence, (member.heard, name))
             elif not member.silent:
                 member.silent = True
                 self._settle(member)
@@ -194,6 +132,18 @@ class Fleet:
             yield self.members[name]
 
     # Keeping.
+
+    def _listen(self, member: Member, before: float) -> None:
+        """Wait for a member to fall silent; `before` is when it was last heard of so far."""
+        if member.server is None:
+            return
+        heard = member.heard
+        if heard > before:
+            member.silent = False
+        # One that waits already is looked at again then; sooner where its new pod is gone.
+        if not member.silent and (heard < before or member.name not in self._queued):
+            self._queued.add(member.name)
+            heapq.heappush(self._silence, (heard, member.name))
 
     def _member(self, name: str) -> Member:
         member = self.members.get(name)
@@ -337,16 +287,3 @@ def _add(totals: dict[K, Total], key: K, sums: Sums, sign: int) -> None:
     total.add(sums, sign)
     if not total.servers:
         del totals[key]
-
-
-def config_of(spec: Mapping[str, Any]) -> FleetConfig:
-    """The part of a Deployment's raw spec that grouping depends on."""
-    edge = (spec.get("target") or {}).get("edge")
-    if not edge:
-        return FleetConfig()
-    return FleetConfig(
-        edge=True,
-        node_selector=tuple(sorted((edge.get("nodeSelector") or {}).items())),
-        pool_label=str((edge.get("pools") or {}).get("label") or ""),
-        offline_after=duration_seconds(str(edge.get("offlineAfter") or "5m")),
-    )

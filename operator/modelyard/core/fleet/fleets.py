@@ -14,7 +14,8 @@ from modelyard.core.fleet.facts import (
     read_pod,
     read_server,
 )
-from modelyard.core.fleet.fleet import Fleet, config_of
+from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.member import config_of
 from modelyard.core.plan import AggregateKind, Key, Manifest
 
 EMPTY = Fleet("")

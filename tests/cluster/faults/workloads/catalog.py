@@ -7,11 +7,13 @@ from .deletion import DELETION
 from .deployment import DEPLOYMENT
 from .edge import EDGE_FLEET
 from .rollback import ROLLBACK
+from .settings import SETTINGS
 from .shadow import SHADOWED
 from .training import TRAINING
 from .version import READY, REJECTED
 
 _IN_ORDER = (
     DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET, SHADOWED,
+    SETTINGS,
 )  # fmt: skip
 WORKLOADS = {one.name: one for one in _IN_ORDER}
