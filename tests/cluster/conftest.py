@@ -15,10 +15,12 @@ from kubernetes import client, config
 
 from modelyard.cluster import ControlPlane, ensure, ensure_all
 
+from .waiting import until
+
 ROOT = Path(__file__).parent.parent.parent
 API = "modelyard.dev/v1alpha1"
 BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "helm",
-         "kubelet", "kube-proxy", "coredns")  # fmt: skip
+         "kubelet", "kube-proxy", "coredns", "prometheus")  # fmt: skip
 """What these tests run, besides what few of them build for themselves."""
 
 
@@ -70,6 +72,17 @@ class Cluster:
         who = [f"--as={impersonate}"] if impersonate else []
         for one in objects:
             self.kubectl("create", "-f", "-", *who, stdin=one)
+
+    def until_policies_know(self, namespace: str) -> None:
+        """Wait until the chart's policies let Deployments through: the API server reads the schemas
+        that mutating policies need every 5 s, and refuses with 503 until then."""
+        one = thing("Deployment", "probe", namespace, {"modelLine": "probe"})
+        arguments = ("create", "--dry-run=server", "-f", "-")
+        until(
+            lambda: not self.run("kubectl", *arguments, stdin=one).returncode,
+            what="the policies to know Deployments",
+            pause=0.5,
+        )
 
     def set_status(self, kind: str, namespace: str, name: str, status: dict[str, Any]) -> None:
         """Merges into an object's status with the administrator's rights."""

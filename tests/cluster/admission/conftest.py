@@ -61,6 +61,7 @@ def policies(api: Any) -> Any:
         *("install", "modelyard", str(CHART), "--namespace", RELEASE_NAMESPACE),
         *("--set", "crds.enabled=false", "--set", f"workloads.namespaces={{{NAMESPACE}}}"),
     )
+    api.until_policies_know(NAMESPACE)
     return api
 
 

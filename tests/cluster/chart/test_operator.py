@@ -34,6 +34,7 @@ def installed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             mine.kubectl("-n", namespace, "create", "serviceaccount", "default")
         values = ("--set", f"workloads.namespaces={{{NS}}}")
         mine.helm("install", "modelyard", CHART, "--namespace", SYSTEM, *values)
+        mine.until_policies_know(NS)
         yield mine
 
 

@@ -19,7 +19,7 @@ PASSING = frozenset(
         "observedGeneration", "lastTransitionTime", "startTime", "completionTime", "since",
         "lastProgressAt", "rolloutStartedAt", "creationTimestamp", "clusterIP", "clusterIPs",
         "uid", "resourceVersion", "generation", "managedFields", "revision", "history",
-        "modelyard.dev/template",
+        "modelyard.dev/template", "modelyard.dev/template-since",
     }
 )  # fmt: skip
 OURS = re.compile(r"^(app\.kubernetes\.io|modelyard\.dev)/(?!applied-hash)")
