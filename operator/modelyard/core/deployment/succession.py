@@ -66,7 +66,8 @@ class Succession:
                 user=user,
                 full=self.hurry,
             )
-            text = f"replacing {stable.name} by {goal.name}: {trigger}{people.by(user)}"
+            # Its number: news that reads like what was told before is not told again.
+            text = f"rollout {self.revision}, {_brings(goal, stable)}: {trigger}{people.by(user)}"
             self.events.append(Event("Normal", "RolloutStarted", text))
         return state, goal
 
@@ -104,3 +105,9 @@ class Succession:
         kind = "Normal" if outcome in ("Succeeded", "Superseded") else "Warning"
         reason = {"Succeeded": "RolloutSucceeded", "Superseded": "RolloutSuperseded"}
         self.events.append(Event(kind, reason.get(outcome, outcome), message))
+
+
+def _brings(goal: Release, stable: Release) -> str:
+    if goal.name != stable.name:
+        return f"{goal.name} instead of {stable.name}"
+    return f"new settings for {goal.name}" if goal.key != stable.key else "new server pods"
