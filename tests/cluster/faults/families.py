@@ -234,7 +234,9 @@ class Patience(Refused):
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         call = exchange.call
-        if call is not None and self.fired and str(call) == self._what:
+        # News is not sent again: what comes next with the same words is other news.
+        again = call is not None and call.kind != "Event" and str(call) == self._what
+        if self.fired and again:
             waited = time.monotonic() - self._asked
             if waited < self.SECONDS:
                 self.broken.append(f"{call} came {waited:.2f} s after 429, Retry-After: 1")
