@@ -18,8 +18,8 @@ PYTEST := $(BIN)/pytest -q --durations=5
 SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
 
-.PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving test-workloads \
-	test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
+.PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving \
+	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
 	crds images clean
 
 help: ## Show the targets.
@@ -52,10 +52,10 @@ format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
+test-unit: $(READY) ## Decisions, schemas, builders: a minute or two.
 	$(PYTEST) tests/unit
 
-test-random: $(READY) ## Thousands of other examples for the property-based tests (20 min).
+test-random: $(READY) ## Thousands of other examples for the property-based tests.
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.

@@ -4,6 +4,6 @@ from hypothesis import settings
 
 # A change is judged by the same examples wherever its tests run; `make test-random` looks for
 # others.
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=150)
 settings.register_profile("random", deadline=None, max_examples=3000, print_blob=True)
 settings.load_profile("suite")

@@ -9,7 +9,7 @@ from modelyard.core.conditions import timestamp
 from modelyard.core.fleet.facts import node_of
 from modelyard.core.plan import Plan
 
-from .world import NOW, World, deployment, version
+from .world import NOW, World, deployment, meant_for, version
 
 NAME = "cameras"
 EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "pool"}}}
@@ -109,7 +109,7 @@ class Sim(World):
                             "creationTimestamp": timestamp(self.now),
                             "labels": carried,
                         },
-                        "spec": {"nodeName": node} if phase == "Running" else _meant_for(node),
+                        "spec": {"nodeName": node} if phase == "Running" else meant_for(node),
                         "status": {
                             "phase": phase,
                             "conditions": [
@@ -268,14 +268,6 @@ class Sim(World):
             for m in fleet.members.values()
             if m.server is not None and m.group is not None and m.group.online
         ]
-
-
-def _meant_for(node: str) -> dict[str, Any]:
-    """The spec of a pod of a DaemonSet that its node has no room for."""
-    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
-    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
-    return {"affinity": {"nodeAffinity": required}}
 
 
 def _name(one: dict[str, Any]) -> str:

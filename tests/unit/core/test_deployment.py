@@ -259,6 +259,14 @@ def test_a_gpu_reaches_triton_and_the_agent_knows_of_it() -> None:
     assert '"gpus":1' in template["metadata"]["annotations"]["modelyard.dev/run"]
 
 
+def _agent_run(world: World) -> dict[str, Any]:
+    """What the agents of the servers are told."""
+    (workload,) = world.of("apps/Deployment")
+    annotations = workload["spec"]["template"]["metadata"]["annotations"]
+    run: dict[str, Any] = json.loads(annotations["modelyard.dev/run"])
+    return run
+
+
 @pytest.mark.parametrize(
     ("cache", "quota"),
     [(None, 4 * 2**30), ({"quota": "500M"}, 500_000_000)],
@@ -268,20 +276,14 @@ def test_servers_keep_within_the_quota_of_their_cache(cache: Any, quota: int) ->
     target = {"cluster": {"replicas": 1} | ({"cache": cache} if cache else {})}
     world = World(deployment(target=target), version(1))
     world.settle("Deployment", "cameras")
-    (workload,) = world.of("apps/Deployment")
-    run = workload["spec"]["template"]["metadata"]["annotations"]["modelyard.dev/run"]
-    assert json.loads(run)["cacheBytes"] == quota
+    assert _agent_run(world)["cacheBytes"] == quota
 
 
 def test_copies_and_batches_reach_the_agent_and_say_nothing_where_they_are_left_out() -> None:
     def told(**server: Any) -> dict[str, Any]:
         world = World(version(1), deployment(server=server))
         world.settle("Deployment", "cameras")
-        (workload,) = world.of("apps/Deployment")
-        run: dict[str, Any] = json.loads(
-            workload["spec"]["template"]["metadata"]["annotations"]["modelyard.dev/run"]
-        )
-        return run
+        return _agent_run(world)
 
     run = told(instances=1, maxBatchSize=16)
     assert (run["instances"], run["maxBatchSize"]) == (1, 16)

@@ -91,6 +91,14 @@ def deployment(
     return obj("Deployment", name, {"modelLine": "shelf"} | spec, **(status or {}))
 
 
+def meant_for(node: str) -> dict[str, Any]:
+    """The spec of a pod of a DaemonSet that its node has no room for."""
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    return {"affinity": {"nodeAffinity": required}}
+
+
 class World:
     """Objects by kind and name; a View, and a tiny API server for plans."""
 

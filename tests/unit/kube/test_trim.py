@@ -13,6 +13,8 @@ from modelyard.kube.cache import Cache
 from modelyard.kube.kinds import by_name
 from modelyard.kube.trim import trimmed
 
+from ..core.world import meant_for
+
 
 def node() -> dict[str, Any]:
     """A node as a kubelet reports it."""
@@ -71,10 +73,7 @@ def unscheduled(node: str) -> dict[str, Any]:
     """A pod of a DaemonSet that its node has no room for."""
     made = pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "cpu"}])
     del made["spec"]["nodeName"]
-    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
-    terms = {"nodeSelectorTerms": [{"matchFields": fields}]}
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
-    made["spec"]["affinity"] = {"nodeAffinity": required}
+    made["spec"] |= meant_for(node)
     return made
 
 

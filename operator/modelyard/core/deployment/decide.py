@@ -14,6 +14,7 @@ from modelyard.core.deployment import activation, disruption, edgepods, gateway,
 from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.look import Advance, begun_by
 from modelyard.core.deployment.observed import Observed, observe
+from modelyard.core.deployment.pauses import stopped
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import (
     model_server,
@@ -89,8 +90,6 @@ def decide(observed: Observed, now: datetime) -> Plan:
         moved.moves if moved else None,
         hurry=succession.hurry,
     )
-    paused = ((state or {}).get("paused") or {}).get("reason")
-    held = observed.spec.rollout.paused or paused == "Requested"
     changes = assignments(observed, wishes, tallies)
     scaling = activation.parts(observed, observed.served)
     routes = gateway.parts(
@@ -146,7 +145,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
         if decided
         else (
             *_orphans(observed),
-            *edgepods.outdated(observed, wishes, held=held),
+            *edgepods.outdated(observed, wishes, tallies, held=stopped(observed, state)),
             *routes.leftovers,
             *scaling.leftovers,
             *disruption.leftovers(observed, observed.live),

@@ -8,22 +8,23 @@ from modelyard.core import meta
 from modelyard.core.deployment.moving import BATCH
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import first, pick, tally
+from modelyard.core.deployment.selection import Tallies, first, pick
 from modelyard.core.deployment.servers import Wishes
 from modelyard.core.fleet.member import Member
 from modelyard.core.plan import Ref
 
 
-def outdated(observed: Observed, wishes: Wishes, *, held: bool) -> Iterator[Ref]:
+def outdated(observed: Observed, wishes: Wishes, tallies: Tallies, *, held: bool) -> Iterator[Ref]:
     """Pods that were made from another template: of servers whose turn it is, and of those that do
-    not answer anyway, unless the rollout is held."""
+    not answer anyway, unless the rollout is held. `tallies` are of the candidate, or of stable
+    without one."""
     if not observed.edge:
         return
-    goal = wishes.candidate or wishes.stable
+    goal = tallies.release
     if wishes.candidate is not None:
         members = wishes.moves.assign if wishes.moves else []
     else:
-        members = _holding(observed, wishes.stable)
+        members = _holding(observed, tallies)
     if not held:
         members = [*members, *_down(observed, goal)]
     for member in members:
@@ -32,17 +33,16 @@ def outdated(observed: Observed, wishes: Wishes, *, held: bool) -> Iterator[Ref]
             yield Ref("v1", "Pod", meta.namespace(observed.obj), pod.name, pod.uid)
 
 
-def _holding(observed: Observed, stable: Release) -> list[Member]:
+def _holding(observed: Observed, tallies: Tallies) -> list[Member]:
     """Servers that hold stable in pods of another template, within maxUnavailable: the template was
     taken back while it was rolled out, or they could not be reached then."""
-    tallies = tally(observed.fleet, stable)
     return pick(
         observed.fleet,
         tallies,
         want=tallies.all.online,
         max_unavailable=observed.spec.rollout.max_unavailable,
         by_pool=observed.by_pool,
-        only=lambda group: group.assigned == stable.key and tallies.outdated(group),
+        only=lambda group: group.assigned == tallies.release.key and tallies.outdated(group),
         limit=BATCH,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import changed_by
 from modelyard.core.deployment.history import noted
 from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.stages import SHADOW, Stage
 
 
@@ -42,7 +44,13 @@ def held(look: Look) -> bool:
     elif (state.get("paused") or {}).get("reason") == "Spec":
         state.pop("paused")
         state["lastProgressAt"] = timestamp(look.now)
-    return (state.get("paused") or {}).get("reason") in ("Spec", "Requested")
+    return stopped(look.observed, state)
+
+
+def stopped(observed: Observed, state: Mapping[str, Any] | None) -> bool:
+    """Whether the spec or somebody wants nothing to move; `state` is the rollout's, if any."""
+    reason = ((state or {}).get("paused") or {}).get("reason")
+    return observed.spec.rollout.paused or reason == "Requested"
 
 
 def pausing(look: Look, stage: Stage) -> bool:

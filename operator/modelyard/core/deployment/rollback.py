@@ -60,7 +60,7 @@ def example(look: Look, stage: Stage) -> str:
     for name in sorted(fleet.troubled):
         member = fleet.members[name]
         group = member.group
-        if group and (group.online or group.down) and group.assigned == key:
+        if group and group.seen and group.assigned == key:
             held = member.server.loaded.partition(":")[0] if member.server else ""
             kept = f", it goes on with {held}" if held and group.ready else ""
             return f"{name}{kept}: {fleet.troubled[name][1]}"

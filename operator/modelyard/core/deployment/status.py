@@ -155,11 +155,12 @@ def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:
 
 def _problem(situation: Situation) -> Verdict | None:
     """The wanted version cannot be served; the stable one goes on, if only into new pods."""
-    problem, rolling = situation.problem, _rolling(situation)
+    problem = situation.problem
     if problem is None or situation.rejected is not None:
         return None
     message = f"{problem.message}; {situation.stable.name} goes on serving"
     phase = "Degraded" if problem.stalled else "Progressing"
+    rolling = _rolling(situation)
     if rolling is not None and rolling.phase != "Progressing":
         message += f"; {rolling.message}"
         phase = "Degraded" if problem.stalled else rolling.phase
@@ -188,7 +189,7 @@ def _missing_servers(
     for name in sorted(observed.fleet.troubled):
         member = observed.fleet.members[name]
         group = member.group
-        if group is None or not (group.online or group.down):
+        if group is None or not group.seen:
             continue
         reason, text = observed.fleet.troubled[name]
         if group.state == "failed":

@@ -76,7 +76,7 @@ class ServerFact:
     """Release key of spec.shadow, and wanted, running or failed."""
     reported: float
     """When the agent last reported, or when the object was made: seconds since the epoch."""
-    heard: bool
+    ever_reported: bool
     """Whether an agent has ever reported."""
     figures: Sums | None
     """What the held version did lately."""
@@ -159,7 +159,7 @@ def read_server(server: Manifest) -> ServerFact | None:
         staged=_state(spec.get("staged"), status.get("staged"), "done"),
         shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
         reported=_seconds(status.get("reportedAt") or server["metadata"].get("creationTimestamp")),
-        heard="reportedAt" in status,
+        ever_reported="reportedAt" in status,
         figures=read_figures(figures)
         if holds and figures and figures.get("version") == assigned["version"]
         else None,

@@ -123,7 +123,7 @@ class Fleet:
         epoch)."""
         last = since - self.config.offline_after
         servers = (self.members[name].server for _, _, name in self.groups[group])
-        return sum(s is not None and s.heard and s.reported >= last for s in servers)
+        return sum(s is not None and s.ever_reported and s.reported >= last for s in servers)
 
     def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
         """The members of several groups in their common order; lazy."""

@@ -34,6 +34,11 @@ class Group(NamedTuple):
     staged: tuple[str, str]
     shadow: tuple[str, str]
 
+    @property
+    def seen(self) -> bool:
+        """Whether somebody says how its servers are: their agents, or the kubelets instead."""
+        return self.online or self.down
+
 
 @dataclass(frozen=True)
 class FleetConfig:
