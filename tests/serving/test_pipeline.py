@@ -17,6 +17,7 @@ from modelyard.serving.models.postprocess.model import select_raw, to_image
 from modelyard.serving.models.preprocess.model import letterbox, to_tensor
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.triton import InferenceError, ModelLoadError, Triton, TritonError
+from modelyard.workloads.agent.traffic import TrafficMeter
 
 pytestmark = pytest.mark.triton
 
@@ -207,21 +208,28 @@ async def wait_for_failures(triton: Triton, line: str, count: int) -> None:
     raise AssertionError(f"{count} failures are not counted: {found}")
 
 
-async def test_traffic_is_added_up_over_versions(switcher, triton, models):
+async def test_traffic_is_added_up_over_versions(switcher, triton, models, tmp_path):
     """Also pins down that Triton counts a failed request of an ensemble twice."""
+    meter = TrafficMeter(tmp_path, "pod-0")
     good = encode(picture(64, 64))
     await switcher.ensure(1, *models.constant("v1", BOX), ServingSettings())
     for data in (good, good, b"nothing"):
         await asyncio.gather(triton.infer_image(switcher.line, data), return_exceptions=True)
     await wait_for_failures(triton, switcher.line, 2)
+    meter.add(await triton.statistics(switcher.line))
     await switcher.ensure(2, *models.constant("v2", BOX), ServingSettings())
     await triton.infer_image(switcher.line, good)
     with pytest.raises(InferenceError):
         await triton.infer_image(switcher.line, b"")
     await wait_for_failures(triton, switcher.line, 2)
 
-    report = await switcher.traffic.report()
+    meter.add(await triton.statistics(switcher.line))
+    report = meter.report()
 
     assert (report.requests, report.failures) == (3, 2)
     assert 0 < report.mean_milliseconds < 5000
-    assert (await switcher.traffic.report()).mean_milliseconds is None
+    meter.reported()
+    assert meter.report().mean_milliseconds is None
+    # An agent that restarts goes on counting; another pod's agent counts anew.
+    assert TrafficMeter(tmp_path, "pod-0").report().requests == 3
+    assert TrafficMeter(tmp_path, "pod-1").report() is None

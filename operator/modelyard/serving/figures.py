@@ -2,9 +2,9 @@
 
 The pipeline's own metrics (modelyard_…) carry the model line and the version. Triton's own carry
 the name of the model, so they are read from a generation's steps: those of an ensemble are filed
-under version 1, whatever its version is, and count a failed request twice (see `traffic.py`). A
-step's failures are there only if it ended, or is not written in Python: what Python answers as an
-error, Triton takes for a success of the step, and the step counts it itself.
+under version 1, whatever its version is, and count a failed request twice (see the agent's
+`traffic.py`). A step's failures are there only if it ended, or is not written in Python: what
+Python answers as an error, Triton takes for a success of the step, and the step counts it itself.
 
 All counters begin at 0 when a version is loaded, and are gone once it is unloaded. Each process
 has its own, which are added up.
@@ -75,7 +75,7 @@ def parse(text: str, line: str) -> dict[int, Totals]:
     """Totals of a model line's versions from the text of Triton's /metrics page. Lines of other
     models and of other metrics are passed over.
 
-    Counters of a version are handed to Triton every half second, one after another, so a reading
+    Counters of a version are handed to Triton every 2 s, one after another, so a reading
     may be that late, and sums may be ahead of each other by what was answered meanwhile.
     """
     readings: dict[int, _Reading] = {}

@@ -30,7 +30,6 @@ from modelyard.serving.loading import POLL_SECONDS, Loading, SwitchError, short
 from modelyard.serving.names import Generation, network_name, pipeline_name, stable_names
 from modelyard.serving.repository import Record, Repository
 from modelyard.serving.settings import ServingSettings
-from modelyard.serving.traffic import TrafficMeter
 from modelyard.serving.triton import Triton, TritonError, TritonUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,6 @@ class Switcher:
         self._repository = repository
         self._triton = triton
         self._loading = Loading(repository, triton, unload_timeout=unload_timeout)
-        self.traffic = TrafficMeter(triton, repository.line)
         self._unload_timeout = unload_timeout
         self._settle_seconds = settle_seconds
         self._lock = asyncio.Lock()
@@ -224,7 +222,6 @@ class Switcher:
         return marks[1] - marks[0], marks[2] - marks[1]
 
     async def _switch(self, generation: Generation, previous: Generation | None) -> None:
-        await self.traffic.sample()
         try:
             for name in self._repository.point(generation):
                 await self._triton.load(name)

@@ -68,7 +68,7 @@ class ModelStatistics:
     successes: int
     success_ns: int
     failures: int
-    """Twice the number of failed requests for an ensemble: see `traffic.py`."""
+    """Twice the number of failed requests for an ensemble: see the agent's `traffic.py`."""
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ async def test_figures_are_of_the_version_that_serves_and_a_quiet_one_reports_no
 
     assert figures["version"] == 1
     assert 1 <= figures["seconds"] <= 60
-    # The pipeline hands counters over one after another, every half second.
+    # The pipeline hands counters over one after another, every 2 s.
     assert sum(figures["latency"]) == pytest.approx(figures["requests"], rel=0.5)
     assert figures["boxes"] == pytest.approx(2 * figures["requests"], rel=0.5)
     assert figures["confidenceMillis"] == pytest.approx(850 * figures["boxes"], rel=0.01)

@@ -2,6 +2,9 @@
 
 Triton forgets a version's counters when it unloads the version, so they are read often and their
 growth is added up; what a version answered after the last look at it is not counted.
+
+From the statistics, not from the Prometheus metrics: those file an ensemble's requests under
+version 1, whatever its version is (2.51).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Totals(BaseModel):
     pod_name: str
     requests: int = 0
     failures: int = 0
+    """As Triton counts them."""
     busy_ns: int = 0
     """Time in the server of all successful requests, in nanoseconds."""
     seen: dict[str, Counters] = Field(default_factory=dict)
@@ -71,17 +75,19 @@ class TrafficMeter:
     @property
     def failures(self) -> int:
         """Failed requests so far."""
-        return self._totals.failures
+        # Triton counts a failed request of an ensemble twice: where the step failed
+        # (InferenceRequest::RespondIfError) and when the ensemble's request is released.
+        return (self._totals.failures + 1) // 2
 
     def report(self) -> Traffic | None:
         """The figures for the status; None if there never was a request."""
         totals = self._totals
-        if not totals.requests and not totals.failures:
+        if not self.requests and not self.failures:
             return None
         requests = totals.requests - self._reported[0]
         busy = totals.busy_ns - self._reported[1]
         mean = round(busy / requests / 1e6, 2) if requests > 0 else None
-        return Traffic(requests=totals.requests, failures=totals.failures, mean_milliseconds=mean)
+        return Traffic(requests=self.requests, failures=self.failures, mean_milliseconds=mean)
 
     def reported(self) -> None:
         """The figures were sent: the mean starts anew, and the sums are kept on disk."""

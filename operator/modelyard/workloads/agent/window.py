@@ -8,6 +8,8 @@ from modelyard.api.modelserver import Figures
 from modelyard.serving.figures import Totals
 
 SECONDS = 60.0
+SETTLE_SECONDS = 2.5
+"""How late counters may be (`FLUSH_SECONDS` of the pipeline's last step, and some)."""
 
 
 class Window:
@@ -16,22 +18,38 @@ class Window:
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._version: int | None = None
+        self._began = 0.0
         self._samples: deque[tuple[float, Totals]] = deque()
 
     def add(self, at: float, version: int | None, totals: Totals | None) -> None:
         """Takes in the counters of the version that serves, None if there are none; `at` is in
         seconds of any monotonic clock. Another version starts anew: what it answered before it
-        served, such as copies of requests, does not count."""
-        if totals is None or version != self._version:
+        served, such as test images and copies of requests, does not count, also where its
+        counters tell of it only later."""
+        if version != self._version or self._restarted(totals):
             self._samples.clear()
+            self._began = at
         self._version = version
-        if totals is None:
+        if totals is None or at < self._began + SETTLE_SECONDS:
             return
-        if self._samples and _restarted(self._samples[-1][1], totals):
-            self._samples.clear()
         self._samples.append((at, totals))
         while self._samples[0][0] < at - self._seconds:
             self._samples.popleft()
+
+    def _restarted(self, totals: Totals | None) -> bool:
+        """Whether the counters started anew, with the version or with Triton."""
+        if totals is None or not self._samples:
+            return totals is None
+        before = self._samples[-1][1]
+        return any(
+            now < then
+            for then, now in (
+                (before.requests, totals.requests),
+                (before.failures, totals.failures),
+                (before.boxes, totals.boxes),
+                (before.queue_micros, totals.queue_micros),
+            )
+        )
 
     def figures(self, version: int, now: float) -> Figures | None:
         """What a version did; None if it was not looked at for long enough, or not lately."""
@@ -52,16 +70,3 @@ class Window:
             boxes=grown.boxes,
             confidence_millis=grown.confidence_millis,
         )
-
-
-def _restarted(before: Totals, now: Totals) -> bool:
-    """Whether the counters started anew, with the version or with Triton."""
-    return any(
-        b < a
-        for a, b in (
-            (before.requests, now.requests),
-            (before.failures, now.failures),
-            (before.boxes, now.boxes),
-            (before.queue_micros, now.queue_micros),
-        )
-    )
