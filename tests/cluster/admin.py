@@ -58,6 +58,15 @@ class Admin:
         """A JSON merge patch."""
         return self.call("PATCH", path, patch, **MERGE)
 
+    def apply(self, path: str, body: Any) -> Any:
+        """Server-side apply of an object into the collection `path`: creates or updates it."""
+        return self.call(
+            "PATCH",
+            f"{path}/{body['metadata']['name']}?fieldManager=tests&force=true",
+            body,
+            **{"Content-Type": "application/apply-patch+yaml"},
+        )
+
     def namespace(self, name: str) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         self.call("POST", "/api/v1/namespaces", body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from modelyard.serving.settings import ServingSettings
@@ -10,6 +11,8 @@ from modelyard.serving.triton import Triton
 from modelyard.serving.warmup import grey_png
 
 PNG = grey_png(64, 64)
+WARM_UP = 3
+"""Images that a load sends itself."""
 
 
 def box(number: int) -> list[tuple[float, float, float, float, float, int]]:
@@ -33,3 +36,14 @@ async def answer(triton: Triton, line: str) -> tuple[str, int]:
 async def line_states(triton: Triton, line: str) -> set[str]:
     """Models of a line that Triton holds."""
     return {s.name for s in await triton.index() if s.name.startswith(line) and s.occupied}
+
+
+async def answers_of(triton: Triton, name: str, number: int) -> int:
+    """How many answers of a model Triton has counted, once there are so many: it counts them
+    after it has sent them."""
+    for _ in range(100):
+        (found,) = await triton.statistics(name)
+        if found.successes >= number:
+            break
+        await asyncio.sleep(0.1)
+    return found.successes

@@ -16,8 +16,16 @@ from modelyard.api.pipeline import Pipeline
 from modelyard.serving.models.postprocess.model import select_raw, to_image
 from modelyard.serving.models.preprocess.model import letterbox, to_tensor
 from modelyard.serving.settings import ServingSettings
-from modelyard.serving.triton import InferenceError, ModelLoadError, Triton, TritonError
+from modelyard.serving.triton import (
+    InferenceError,
+    ModelLoadError,
+    ModelStatistics,
+    Triton,
+    TritonError,
+)
 from modelyard.workloads.agent.traffic import TrafficMeter
+
+from .lines import WARM_UP
 
 pytestmark = pytest.mark.triton
 
@@ -145,14 +153,15 @@ async def test_detections_are_counted_per_version_and_class(
     source = f"{generation.postprocess}_0_0"
     own = f'model="{switcher.line}",source="{source}",version="6"'
     # Counters change one by one; this is the last. The warm-up's three images are counted too.
-    boxes_counted = f"modelyard_confidence_count{{{own}}}"
-    await wait_for_metric(shared_server, boxes_counted, 6)
+    counted = f"modelyard_images_total{{{own}}}"
+    await wait_for_metric(shared_server, counted, WARM_UP)
     for _ in range(3):
         await triton.infer_image(switcher.line, encode(picture(64, 64)))
 
-    found = await wait_for_metric(shared_server, boxes_counted, 12)
+    found = await wait_for_metric(shared_server, counted, WARM_UP + 3)
 
-    assert found[f"modelyard_images_total{{{own}}}"] == 6
+    assert found[f"modelyard_latency_count{{{own}}}"] == 6
+    assert found[f"modelyard_confidence_count{{{own}}}"] == 12
     assert found[f'modelyard_detections_total{{class="bird",{own}}}'] == 6
     assert found[f'modelyard_detections_total{{class="cat",{own}}}'] == 6
     assert found[f'modelyard_confidence_bucket{{le="0.4",{own}}}'] == 6
@@ -198,14 +207,14 @@ async def test_only_the_agent_may_load_and_unload(shared_server, switcher, trito
     await stranger.close()
 
 
-async def wait_for_failures(triton: Triton, line: str, count: int) -> None:
-    """Until Triton's own statistics have them: it counts once the client has its answer."""
+async def counts(triton: Triton, line: str, successes: int, failures: int) -> list[ModelStatistics]:
+    """Triton's own statistics, once they say so: it counts after the client has its answer."""
     for _ in range(100):
-        found = [one.failures for one in await triton.statistics(line)]
-        if sum(found) >= count:
-            return
+        found = await triton.statistics(line)
+        if [(one.successes, one.failures) for one in found] == [(successes, failures)]:
+            return found
         await asyncio.sleep(0.1)
-    raise AssertionError(f"{count} failures are not counted: {found}")
+    raise AssertionError(f"not {successes} answers and {failures} failures: {found}")
 
 
 async def test_traffic_is_added_up_over_versions(switcher, triton, models, tmp_path):
@@ -215,15 +224,12 @@ async def test_traffic_is_added_up_over_versions(switcher, triton, models, tmp_p
     await switcher.ensure(1, *models.constant("v1", BOX), ServingSettings())
     for data in (good, good, b"nothing"):
         await asyncio.gather(triton.infer_image(switcher.line, data), return_exceptions=True)
-    await wait_for_failures(triton, switcher.line, 2)
-    meter.add(await triton.statistics(switcher.line))
+    meter.add(await counts(triton, switcher.line, 2, 2))
     await switcher.ensure(2, *models.constant("v2", BOX), ServingSettings())
     await triton.infer_image(switcher.line, good)
     with pytest.raises(InferenceError):
         await triton.infer_image(switcher.line, b"")
-    await wait_for_failures(triton, switcher.line, 2)
-
-    meter.add(await triton.statistics(switcher.line))
+    meter.add(await counts(triton, switcher.line, 1, 2))
     report = meter.report()
 
     assert (report.requests, report.failures) == (3, 2)

@@ -48,6 +48,8 @@ class Totals:
     """Returned boxes."""
     confidence_millis: int = 0
     """Sum of the boxes' confidences, in thousandths."""
+    partial: bool = field(default=False, compare=False)
+    """Read while counters were handed over, so that the sums do not fit each other."""
 
     def since(self, before: Totals | None) -> Totals:
         """What came after an earlier reading. One that is ahead in anything is of a time before
@@ -76,7 +78,7 @@ def parse(text: str, line: str) -> dict[int, Totals]:
     models and of other metrics are passed over.
 
     Counters of a version are handed to Triton every 2 s, one after another, so a reading
-    may be that late, and sums may be ahead of each other by what was answered meanwhile.
+    may be that late, and is `partial` if it was taken meanwhile.
     """
     readings: dict[int, _Reading] = {}
     for name, labels, value in _samples(text.splitlines()):
@@ -124,6 +126,7 @@ class _Reading:
             queue_micros=int(self.queue_micros),
             boxes=self._sum("confidence_count"),
             confidence_millis=round(1000 * self.sums.get("confidence_sum", 0.0)),
+            partial=self._sum("images_total") != self._sum("latency_count"),
         )
 
     def _sum(self, name: str) -> int:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -71,15 +72,19 @@ class Switcher:
         *,
         unload_timeout: float = 60.0,
         settle_seconds: float = 1.0,
+        before_switch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`unload_timeout`: how long to wait for old requests before leaving the rest to the
         next call. `settle_seconds`: pause before unloading when only settings changed, for then
-        Triton does not show whether requests that came in before the switch are through."""
+        Triton does not show whether requests that came in before the switch are through.
+        `before_switch` is called right before another version answers: the counters of the one
+        before go with it."""
         self._repository = repository
         self._triton = triton
         self._loading = Loading(repository, triton, unload_timeout=unload_timeout)
         self._unload_timeout = unload_timeout
         self._settle_seconds = settle_seconds
+        self._before_switch = before_switch
         self._lock = asyncio.Lock()
 
     @property
@@ -224,6 +229,8 @@ class Switcher:
     async def _switch(self, generation: Generation, previous: Generation | None) -> None:
         try:
             for name in self._repository.point(generation):
+                if name == pipeline_name(self.line) and self._before_switch is not None:
+                    await self._before_switch()
                 await self._triton.load(name)
             if not await self._triton.model_ready(self.line, str(generation.version)):
                 raise TritonError(f"Triton does not answer for version {generation.version}")

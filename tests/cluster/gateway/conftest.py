@@ -70,8 +70,9 @@ def site(
         pytest.skip(f"{chosen.NAME} has to be built first, in minutes: MODELYARD_SLOW_TESTS=1")
     plane: Plane = request.getfixturevalue("plane")
     port = free_port()
+    # The same Gateway comes a second time where two files' tests take turns.
     for crd in chosen.crds():
-        plane.admin.call("POST", CRDS, crd)
+        plane.admin.apply(CRDS, crd)
         until(lambda crd=crd: _served(plane.admin, crd), what=crd["metadata"]["name"])
     _gateway(plane.admin, chosen, chosen.listener_port(port))
     folder = tmp_path_factory.mktemp(chosen.NAME)
@@ -109,7 +110,7 @@ def _gateway(admin: Admin, chosen: ModuleType, port: int) -> None:
         "metadata": {"name": chosen.NAME},
         "spec": {"controllerName": chosen.CONTROLLER},
     }
-    admin.call("POST", f"{GATEWAYS}/gatewayclasses", kind)
+    admin.apply(f"{GATEWAYS}/gatewayclasses", kind)
     listener = {
         "name": "web",
         "protocol": "HTTP",
@@ -122,4 +123,4 @@ def _gateway(admin: Admin, chosen: ModuleType, port: int) -> None:
         "metadata": {"name": chosen.NAME},
         "spec": {"gatewayClassName": chosen.NAME, "listeners": [listener]},
     }
-    admin.call("POST", f"{GATEWAYS}/namespaces/{SPACE}/gateways", gateway)
+    admin.apply(f"{GATEWAYS}/namespaces/{SPACE}/gateways", gateway)

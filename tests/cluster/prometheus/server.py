@@ -139,9 +139,9 @@ class Server:
         found = self.ask("query", query=query)["result"]
         return [(one["metric"], float(one["value"][1])) for one in found]
 
-    def knows(self, query: str) -> None:
-        """Wait until a query gives something, which it must not stop doing."""
-        until(lambda: self.vector(query), MOST_SECONDS, f"an answer to {query}", pause=0.2)
+    def knows(self, query: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each series of a query, once it gives something."""
+        return until(lambda: self.vector(query), MOST_SECONDS, f"an answer to {query}", pause=0.2)
 
     def _ready(self) -> bool:
         assert self._process is not None

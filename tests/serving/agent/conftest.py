@@ -33,6 +33,9 @@ from modelyard.serving.triton import Triton, TritonError
 from modelyard.serving.warmup import grey_png
 from modelyard.store import Store
 
+from ..server import free_ports
+from .waiting import eventually
+
 ROOT = Path(__file__).parents[3]
 LINE = "digits"
 POD = "digits-server-0"
@@ -40,21 +43,6 @@ NODE = "node-1"
 PNG = grey_png(64, 64)
 ACCOUNT = "modelyard-agent"
 GROUP = ("modelyard.dev", "v1alpha1")
-
-
-async def eventually(
-    look: Callable[[], Any], seconds: float = 60, what: Callable[[], str] = lambda: ""
-) -> Any:
-    """What `look` returns once it is true; fails the test after `timeout` seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what()}"
-        await asyncio.sleep(0.1)
 
 
 @dataclass
@@ -433,10 +421,7 @@ def _site(plane: ControlPlane, folder: Path, server: Any, port: int) -> Iterator
 
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @pytest.fixture

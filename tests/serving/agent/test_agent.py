@@ -11,7 +11,10 @@ import time
 
 import pytest
 
+from modelyard.serving.triton import ModelState
 from modelyard.workloads.agent.memory import FILE
+
+from .waiting import eventually, until, until_answers, until_ready, until_traffic
 
 pytestmark = [pytest.mark.triton, pytest.mark.cluster]
 
@@ -66,20 +69,10 @@ async def test_new_version_and_new_settings_replace_the_old_without_a_lost_reque
     assert status["loaded"]["pipeline"]["confidence"] == 0.95
 
     sent = sum(answers.versions.values())
-    reported = (await eventually_traffic(site, lambda t: t["requests"] >= 0.97 * sent))["requests"]
+    reported = (await until_traffic(site, lambda t: t["requests"] >= 0.97 * sent))["requests"]
     print(f"sent {sent}, reported {reported}")
     # Warm-ups do not count, and what answered in the last moment of a version may be missed.
     assert reported <= sent
-
-
-async def eventually_traffic(site, enough):
-    deadline = time.monotonic() + 15
-    while True:
-        traffic = site.status().get("traffic") or {"requests": 0}
-        if enough(traffic):
-            return traffic
-        assert time.monotonic() < deadline, traffic
-        await asyncio.sleep(0.2)
 
 
 async def test_version_that_triton_refuses_leaves_the_old_one_and_says_why(site, models, together):
@@ -104,10 +97,11 @@ async def test_version_that_triton_refuses_leaves_the_old_one_and_says_why(site,
         ("Ready", "False", "LoadFailed"),
         ("Stalled", "True", "LoadFailed"),
     }
-    assert site.agent.probe("/readyz")[0] == 200
+    await until_ready(site, 6)
 
     site.assign(one)
-    status = await site.until("Ready", 1, seconds=5)
+    # The next try of version 2 would come after 16 s.
+    status = await site.until("Ready", 1, seconds=15)
     assert [c["type"] for c in status["conditions"]] == ["Ready"]
     assert "failures" not in status
 
@@ -163,11 +157,12 @@ async def test_api_server_that_goes_away_does_not_end_serving(lonely_site, model
     async with together(site.server) as answers:
         site.plane.processes.stop(["kube-apiserver"])
         await asyncio.sleep(4)
-        assert site.agent.probe("/readyz")[0] == 200
+        await until_ready(site, 6)
         assert site.agent.probe("/healthz")[0] == 200
         site.plane.start()
         site.assign(two)
-        await site.until("Ready", 2)
+        # It tries to connect again up to 39 s later.
+        await site.until("Ready", 2, seconds=120)
 
     assert answers.errors == []
     assert set(answers.versions) == {"1", "2"}
@@ -195,12 +190,12 @@ async def test_agent_that_is_killed_and_starts_without_api_and_store_serves_what
     site.server.start()
     site.agent.start()
     await until_answers(site, "1")
-    assert site.agent.probe("/readyz")[0] == 200
+    await until_ready(site, 6)
 
-    # The network is back.
+    # The network is back, and it says so: the status is not the one of before.
     site.plane.start()
-    status = await site.until("Ready", 1)
-    assert status["loaded"]["since"] >= since
+    status = await until(site, lambda s: s["loaded"]["since"] > since and s)
+    assert status["phase"] == "Ready"
 
 
 async def test_agent_that_restarts_alone_neither_loads_nor_writes_again(site, models, together):
@@ -212,13 +207,13 @@ async def test_agent_that_restarts_alone_neither_loads_nor_writes_again(site, mo
     async with together(site.server) as answers:
         site.agent.kill()
         site.agent.start()
-        await probe_ready(site)
+        await until_ready(site)
         await asyncio.sleep(0.5)
 
     assert answers.errors == []
     assert await names(site) == index
     sent = sum(answers.versions.values())
-    traffic = await eventually_traffic(site, lambda t: t["requests"] >= sent)
+    traffic = await until_traffic(site, lambda t: t["requests"] >= sent)
     assert traffic["requests"] == sent
     # Only traffic was reported: a few writes in as many seconds.
     written = re.search(r"modelyard_agent_reports_total (\d+)", site.agent.probe("/metrics")[1])
@@ -275,10 +270,7 @@ async def test_triton_that_ends_while_it_loads_a_version_serves_the_last_good_on
     await site.until("Ready", 1)
 
     site.assign(site.publish(models.constant("two", box(2)), 2))
-    deadline = time.monotonic() + 30
-    while not any(name.startswith("digits-2") for name in await names(site)):
-        assert time.monotonic() < deadline, site.agent.log()
-        await asyncio.sleep(0.02)
+    await eventually(lambda: loading(site, "digits-2"), 60, site.agent.log)
     site.server.stop(signal.SIGKILL)
     site.server.start()
 
@@ -376,22 +368,17 @@ async def test_last_assignment_of_another_deployment_is_not_served(site, models)
 
 async def names(site) -> set[str]:
     """Models that Triton holds."""
+    return {state.name for state in await states(site) if state.occupied}
+
+
+async def loading(site, start: str) -> bool:
+    """Whether Triton loads a model whose name starts so."""
+    return any(s.name.startswith(start) and s.state == "LOADING" for s in await states(site))
+
+
+async def states(site) -> list[ModelState]:
     triton = site.server.client()
     try:
-        return {s.name for s in await triton.index() if s.occupied}
+        return await triton.index()
     finally:
         await triton.close()
-
-
-async def until_answers(site, version: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while await site.answers() != version:
-        assert time.monotonic() < deadline, site.agent.log()
-        await asyncio.sleep(0.1)
-
-
-async def probe_ready(site, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while site.agent.probe()[0] != 200:
-        assert time.monotonic() < deadline, site.agent.log()
-        await asyncio.sleep(0.1)

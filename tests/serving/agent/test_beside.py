@@ -13,6 +13,8 @@ import pytest
 
 from modelyard.contract.paths import blob_key
 
+from .waiting import until, until_answers
+
 pytestmark = [pytest.mark.triton, pytest.mark.cluster]
 
 PIPELINE = {"confidence": 0.25}
@@ -25,17 +27,13 @@ def box(number: int, score: float = 0.9) -> tuple[float, float, float, float, fl
 SMALL = (2.0, 2.0, 12.0, 12.0, 0.8, 0)
 
 
-async def until(site: Any, look: Any, seconds: float = 40) -> Any:
-    """What `look` makes of the ModelServer's status, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := look(site.status())):
-        assert time.monotonic() < deadline, f"{site.status()}\n{site.agent.log()}"
-        await asyncio.sleep(0.1)
-    return found
-
-
 def shadow_of(assignment: dict[str, Any], share: float = 1.0) -> dict[str, Any]:
     return {"version": {**assignment, "pipeline": PIPELINE}, "share": share}
+
+
+def compared(status: dict[str, Any]) -> int:
+    """Images whose answers were compared with those of the shadowed version."""
+    return (status.get("shadow") or {}).get("images", 0)
 
 
 async def models_of(site: Any, version: int) -> set[str]:
@@ -164,14 +162,14 @@ async def test_triton_that_restarts_during_a_shadow_serves_and_shadows_again(
     await site.until("Ready", 1)
     site.wish(shadow=shadow_of(site.publish(models.constant("two", [box(1)], candidates=90), 2)))
     async with together(site.server):
-        before = await until(site, lambda s: (s.get("shadow") or {}).get("images"))
+        await until(site, compared)
 
     site.server.stop()
     site.server.start()
-    await site.server.wait_ready()
-    await site.until("Ready", 1)
+    await until_answers(site, "1")
+    before = await until(site, compared)
     async with together(site.server) as answers:
-        await until(site, lambda s: (s.get("shadow") or {}).get("images", 0) > before + 5)
+        await until(site, lambda s: compared(s) > before + 5 and answers.versions)
 
     shadow = site.status()["shadow"]
     assert (shadow["failures"], "failure" in shadow) == (0, False)
@@ -194,9 +192,8 @@ async def test_figures_are_of_the_version_that_serves_and_a_quiet_one_reports_no
 
     assert figures["version"] == 1
     assert 1 <= figures["seconds"] <= 60
-    # The pipeline hands counters over one after another, every 2 s.
-    assert sum(figures["latency"]) == pytest.approx(figures["requests"], rel=0.5)
-    assert figures["boxes"] == pytest.approx(2 * figures["requests"], rel=0.5)
+    assert sum(figures["latency"]) == figures["requests"]
+    assert figures["boxes"] == 2 * figures["requests"]
     assert figures["confidenceMillis"] == pytest.approx(850 * figures["boxes"], rel=0.01)
 
     two = site.publish(models.constant("two", [box(2)]), 2)
@@ -268,11 +265,12 @@ async def test_edge_server_without_anything_to_say_reports_that_it_is_there(site
     first = (await site.until("Ready", 1))["reportedAt"]
     await until(site, lambda s: s["reportedAt"] > first, seconds=10)
     later = site.status()
-    # One write a second, not more.
-    reports = site.agent.counter("reports")
+    # One write in 0.9 seconds, not more.
+    begun, reports = time.monotonic(), site.agent.counter("reports")
     await asyncio.sleep(5)
     assert site.status()["reportedAt"] > later["reportedAt"]
-    assert site.agent.counter("reports") - reports <= 6
+    reports = site.agent.counter("reports") - reports
+    assert reports <= 1 + (time.monotonic() - begun) / 0.9
 
 
 async def test_new_pod_on_a_node_without_a_network_serves_what_the_node_served(
@@ -323,10 +321,3 @@ async def test_edge_pod_without_a_cache_of_the_node_takes_over_the_history(site,
     await site.until("Ready", 2)
     status = await until(site, lambda s: len(s.get("history") or ()) == 2 and s)
     assert [p["version"] for p in status["history"]] == [2, 1]
-
-
-async def until_answers(site: Any, version: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while await site.answers() != version:
-        assert time.monotonic() < deadline, site.agent.log()
-        await asyncio.sleep(0.1)

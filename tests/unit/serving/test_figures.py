@@ -46,6 +46,11 @@ def test_each_version_of_the_line_is_read_and_nothing_else():
     assert found[8] == Totals(requests=1)
 
 
+def test_a_page_of_a_version_whose_counters_are_handed_over_just_then_is_partial():
+    found = parse(PAGE, "digits")
+    assert (found[7].partial, found[8].partial) == (False, True)
+
+
 def test_buckets_are_counted_apart():
     latency = dict(zip([*LATENCY_BOUNDS_MS, None], parse(PAGE, "digits")[7].latency, strict=True))
 

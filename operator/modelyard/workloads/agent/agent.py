@@ -72,7 +72,11 @@ class Agent:
             settings.cache_bytes,
             lambda: in_use(self._assigned, self._memory),
         )
-        switcher = Switcher(Repository(settings.models, run.model_line), self._triton)
+        switcher = Switcher(
+            Repository(settings.models, run.model_line),
+            self._triton,
+            before_switch=self._look_at_traffic,
+        )
         hardware = Hardware(run.cpu_limit, run.gpus, run.instances, run.max_batch_size)
         self._loader = Loader(
             triton=self._triton,
@@ -184,14 +188,17 @@ class Agent:
     async def _count_traffic(self) -> None:
         while True:
             self._rounds["traffic"] = time.monotonic()
-            with contextlib.suppress(TritonError):  # the loader says so
-                self._meter.add(await self._triton.statistics(pipeline_name(self._line)))
+            await self._look_at_traffic()
             switching = self._loader.switching
             if switching.is_set():
                 await asyncio.sleep(_TRAFFIC_SECONDS_SWITCHING)
             else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(switching.wait(), _TRAFFIC_SECONDS)
+
+    async def _look_at_traffic(self) -> None:
+        with contextlib.suppress(TritonError):  # the loader says so
+            self._meter.add(await self._triton.statistics(pipeline_name(self._line)))
 
     async def _keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Runs a loop again if it fails: an agent that ends takes its pod out of the Service."""

@@ -18,6 +18,10 @@ from modelyard.workloads.agent.window import Window
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3.0
+AGAIN_SECONDS = 0.2
+"""After a look that met a hand-over of counters, which is over soon."""
+_MOST_PARTIAL = 5
+"""Looks in a row that may meet one: a step that ended in the middle never finishes its own."""
 _PENDING = re.compile(
     r'^nv_inference_pending_request_count\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE
 )
@@ -35,14 +39,15 @@ class Sampler:
         self._window = Window()
         self._reachable = True
         self._pending = 0.0
+        self._partial = 0
 
     async def run(self) -> None:
         """Looks for ever."""
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                await self._look(session)
-                await asyncio.sleep(EVERY_SECONDS)
+                pause = await self._look(session)
+                await asyncio.sleep(pause)
 
     @property
     def pending(self) -> float:
@@ -54,7 +59,8 @@ class Sampler:
         version = self._serving()
         return None if version is None else self._window.figures(version, time.monotonic())
 
-    async def _look(self, session: aiohttp.ClientSession) -> None:
+    async def _look(self, session: aiohttp.ClientSession) -> float:
+        """Takes a look; returns how many seconds to wait for the next one."""
         try:
             async with session.get(self._url, raise_for_status=True) as response:
                 text = await response.text()
@@ -63,12 +69,17 @@ class Sampler:
                 logger.info("no figures: %s: %s", self._url, error or type(error).__name__)
             self._reachable = False
             self._pending = 0.0
-            return
+            return EVERY_SECONDS
         self._reachable = True
         self._pending = _waiting(text, self._line)
         version = self._serving()
         totals = parse(text, self._line).get(version) if version is not None else None
+        if totals is not None and totals.partial and self._partial < _MOST_PARTIAL:
+            self._partial += 1
+            return AGAIN_SECONDS
+        self._partial = 0
         self._window.add(time.monotonic(), version, totals)
+        return EVERY_SECONDS
 
 
 def _waiting(text: str, line: str) -> float:

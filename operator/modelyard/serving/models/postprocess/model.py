@@ -211,21 +211,26 @@ class Metrics:
         self._classes: Counter = Counter()
 
     def _flush(self) -> None:
+        """Hands everything over. latency_count goes first and images_total last: while they
+        differ, a reader knows that the others are on their way."""
         with self._lock:
             sums, latency, confidence = self._sums, self._latency, self._confidence
             classes = self._classes
             self._clear()
+        images = sums.pop("images_total", 0.0)
+        self._add(latency.sum(), "latency_count")
         for name, value in sums.items():
             self._add(value, name)
         for class_id, count in classes.items():
             self._add(count, "detections_total", "class", label(self._names, class_id))
-        self._add_histogram("latency", LATENCY_BOUNDS_MS, latency)
-        self._add_histogram("confidence", BUCKETS, confidence)
+        self._add_buckets("latency", LATENCY_BOUNDS_MS, latency)
+        self._add_buckets("confidence", BUCKETS, confidence)
+        self._add(confidence.sum(), "confidence_count")
+        self._add(images, "images_total")
 
-    def _add_histogram(self, name: str, bounds: tuple, counts: np.ndarray) -> None:
+    def _add_buckets(self, name: str, bounds: tuple, counts: np.ndarray) -> None:
         for bound, value in zip((*bounds, "+Inf"), np.cumsum(counts), strict=True):
             self._add(value, f"{name}_bucket", "le", str(bound))
-        self._add(counts.sum(), f"{name}_count")
 
     def _add(self, value: float, *key: str) -> None:
         if not value:
