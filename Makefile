@@ -20,19 +20,26 @@ PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving \
 	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
-	crds images clean
+	constraints crds images clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Modelyard needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "Installing Modelyard's Python packages into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
 	@touch $@
+
+constraints: ## Take up newer versions of the Python packages, within pyproject.toml's ranges.
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable --exclude certifi --exclude tzdata; } > $(VENV)/constraints
+	mv $(VENV)/constraints constraints.txt
+	touch $(READY)
 
 demo: $(READY) ## Data to a served, swapped model on a real cluster; CLUSTER=local|kind|current.
 	@$(BIN)/modelyard demo

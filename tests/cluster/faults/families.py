@@ -181,7 +181,8 @@ class Missed(Planned):
 
     def _mend(self) -> None:
         self._missing = 0
-        self.world.resync()
+        if not self.over:
+            self.world.resync()
 
 
 class Refused(Planned):

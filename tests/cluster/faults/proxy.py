@@ -148,10 +148,15 @@ class Proxy:
         self.versions: list[int] = []
         """The newest resourceVersion that any answer has told, at each call."""
         self._newest = version
-        self.inflight = 0
+        self._under_way: set[object] = set()
         self.touched = time.monotonic()
         """When anything but the Lease passed last."""
         self._cut = False
+
+    @property
+    def inflight(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._under_way)
 
     def cut(self) -> None:
         """Forward nothing any more, until `mend`."""
@@ -211,11 +216,13 @@ class Proxy:
             return await self._pass(Exchange(self, request, body, None))
         self.touched = time.monotonic()
         call = self._record(request, place, body) if request.method in MUTATING else None
-        self.inflight += 1
+        # Of this run: one that is left over from the run before does not count in the next.
+        under_way, mine = self._under_way, object()
+        under_way.add(mine)
         try:
             return await self._pass(Exchange(self, request, body, call))
         finally:
-            self.inflight -= 1
+            under_way.discard(mine)
             self.touched = time.monotonic()
 
     async def _pass(self, exchange: Exchange) -> web.StreamResponse:

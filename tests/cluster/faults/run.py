@@ -22,7 +22,8 @@ QUIET_SECONDS = 0.06
 """Without traffic for so long, and with nothing due, the operator is idle."""
 REFERENCE_QUIET_SECONDS = 1.5
 """The Job controller looks at ended pods a second later."""
-STEP_SECONDS = 25.0
+STEP_SECONDS = 60.0
+"""A step that takes longer hangs."""
 ASK_SECONDS = 0.5
 """The operator is asked again after so long whether it is idle, if nothing has happened."""
 RESYNCS = 3

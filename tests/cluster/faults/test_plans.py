@@ -20,7 +20,8 @@ FAILURES = Path(__file__).parents[3] / ".bench" / "faults"
 STATUS = "patch status of "
 """How a call is written down that writes a status."""
 
-pytestmark = pytest.mark.cluster
+# A worker's first test also starts a control plane and plays the undisturbed life.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,18 @@ class Sim(World):
         node = self.objects.get(("Node", name))
         return node is not None and node["status"]["conditions"][0]["status"] == "True"
 
+    def count(self) -> None:
+        """The DaemonSet's controller has seen its spec and counts the nodes."""
+        for workload in self.of("apps/DaemonSet"):
+            workload["status"] = {
+                "observedGeneration": workload["metadata"]["generation"],
+                "desiredNumberScheduled": len(self._matching()),
+            }
+
+    def _matching(self) -> list[str]:
+        nodes = [node["metadata"] for node in self.of("Node")]
+        return [node["name"] for node in nodes if node["labels"].get("edge") == "true"]
+
     def workloads(self) -> None:
         """Kubernetes' controllers make and remove pods."""
         kind = "apps/DaemonSet" if self.edge else "apps/Deployment"
@@ -74,17 +86,9 @@ class Sim(World):
         if not found:
             return
         (workload,) = found
+        self.count()
         if self.edge:
-            wanted = {
-                f"pod-{n['metadata']['name']}": n["metadata"]["name"]
-                for n in self.of("Node")
-                if n["metadata"]["labels"].get("edge") == "true"
-            }
-            generation = workload["metadata"]["generation"]
-            workload["status"] = {
-                "observedGeneration": generation,
-                "desiredNumberScheduled": len(wanted),
-            }
+            wanted = {f"pod-{name}": name for name in self._matching()}
         else:
             wanted = {f"pod-{i}": "somewhere" for i in range(workload["spec"]["replicas"])}
         pods = {node_of(pod["spec"]) if self.edge else _name(pod): pod for pod in self.of("Pod")}

@@ -64,6 +64,8 @@ def test_new_ports_of_nodes_replace_pods_one_by_one() -> None:
     edge = sim.spec["target"]["edge"]
     sim.spec["target"] = {"edge": {**edge, "hostPorts": {"http": 8000}}}
     sim.operate()
+    sim.count()
+    sim.operate()
     assert len({pod["metadata"]["name"] for pod in sim.of("Pod")} & old) == 2
 
 
@@ -82,6 +84,10 @@ def test_new_settings_of_servers_replace_pods_step_by_step() -> None:
     sim = Sim(*THREE)
     old = {pod["metadata"]["name"] for pod in sim.of("Pod")}
     sim.spec["server"] = {"resources": {"cpu": "2"}}
+    sim.operate()
+    # The DaemonSet's controller would make it anew from the former template.
+    assert {pod["metadata"]["name"] for pod in sim.of("Pod")} == old
+    sim.count()
     for gone in (1, 2, 3):
         sim.operate()
         kept = {pod["metadata"]["name"] for pod in sim.of("Pod")} & old

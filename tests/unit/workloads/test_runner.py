@@ -157,8 +157,8 @@ from modelyard.workloads import runner
 def handle(run, context):
     context.on_terminate(lambda: Path("saved").touch())
     context.on_terminate(lambda: 1 / 0)
-    Path("started").touch()
     try:
+        Path("started").touch()
         while True:
             try:
                 time.sleep(60)

@@ -8,6 +8,7 @@ from modelyard.core import meta
 from modelyard.core.deployment.moving import BATCH
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.resources import template_hash
 from modelyard.core.deployment.selection import Tallies, first, pick
 from modelyard.core.deployment.servers import Wishes
 from modelyard.core.fleet.member import Member
@@ -18,9 +19,12 @@ def outdated(observed: Observed, wishes: Wishes, tallies: Tallies, *, held: bool
     """Pods that were made from another template: of servers whose turn it is, and of those that do
     not answer anyway, unless the rollout is held. `tallies` are of the candidate, or of stable
     without one."""
-    if not observed.edge:
+    made, goal = observed.workload, tallies.release
+    if not observed.edge or made is None:
         return
-    goal = tallies.release
+    # Before its controller knows of the template, it would make them anew from the former one.
+    if template_hash(made["spec"]["template"]) != goal.template or not observed.counted:
+        return
     if wishes.candidate is not None:
         members = wishes.moves.assign if wishes.moves else []
     else:
