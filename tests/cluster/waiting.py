@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+CRDS = Path(__file__).parents[2] / "crds"
 
 
 def until(
@@ -18,3 +21,11 @@ def until(
             return answer
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what or check}"
         time.sleep(pause)
+
+
+def until_discovered(kubectl: Callable[..., str]) -> None:
+    """Wait until kubectl knows all our kinds; `kubectl` runs it with arguments and returns what it
+    prints. `kubectl wait` would fail where a new CRD has no conditions yet."""
+    names = {path.stem for path in CRDS.glob("*.yaml")}
+    command = ("api-resources", "--api-group=modelyard.dev", "-o", "name")
+    until(lambda: names <= set(kubectl(*command).split()), what="kubectl to know our kinds")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from modelyard.cli.draw import class_color
 from modelyard.cluster import ControlPlane
 from modelyard.serving.settings import ServingSettings
 
+from ..cluster.waiting import CRDS, until_discovered
+
 pytestmark = [pytest.mark.triton, pytest.mark.cluster]
 
 BOX = (8.0, 16.0, 40.0, 48.0, 0.9, 2)
-ROOT = Path(__file__).parents[2]
 DIGEST = "sha256:" + "0" * 64
 NS = "default"
 
@@ -70,9 +72,8 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _declare(kubeconfig: Path, line: str, address: tuple[str, int]) -> None:
     """A Modelyard Deployment with its Service, as the operator would leave them."""
     api = config.new_client_from_config(str(kubeconfig))
-    crds = (ROOT / "crds/deployments.modelyard.dev.yaml").read_text()
-    _kubectl(kubeconfig, "apply", "--server-side", "-f", "-", stdin=crds)
-    _kubectl(*(kubeconfig, "wait", "--for=condition=Established", "crd/deployments.modelyard.dev"))
+    _kubectl(kubeconfig, "apply", "--server-side", "-f", str(CRDS))
+    until_discovered(partial(_kubectl, kubeconfig))
     port = client.V1ServicePort(name="http", port=8000)
     core = client.CoreV1Api(api)
     service = client.V1Service(
@@ -111,11 +112,13 @@ def _declare(kubeconfig: Path, line: str, address: tuple[str, int]) -> None:
     objects.patch_namespaced_custom_object_status(*where, line, status)
 
 
-def _kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> None:
+def _kubectl(kubeconfig: Path, *arguments: str) -> str:
     from modelyard.cluster import ensure
 
     command = [str(ensure("kubectl")), "--kubeconfig", str(kubeconfig), *arguments]
-    subprocess.run(command, input=stdin, text=True, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(command, text=True, check=False, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _predict(kubeconfig: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 
 from ..played import pod_status
-from ..waiting import until
+from ..waiting import until, until_discovered
 
 ROOT = Path(__file__).parents[3]
 SPACE = "shop"
@@ -51,7 +51,7 @@ class Site:
     def prepare(self) -> None:
         """CRDs, a namespace and its service accounts."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        until_discovered(self.kubectl)
         self.kubectl("create", "namespace", SPACE)
         for account in ("modelyard-trainer", "modelyard-agent"):
             self.kubectl("create", "serviceaccount", account, "-n", SPACE)
