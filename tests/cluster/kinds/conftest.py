@@ -52,6 +52,10 @@ class Site:
         """CRDs, a namespace and its service accounts."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        # They are discovered, and served, a moment later.
+        known = ("api-resources", f"--api-group={GROUP}", "-o", "name")
+        names = {path.stem for path in (ROOT / "crds").glob("*.yaml")}
+        until(lambda: names <= set(self.kubectl(*known).split()), what="CRDs to be discovered")
         self.kubectl("create", "namespace", SPACE)
         for account in ("modelyard-trainer", "modelyard-agent"):
             self.kubectl("create", "serviceaccount", account, "-n", SPACE)
