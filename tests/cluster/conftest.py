@@ -15,12 +15,12 @@ from kubernetes import client, config
 
 from modelyard.cluster import ControlPlane, ensure, ensure_all
 
-from .waiting import until
+from .waiting import CRDS, until, until_discovered
 
 ROOT = Path(__file__).parent.parent.parent
 API = "modelyard.dev/v1alpha1"
 BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "helm",
-         "kubelet", "kube-proxy", "coredns", "prometheus")  # fmt: skip
+         "kubelet", "kube-proxy", "coredns", "prometheus", "kwok")  # fmt: skip
 """What these tests run, besides what few of them build for themselves."""
 
 
@@ -74,15 +74,23 @@ class Cluster:
             self.kubectl("create", "-f", "-", *who, stdin=one)
 
     def until_policies_know(self, namespace: str) -> None:
-        """Wait until the chart's policies let Deployments through: the API server reads the schemas
-        that mutating policies need every 5 s, and refuses with 503 until then."""
+        """Wait until the chart's policies, users' names among them, are in force: the API server
+        takes policies up once a second, and reads the schemas that mutating ones need every 5 s; it
+        refuses with 503 in between."""
         one = thing("Deployment", "probe", namespace, {"modelLine": "probe"})
-        arguments = ("create", "--dry-run=server", "-f", "-")
-        until(
-            lambda: not self.run("kubectl", *arguments, stdin=one).returncode,
-            what="the policies to know Deployments",
-            pause=0.5,
-        )
+        ask = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+        account = f"--as=system:serviceaccount:{namespace}:modelyard-activator"
+        stranger = (*ask, account, "--as-group=system:masters")
+
+        def noted() -> bool:
+            done = self.run("kubectl", *ask, stdin=one)
+            return not done.returncode and "modelyard.dev/changed-by" in done.stdout
+
+        def refused() -> bool:
+            return "may only scale" in self.run("kubectl", *stranger, stdin=one).stderr
+
+        until(noted, what="the mutating policy to note who made a Deployment", pause=0.5)
+        until(refused, what="a validating policy to refuse what RBAC allows", pause=0.5)
 
     def set_status(self, kind: str, namespace: str, name: str, status: dict[str, Any]) -> None:
         """Merges into an object's status with the administrator's rights."""
@@ -120,13 +128,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def crds(cluster: Cluster) -> Cluster:
-    """The cluster with `crds/` applied and established."""
-    folder = ROOT / "crds"
-    cluster.kubectl("apply", "--server-side", "-f", str(folder))
-    names = [yaml.safe_load(path.read_text())["metadata"]["name"] for path in folder.glob("*.yaml")]
-    cluster.kubectl(
-        "wait", "--for=condition=Established", "--timeout=30s", *[f"crd/{n}" for n in names]
-    )
+    """The cluster with `crds/` applied and known to kubectl."""
+    cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+    until_discovered(cluster.kubectl)
     return cluster
 
 

@@ -16,12 +16,19 @@ UNDONE = ("modelyard_queue_due", "modelyard_queue_working")
 """Metrics of work that is not done yet."""
 
 
+_given: list[socket.socket] = []
+"""Hold the ports that were given: bound to them and not listening, they keep the kernel from
+giving them to anybody else, and nobody who sets SO_REUSEADDR, as servers do, from listening."""
+
+
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback interface that nobody listens on, for the rest of this process."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _given.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 class Endpoint:

@@ -288,6 +288,16 @@ def workload(full: LocalCluster, probe_image: Path) -> LocalCluster:
 def _wait_for_pods(cluster: LocalCluster) -> None:
     condition = "--for=condition=Ready"
     kubectl(cluster.kubeconfig, "wait", "pod/server", "pod/client", condition, "--timeout=120s")
+    # kube-proxy leads to a pod some time after it is ready.
+    assert eventually(lambda: _answers(cluster, "http://server/hello"))
+
+
+def _answers(cluster: LocalCluster, url: str) -> bool:
+    try:
+        _ask(cluster, url)
+    except AssertionError:
+        return False
+    return True
 
 
 def _ask(cluster: LocalCluster, url: str) -> str:

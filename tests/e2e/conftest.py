@@ -14,13 +14,24 @@ from typing import Any
 
 import pytest
 
+from modelyard.cli.demo.environment import build_images
 from modelyard.cli.demo.objects import Objects
+from modelyard.cluster import ensure_all
 from modelyard.cluster.local import LocalCluster
 from modelyard.cluster.paths import cluster_folder
+
+from ..beforehand import say, wanted
 
 ROOT = Path(__file__).parents[2]
 NAME = "e2e"
 NAMESPACE = "e2e"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds the cluster's programs and the images that are not built yet."""
+    if wanted(session, "demo"):
+        ensure_all([*LocalCluster(cluster_folder(NAME)).tools, "helm"], say)
+        build_images(ROOT, say)
 
 
 def until(check: Callable[[], Any], seconds: float, what: str) -> Any:

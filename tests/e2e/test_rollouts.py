@@ -17,6 +17,7 @@ import pytest
 from modelyard.cli.demo import reach
 from modelyard.cli.demo.agreement import validation_scenes
 from modelyard.cli.demo.load import RequestLoop, TritonConnection, figures
+from modelyard.contract.run import OFTEN_SECONDS
 
 from .conftest import Demo, until
 
@@ -27,6 +28,8 @@ ERRORS = {"name": "errors", "metric": "ErrorRate", "max": 0, "minSamples": 5, "i
 AGREEMENT = {"name": "agreement", "metric": "Agreement", "min": 0.5, "minSamples": 5,
              "interval": "2s", "inconclusiveLimit": 30}  # fmt: skip
 ERRORS["inconclusiveLimit"] = 30
+SHADOW_SECONDS = 2 * OFTEN_SECONDS
+"""A server tells now and then what it has compared, and nothing of it once the stage is over."""
 
 
 def test_a_version_is_shadowed_then_canaried_and_promoted(demo: Demo) -> None:
@@ -35,14 +38,18 @@ def test_a_version_is_shadowed_then_canaried_and_promoted(demo: Demo) -> None:
             demo,
             version={"policy": "Pinned", "number": 1},
             rollout={
-                "shadow": {"share": 1, "duration": "6s", "analysis": {"metrics": [AGREEMENT]}},
+                "shadow": {
+                    "share": 1,
+                    "duration": f"{SHADOW_SECONDS}s",
+                    "analysis": {"metrics": [AGREEMENT]},
+                },
                 "steps": [{"weight": 50, "pause": {}, "analysis": {"metrics": [ERRORS]}}],
             },
         )
         until(lambda: stage(demo) == "Shadow", 60, "the shadow stage")
         figure = until(lambda: shadow(demo), 120, "answers of version 1 beside version 2")
         assert figure["version"] == 1
-        shadowed = until_waiting(demo, loop)
+        shadowed = until_waiting(demo)
         assert held(demo) == [1, 2]
         annotate(demo, "promote", f"step@{time.time():.0f}")
         until(lambda: phase(demo) == "Healthy", 120, "version 1 everywhere")
@@ -50,7 +57,7 @@ def test_a_version_is_shadowed_then_canaried_and_promoted(demo: Demo) -> None:
     answers = figures(loop.stop())
     assert answers["failed"] == 0, answers["errors"]
     assert answers["answeredByVersion"].keys() == {"1", "2"}
-    assert {a.version for a in loop.answers if a.at < shadowed} == {2}
+    assert {a.version for a in loop.answers if a.at + a.seconds < shadowed} == {2}
     assert held(demo) == [1, 1]
     assert not any(server["spec"].get("shadow") for server in servers(demo))
     record = status(demo)["history"][0]
@@ -62,6 +69,7 @@ def test_a_failed_analysis_rolls_back_within_seconds_and_loses_nothing(demo: Dem
     never = {key: value for key, value in ERRORS.items() if key != "max"}
     never |= {"name": "certainty", "metric": "Confidence", "min": 1.1}
     with requests(demo) as loop:
+        asked = time.monotonic()
         roll(
             demo,
             version={"policy": "Latest", "number": None},
@@ -70,10 +78,14 @@ def test_a_failed_analysis_rolls_back_within_seconds_and_loses_nothing(demo: Dem
                 "steps": [{"weight": 50, "analysis": {"metrics": [never]}}],
             },
         )
+        until(lambda: 2 in held(demo), 120, "a server has version 2")
+        forth = time.monotonic() - asked
         until(lambda: phase(demo) == "Degraded", 180, "the analysis fails")
         told = time.monotonic()
         until(lambda: held(demo) == [1, 1], 60, "every server is back on version 1")
-        assert time.monotonic() - told < 30
+        back = time.monotonic() - told
+        # A busy machine is slow both ways.
+        assert back < 10 + 2 * forth, f"{forth:.1f} s forth"
         time.sleep(1)
     answers = figures(loop.stop())
     assert answers["failed"] == 0, answers["errors"]
@@ -120,10 +132,15 @@ def test_an_edge_pod_that_never_starts_is_no_offline_node_and_can_be_taken_back(
     serve_on_nodes(demo, offline_after="9s", rollout={"progressDeadlineSeconds": 20})
     until(lambda: edge_answers(demo), 180, "the edge server answers")
     roll(demo, "edge", server={"resources": {"cpu": "1000"}})
-    until(lambda: phase(demo, "edge") == "Degraded", 120, "the new pod fits no node")
-    found = status(demo, "edge")
+
+    def stuck() -> dict[str, Any] | None:
+        """The status once it names the new pod, which comes only when the former one is gone."""
+        found = status(demo, "edge")
+        told = found.get("phase") == "Degraded" and "Insufficient cpu" in found["message"]
+        return found if told else None
+
+    found = until(stuck, 120, "the new pod fits no node")
     assert "no server has switched for 20 s" in found["message"]
-    assert "Insufficient cpu" in found["message"]
     assert not found.get("offlineReplicas")
     roll(demo, "edge", server={"resources": {"cpu": "100m"}})
     until(lambda: edge_answers(demo), 180, "a pod of the former settings answers")
@@ -179,17 +196,20 @@ def roll(demo: Demo, name: str = DIGITS, **spec: Any) -> None:
     until(seen, 30, "the operator has seen the spec")
 
 
-def until_waiting(demo: Demo, loop: RequestLoop) -> float:
-    """Wait until the rollout waits for somebody; when the shadow stage was last seen."""
-    last = time.time()
+def until_waiting(demo: Demo) -> float:
+    """Wait until the rollout waits for somebody; a moment when the shadow stage was still on."""
+    last = 0.0
 
     def waiting() -> bool:
         nonlocal last
-        if stage(demo) == "Shadow":
-            last = time.time()
-        return phase(demo) == "Paused"
+        asked, found = time.time(), status(demo)
+        if (found.get("rollout") or {}).get("stage") == "Shadow":
+            last = asked
+        return found.get("phase") == "Paused"
 
     until(waiting, 180, "the canary waits to be promoted")
+    assert last, "the shadow stage was over at once"
+    # Servers hear of the next stage just before the status tells it.
     return last - 0.5
 
 

@@ -137,7 +137,13 @@ def test_requests_across_the_falling_asleep_are_all_answered(sleepy: Sleepy) -> 
     clients = [connect() for connect in sleepy.connect.values()]
     assert {client.ask() for client in clients} == {2}
     (before,) = sleepy.pods("server")
-    until(lambda: sleepy.replicas() == 0, 60, "the servers are sent to sleep")
+    gone = before["metadata"]["uid"]
+    # Asked before the controllers have heard of it, the server would simply stay.
+    until(
+        lambda: gone not in [pod["metadata"]["uid"] for pod in sleepy.pods("server")],
+        60,
+        "the server is told to go",
+    )
     loop = RequestLoop(list(sleepy.connect.values()))
     loop.start()
     assert {client.ask() for client in clients} == {2}, "on connections from before"
@@ -145,5 +151,5 @@ def test_requests_across_the_falling_asleep_are_all_answered(sleepy: Sleepy) -> 
     answers = figures(loop.stop())
     assert answers["failed"] == 0, answers["errors"]
     (now,) = sleepy.pods("server")
-    assert now["metadata"]["uid"] != before["metadata"]["uid"]
+    assert now["metadata"]["uid"] != gone
     sleepy.sleeps()

@@ -13,15 +13,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from modelyard.cluster import ensure_all
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
 from modelyard.serving.repository import Repository
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
 
+from ..beforehand import say, wanted
 from .server import Server, unpacked
 
 SIZE = 64
 CLASSES = ("cat", "dog", "bird")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Unpacks Triton and builds the API server, if they are not there yet."""
+    if wanted(session, "triton_folder"):
+        unpacked()
+    if wanted(session, "plane", "own_plane", "kubeconfig"):
+        ensure_all(("etcd", "kube-apiserver", "kubectl", "helm"), say)
 
 
 @pytest.fixture(scope="session")

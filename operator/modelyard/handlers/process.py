@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -13,21 +12,16 @@ import kopf
 
 from modelyard.core.plan import Controller
 from modelyard.handlers import watching
-from modelyard.handlers.served import lacking, refusal, watch_for
+from modelyard.handlers.served import lacking, wait_served, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.connection import Connection
-from modelyard.kube.errors import ApiError
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.engine import Engine
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.server import serve
 from modelyard.runtime.settings import EngineSettings
-from modelyard.runtime.watches import Watches
 
-log = logging.getLogger(__name__)
-
-WAIT_SECONDS = 2.0
 KOPF_STOP_SECONDS = 2.0
 
 
@@ -80,7 +74,7 @@ async def _watch(
     api: HttpApi,
     stop: asyncio.Event,
 ) -> None:
-    if not await _wait_served(watched, engine.watches, api, stop):
+    if not await wait_served(watched, engine.watches, api, stop):
         return
     tasks = await kopf.spawn_tasks(
         registry=watching.registry(watched, engine, connection),
@@ -101,30 +95,3 @@ class _Everything(frozenset[Any]):
 
     def __contains__(self, _: object) -> bool:
         return True
-
-
-async def _wait_served(
-    watched: Sequence[KubeKind], watches: Watches, api: HttpApi, stop: asyncio.Event
-) -> bool:
-    """Wait until the API server serves all kinds: kopf looks only once. False if stopped."""
-    told = ""
-    while not stop.is_set():
-        unserved = 0
-        try:
-            for kind in watched:
-                status = await refusal(kind, api)
-                if status:
-                    watches.failed(kind.name, status)
-                    unserved += 1
-        except ApiError as error:
-            trouble = f"waiting for the API server: {error}"
-            if trouble != told:
-                log.warning(trouble)
-                told = trouble
-        else:
-            if not unserved:
-                return True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_SECONDS):
-                await stop.wait()
-    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from modelyard.core.plan import Controller
 from modelyard.handlers.session import NOT_SERVED
@@ -13,11 +13,13 @@ from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.errors import ApiError, Forbidden
 from modelyard.kube.kinds import KubeKind
+from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """An API server that does not answer for so long at the start is not waited for here."""
+WAIT_SECONDS = 2.0
 LOOK_SECONDS = 60.0
 
 
@@ -41,6 +43,40 @@ async def lacking(
                     return await _refused(wanted, api)
                 await asyncio.sleep(1)
     return wanted
+
+
+async def wait_served(
+    watched: Sequence[KubeKind],
+    watches: Watches,
+    api: HttpApi,
+    stop: asyncio.Event,
+    every: float = WAIT_SECONDS,
+) -> bool:
+    """Wait until the API server serves all kinds, and let `watches` tell of those that it refuses.
+    False if stopped."""
+    told = ""
+    while not stop.is_set():
+        unserved = 0
+        try:
+            for kind in watched:
+                status = await refusal(kind, api)
+                if status:
+                    watches.failed(kind.name, status)
+                    unserved += 1
+                else:
+                    watches.mended(kind.name)
+        except ApiError as error:
+            trouble = f"waiting for the API server: {error}"
+            if trouble != told:
+                log.warning(trouble)
+                told = trouble
+        else:
+            if not unserved:
+                return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await stop.wait()
+    return False
 
 
 async def watch_for(

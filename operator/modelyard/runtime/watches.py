@@ -62,6 +62,10 @@ class Watches:
         self._failed[kind] = status
         self.on_failure(kind, status)
 
+    def mended(self, kind: str) -> None:
+        """A kind that was refused can be listed; its watch has yet to start."""
+        self._failed.pop(kind, None)
+
     @property
     def complete(self) -> bool:
         """Whether every kind's watch has started at least once."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from ..waiting import until
+
 pytestmark = pytest.mark.cluster
 NS = "work"
 GROUP, VERSION = "modelyard.dev", "v1alpha1"
@@ -142,6 +144,11 @@ def test_reporters_stay_confined_whatever_roles_they_get(
         *(f"--serviceaccount={NS}:modelyard-trainer", f"--serviceaccount={NS}:modelyard-agent"),
     )
     try:
+        for account in ("modelyard-trainer", "modelyard-agent"):
+            who = f"--as=system:serviceaccount:{NS}:{account}"
+            can = ("auth", "can-i", "delete", "trainingjobs.modelyard.dev", "-n", NS, who)
+            # The API server heeds a binding a moment after it has taken it.
+            until(lambda can=can: not pods.run("kubectl", *can).returncode, what="the rights")
         for account, pod in (("modelyard-trainer", "train-a"), ("modelyard-agent", "serve-a")):
             objects = client.CustomObjectsApi(pods.client(token(account, pod)))
             with pytest.raises(client.ApiException, match="may only change the status of"):

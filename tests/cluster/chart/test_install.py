@@ -48,9 +48,9 @@ def test_notes_say_what_to_do_next(installed: Any) -> None:
 
 
 def test_pods_meet_pod_security_restricted(installed: Any) -> None:
-    installed.kubectl("create", "namespace", "strict")
-    level = "pod-security.kubernetes.io/enforce=restricted"
-    installed.kubectl("label", "namespace", "strict", level)
+    # A label that comes later is heeded later.
+    strict = {"name": "strict", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+    installed.create({"apiVersion": "v1", "kind": "Namespace", "metadata": strict})
     installed.kubectl("-n", "strict", "create", "serviceaccount", "default")
     for kind, name in (("deployment", "modelyard-operator"), ("statefulset", "modelyard-store")):
         template = installed.get(kind, NS, name)["spec"]["template"]

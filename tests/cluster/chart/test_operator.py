@@ -21,6 +21,8 @@ CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")
 SYSTEM, NS = "modelyard-system", "vision"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 API = "modelyard.dev/v1alpha1"
+LEVELS = ("restricted", "baseline", "privileged")
+"""Of Pod Security, each enforced in a namespace of that name."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,12 @@ def installed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         mine = type(cluster)(plane.kubeconfig)
         for namespace in (SYSTEM, NS, "unprepared"):
             mine.kubectl("create", "namespace", namespace)
-        for namespace in (NS, "unprepared"):
+        for level in LEVELS:
+            # A label that comes later is heeded later.
+            marks = {"pod-security.kubernetes.io/enforce": level}
+            metadata = {"name": level, "labels": marks}
+            mine.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        for namespace in (NS, *LEVELS):
             mine.kubectl("-n", namespace, "create", "serviceaccount", "default")
         values = ("--set", f"workloads.namespaces={{{NS}}}")
         mine.helm("install", "modelyard", CHART, "--namespace", SYSTEM, *values)
@@ -189,8 +196,12 @@ def test_a_rollout_names_the_people_whom_the_api_server_knows(installed: Any, lo
     (record,) = found["history"]
     assert (record["outcome"], record["message"]) == ("Aborted", f"{ada} went back to shelf-1")
     assert [(one["action"], one["by"]) for one in record["actions"]] == [("pause", robot)]
-    notes = [one.get("note") for one in _listed(installed, "events.events.k8s.io")]
-    assert f"{ada} went back to shelf-1" in notes
+
+    def noted() -> bool:
+        notes = [one.get("note") for one in _listed(installed, "events.events.k8s.io")]
+        return f"{ada} went back to shelf-1" in notes
+
+    _eventually(noted, "the Event, which follows the status", log)
 
 
 @pytest.mark.parametrize(
@@ -214,10 +225,8 @@ def test_only_ports_of_nodes_need_a_privileged_namespace(
     (workload,) = _eventually(made, "the DaemonSet", log)
     template = workload["spec"]["template"]
     refused = {}
-    for level in ("restricted", "baseline", "privileged"):
-        label = f"pod-security.kubernetes.io/enforce={level}"
-        installed.kubectl("label", "namespace", "unprepared", label, "--overwrite")
-        metadata = template["metadata"] | {"name": "try", "namespace": "unprepared"}
+    for level in LEVELS:
+        metadata = template["metadata"] | {"name": "try", "namespace": level}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         # Its account is of another namespace.
         pod["spec"] = pod["spec"] | {"serviceAccountName": "default"}

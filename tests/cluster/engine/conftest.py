@@ -86,7 +86,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with ControlPlane(folder / "plane") as plane:
         made = Server(plane, folder)
         made.install(ROOT / "crds")
-        until(lambda: (made.get(f"{GROUP}/datasets") or {}).get("items") == [], what="CRDs served")
+        for crd in (ROOT / "crds").glob("*.yaml"):
+            path = f"{GROUP}/{crd.name.split('.')[0]}"
+            until(lambda path=path: (made.get(path) or {}).get("items") == [], what=path)
         yield made
 
 

@@ -17,7 +17,10 @@ def test_object_child_status_event(server: Any, space: str, start: Any, wait: An
     made = server.config_map(space, "a-made")
     assert made["data"] == {"born": "http://example.com/a.zip"}
     assert server.see(space, "a")["status"]["message"] == "2 children"
-    events = server.get(f"/apis/events.k8s.io/v1/namespaces/{space}/events")["items"]
+    events = wait(
+        lambda: server.get(f"/apis/events.k8s.io/v1/namespaces/{space}/events")["items"],
+        what="the event, which follows the status",
+    )
     assert [(e["reason"], e["regarding"]["name"]) for e in events] == [("Ready", "a")]
     assert operator.ask("/healthz").text == "ok"
     assert operator.ask("/readyz").text == "leading"
@@ -121,7 +124,8 @@ def test_a_requeue_comes(server: Any, space: str, start: Any, wait: Any) -> None
     operator = start()
     server.dataset(space, "a", mode="tick")
     wait(lambda: server.phase(space, "a") == "Ready", what="Ready")
-    before = operator.metric("modelyard_reconciles_total")
+    wait(operator.idle, what="between two ticks")
     started = time.monotonic()
+    before = operator.metric("modelyard_reconciles_total")
     wait(lambda: operator.metric("modelyard_reconciles_total") >= before + 3, what="three ticks")
     assert time.monotonic() - started > 1.5, "ticks are a second apart"

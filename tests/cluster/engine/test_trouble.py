@@ -12,7 +12,8 @@ pytestmark = pytest.mark.cluster
 def test_a_poisoned_object_stalls_and_delays_nobody(
     server: Any, space: str, start: Any, wait: Any
 ) -> None:
-    operator = start(WORKERS="2")
+    # A busy machine is no reason to lose the Lease: a new term would try everything at once.
+    operator = start(WORKERS="2", LEASE_SECONDS="60")
     for number in range(4):
         server.dataset(space, f"bad{number}", mode="poison")
     wait(lambda: all(server.stalled(space, f"bad{n}") for n in range(4)), what="Stalled")
@@ -24,6 +25,7 @@ def test_a_poisoned_object_stalls_and_delays_nobody(
     condition = server.stalled(space, "bad0")
     assert condition["reason"] == "InternalError"
     assert "RuntimeError: poisoned by the test" in condition["message"]
+    wait(operator.idle, what="idle")
     writes = server.writes()
     tries = operator.metric("modelyard_reconciles_total")
     wait(lambda: operator.metric("modelyard_reconciles_total") >= tries + 4, what="tried again")

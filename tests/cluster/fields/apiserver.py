@@ -150,6 +150,8 @@ class View:
         """Follow a watch until the API server ends it."""
         with contextlib.suppress(aiohttp.ClientError):
             async with self._server.stream(path, version) as answer:
+                if answer.status != 200:
+                    return
                 rest = b""
                 async for chunk in answer.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +59,11 @@ class Outcome:
     record: Record
     log: str
     exit_code: int | None
-    """None while the operator runs."""
+    """None if it ran until it was stopped."""
 
 
 @pytest.fixture(scope="session")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("fields")
     # Autoscalers write what is compared here; tests/cluster/scaling looks at them.
     unscaled = "--controllers=*,-horizontal-pod-autoscaler-controller"
@@ -84,6 +83,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
                 f"{len(record.asked)} asked about; seconds: {record.seconds}"
             )
             assert operator.process is not None
-            yield Outcome(record, operator.log.read_text(), operator.process.poll())
+            return Outcome(record, operator.log.read_text(), operator.process.poll())
         finally:
             operator.stop()

@@ -35,7 +35,8 @@ QUIET_SECONDS = 1.0
 GRACE = 10.0
 """Seconds of quiet after which two states that differ are taken for final: a starved operator may
 rest for a second."""
-PATIENCE = 240.0
+STUCK = 90.0
+"""Seconds of quiet after which what has not been looked at is not waited for any longer."""
 RECONCILED = ("Dataset", "TrainingJob", "ModelVersion", "Deployment")
 CHANGEABLE = ("Dataset", "TrainingJob", "Deployment", "ModelServer")
 ROLLS = {"RollingOut", "WaitingForServers"}
@@ -336,7 +337,6 @@ class Experiment:
 
     async def _look(self) -> None:
         """Take down the final states; while some differ, there is grace."""
-        deadline = time.monotonic() + PATIENCE
         while True:
             for arm in self._arms:
                 arm.seen = self._now(arm)
@@ -344,13 +344,13 @@ class Experiment:
                     arm.state = state(self._view, arm.kind, arm.seen)
             unlike = any(one.unlike for one in self._all_tried())
             quiet = time.monotonic() - self._view.changed
-            if not unlike or quiet > GRACE or time.monotonic() > deadline:
+            if not unlike or quiet > GRACE:
                 return
             await asyncio.sleep(1)
 
     async def _settle(self, what: str) -> None:
         """Until every object was looked at as it is now, and nothing changes any more."""
-        deadline = time.monotonic() + PATIENCE
+        begun = time.monotonic()
         while True:
             for watch in self._watches:
                 assert not watch.done(), f"{watch.get_name()}: {watch.exception()}"
@@ -358,8 +358,9 @@ class Experiment:
             quiet = time.monotonic() - self._view.changed
             if not left and quiet >= QUIET_SECONDS:
                 return
-            assert time.monotonic() < deadline, (
-                f"not settled within {PATIENCE:.0f} s ({what}): last change {quiet:.1f} s ago, "
+            # However long it takes on a busy machine, as long as something goes on.
+            assert min(quiet, time.monotonic() - begun) < STUCK, (
+                f"not settled ({what}), last change {quiet:.1f} s ago; "
                 f"unfinished: {left[:5]}; {self._players.failures[:3]}"
             )
             await asyncio.sleep(0.2)

@@ -50,18 +50,17 @@ class Players:
         own = pod["metadata"]
         path = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}"
         now = {"gracePeriodSeconds": 0, "preconditions": {"uid": own["uid"]}}
-        await self._server.ask("DELETE", path, now)
+        await self._try("DELETE", path, now)
 
     async def _start(self, pod: Object) -> None:
         own = pod["metadata"]
         path = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}/status"
         node = daemon_node(pod)
         if node is not None and not pod["spec"].get("nodeName"):
-            # Already bound, by an earlier look, is as good.
             bind = path.removesuffix("status") + "binding"
-            await self._server.ask("POST", bind, binding(pod, node))
+            await self._try("POST", bind, binding(pod, node))
         ready = [{"type": "Ready", "status": "True"}]
-        await self._try(path, {"status": {"phase": "Running", "conditions": ready}})
+        await self._try("PATCH", path, {"status": {"phase": "Running", "conditions": ready}})
 
     async def _load(self, server: Object) -> None:
         own, assigned = server["metadata"], server["spec"]["assigned"]
@@ -73,16 +72,19 @@ class Players:
             "reportedAt": FOR_EVER,
         }
         path = path_of("ModelServer", own["namespace"], own["name"], "status")
-        await self._try(path, {"status": status})
+        await self._try("PATCH", path, {"status": status})
 
-    async def _try(self, path: str, patch: Object) -> None:
-        """Patch until it works, as kubelets and agents do; what is gone meanwhile needs none."""
+    async def _try(self, method: str, path: str, body: Object) -> None:
+        """Ask until it works, as kubelets and agents do; what is gone, bound or replaced
+        meanwhile needs nothing."""
+        content = MERGE_PATCH if method == "PATCH" else "application/json"
+        done = (404,) if method == "PATCH" else (404, 409)
         for pause in (0.1, 0.3, 1, 3, 10, 10):
             try:
-                status, answer = await self._server.ask("PATCH", path, patch, content=MERGE_PATCH)
+                status, answer = await self._server.ask(method, path, body, content=content)
             except (aiohttp.ClientError, TimeoutError) as error:
                 status, answer = 0, {"message": repr(error)}
-            if 200 <= status < 300 or status == 404:
+            if 200 <= status < 300 or status in done:
                 return
             await asyncio.sleep(pause)
         self.failures.append(f"{path}: {status} {answer.get('message')}")

@@ -118,7 +118,7 @@ def test_an_image_that_cannot_be_pulled_is_told_by_the_training(site: Site) -> N
     site.create("TrainingJob", "pull", spec)
     waiting = {"reason": "ImagePullBackOff", "message": "no such host"}
     site.play(site.pod("TrainingJob/pull"), "Pending", waiting=waiting)
-    until(lambda: "no such host" in str(site.get("TrainingJob", "pull")["status"]))
+    until(lambda: "no such host" in str(site.get("TrainingJob", "pull").get("status")))
 
 
 def test_a_misspelt_hyperparameter_is_told_and_recovers(site: Site) -> None:
@@ -209,7 +209,8 @@ def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> N
         o["metadata"]["uid"]: o["metadata"]["resourceVersion"]
         for kind in watched
         for o in site.list(kind)
-        if o["status"].get("phase") in ("Ready", "Rejected", "Succeeded", "Healthy", "Invalid")
+        if (o.get("status") or {}).get("phase")
+        in ("Ready", "Rejected", "Succeeded", "Healthy", "Invalid")
     }
     site.kill_operator()
     site.start_operator()

@@ -76,9 +76,14 @@ def test_the_autoscaler_writes_our_replicas_through_the_scale_subresource(admin:
     (manifest,) = autoscaling.children(view)
     apply(admin, HPAS, manifest)
     until(lambda: replicas(admin, "more") == 3, what="the least number of servers")
-    conditions = admin.get(f"{HPAS}/more")["status"]["conditions"]
-    able = next(c for c in conditions if c["type"] == "AbleToScale")
-    assert able["status"] == "True", conditions
+
+    def able() -> bool:
+        # It writes the replicas first, its status after that.
+        status = admin.get(f"{HPAS}/more").get("status") or {}
+        found = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+        return found.get("AbleToScale") == "True"
+
+    until(able, what="the autoscaler to say that it can scale")
 
 
 def test_a_suspended_deployment_is_not_woken_by_its_autoscaler(admin: Admin) -> None:

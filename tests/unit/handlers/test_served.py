@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.core.plan import Controller, Plan
-from modelyard.handlers.served import lacking, watch_for
+from modelyard.handlers.served import lacking, wait_served, watch_for
+from modelyard.kube import kinds
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import Forbidden, Unreachable
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.routing import Router
+from modelyard.runtime.watches import Watches
 
 
 def _decide(observed: Any, now: datetime) -> Plan:
@@ -82,6 +84,24 @@ async def test_the_process_ends_when_an_absent_kind_comes() -> None:
 async def test_nothing_is_looked_for_where_all_is_there() -> None:
     async with asyncio.timeout(5):
         await watch_for((), Api(), asyncio.Event())  # type: ignore[arg-type]
+
+
+async def test_a_kind_that_comes_is_told_of_no_more_while_another_is_awaited() -> None:
+    api, stop = Api(), asyncio.Event()
+    watches = Watches(["Dataset", "Deployment"])
+    watched = [kinds.by_name("Dataset"), kinds.by_name("Deployment")]
+    waiting = asyncio.create_task(wait_served(watched, watches, api, stop, 0.01))  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    assert len(watches.troubles()) == 2
+    api.has.add("Dataset")
+    await asyncio.sleep(0.05)
+    (trouble,) = watches.troubles()
+    assert "Deployment" in trouble
+    assert not waiting.done()
+    api.has.add("Deployment")
+    async with asyncio.timeout(5):
+        assert await waiting
+    assert watches.troubles() == []
 
 
 def test_absent_kinds_are_not_watched_and_there_is_none_of_them() -> None:

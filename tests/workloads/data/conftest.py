@@ -35,7 +35,15 @@ from modelyard.workloads.data.handler import handle
 from modelyard.workloads.data.limits import Limits
 from modelyard.workloads.runner import execute
 
+from ...beforehand import say, wanted
+
 ACCESS_KEY, SECRET_KEY = "modelyard", "modelyard-secret"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds the S3 server if it is not built yet."""
+    if wanted(session, "versitygw"):
+        ensure("versitygw", say)
 
 
 @dataclass

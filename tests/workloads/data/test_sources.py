@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,15 @@ def test_a_server_that_keeps_failing(site: Any, tmp_path: Path) -> None:
 def test_an_unreachable_url(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+    look_up = socket.getaddrinfo
+
+    def without_dns(host: Any, *more: Any, **named: Any) -> Any:
+        """A DNS server that cannot be reached would let each of the tries wait."""
+        if host == "no-such-host.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_dns)
     with pytest.raises(RetryableError, match="check the URL") as caught:
         fetch(url, tmp_path)
     assert (caught.value.reason, url in caught.value.message) == ("SourceUnavailable", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ STORE = "modelyard-store"
 """Service and Secret of the chart's embedded store, for a release called modelyard."""
 STORE_PORT = 7070
 BUCKET = "modelyard"
+SETTLE_SECONDS = 5.0
+"""How long the cluster network may take to learn of a pod that is ready. It refuses until then."""
 
 
 def upload(objects: Objects, file: Path, key: str) -> None:
@@ -61,9 +64,15 @@ def _reach(objects: Objects, namespace: str, service: str, port: int) -> Iterato
         yield address
 
 
-def _connects(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def _connects(host: str, port: int, settle: float = SETTLE_SECONDS) -> bool:
+    deadline = time.monotonic() + settle
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return True
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        except OSError:
+            return False

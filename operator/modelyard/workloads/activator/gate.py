@@ -43,6 +43,8 @@ class Gate:
         self._heard = self._clock()
         self._slept: float | None = None
         """When servers were sent to sleep, if nobody has said anything since."""
+        self._answering = False
+        """Whether a server is known to have answered since servers were last sent to sleep."""
         self._open: set[Client] = set()
         """Clients that have said something."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,16 +73,26 @@ class Gate:
         self._open.discard(client)
 
     async def rest(self, every: float = 1.0) -> None:
-        """Send servers to sleep whenever nobody has said anything for long enough."""
+        """Send servers to sleep whenever nobody has said anything for long enough, but not while
+        they may be starting for somebody."""
+        again = max(self._limits.after, LOOK_AGAIN_SECONDS)
         while True:
             await asyncio.sleep(every)
             now = self._clock()
+            if self._slept is not None and now - self._slept < again:
+                continue
+            longest = self._limits.after + self._limits.wait
+            if not self._answering and now - self._heard < longest:
+                # An activator that ends may have had them woken for who waits there. They stay
+                # awake from their first answer on, as if a client of ours had got it.
+                if await self._servers.answer():
+                    self._answering = True
+                    self._heard = self._clock()
+                continue
             # A client that waits for an answer postpones it, but not for ever: over TLS, the last
             # word of an idle connection may be the client's, too.
             asked = any(client.asks for client in self._open)
-            enough = self._limits.after + (self._limits.wait if asked else 0)
-            again = max(self._limits.after, LOOK_AGAIN_SECONDS)
-            if now - self._heard >= enough and (self._slept is None or now - self._slept >= again):
+            if now - self._heard >= (longest if asked else self._limits.after):
                 await self._doze()
 
     async def end(self, seconds: float) -> None:
@@ -118,6 +130,7 @@ class Gate:
         if server is None:
             client.transport.close()
         else:
+            self._answering = True
             client.join(server, first, words)
 
     async def _doze(self) -> None:
@@ -127,8 +140,10 @@ class Gate:
         # Clients must not send on a connection whose server is about to go.
         for client in list(self._open):
             client.transport.close()
-        if await self._servers.send_away() and self._heard == heard:
-            self._slept = self._clock()
+        if await self._servers.send_away():
+            self._answering = False
+            if self._heard == heard:
+                self._slept = self._clock()
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,10 @@ class Servers:
             self._leaving_until = self._clock() + self._leave
         return True
 
+    async def answer(self) -> bool:
+        """Whether a server answers that goes on doing so."""
+        return not self._leaving and await self._ready()
+
     @property
     def _leaving(self) -> bool:
         # A Service whose servers all end leads to them for as long as they answer.
@@ -105,7 +109,7 @@ class Servers:
     async def _look(self) -> None:
         while self.wanted:
             await self._ask()
-            if not self._leaving and await self._ready():
+            if await self.answer():
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
