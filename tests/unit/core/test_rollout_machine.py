@@ -304,7 +304,9 @@ class Rollouts(RuleBasedStateMachine):
         paused = (status.get("rollout") or {}).get("paused")
         # A version that cannot be served comes before the pause of what goes on serving.
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
-            assert paused["reason"] in ("Step", "Inconclusive", "Requested", "Spec")
+            vanish = any(one["reason"] == "ServersVanish" for one in status["conditions"])
+            halts = ("Step", "Inconclusive", "Requested", "Spec")
+            assert vanish or (paused and paused["reason"] in halts), status
             return
         if "candidate" in status:
             # Only a person can help: new pods of the same version do not come up, or there is

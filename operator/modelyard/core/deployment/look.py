@@ -75,10 +75,14 @@ class Look:
         return stages(self.observed.spec.rollout, edge=self.observed.edge)
 
     @cached_property
+    def begun(self) -> Begun | None:
+        """What the rollout has done to servers."""
+        return begun_by(self.observed, self.out.state, self.stable, self.candidate)
+
+    @cached_property
     def tallies(self) -> Tallies:
         """How many servers have the candidate."""
-        begun = begun_by(self.observed, self.out.state, self.stable, self.candidate)
-        return tally(self.observed.fleet, self.candidate, begun)
+        return tally(self.observed.fleet, self.candidate, self.begun)
 
     @cached_property
     def failure_budget(self) -> int:

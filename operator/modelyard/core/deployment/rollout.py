@@ -6,7 +6,7 @@
 
 A stage is over when its servers are there, its analysis has succeeded and its pause is over. A
 failed analysis, or more failed servers than failureBudget, ends the rollout: back to stable.
-Servers that cannot be reached neither count nor block.
+Servers that cannot be reached neither count nor block, unless the candidate seems to be the reason.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.rollback import check_failures, end, example
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position
 from modelyard.core.deployment.starting import enter
+from modelyard.core.deployment.vanishing import vanishing
 from modelyard.core.deployment.verdicts import figures, measured_in, told
 from modelyard.core.plan import Event
 
@@ -75,13 +76,14 @@ def _reach(look: Look, stage: Stage) -> bool:
     """Move servers on; whether all that the stage wants are there."""
     if look.out.state.get("promoteFull") and stage.kind != STEP:
         return True
+    gone = vanishing(look) if stage.kind == STEP else ""
     there = move(
         look.observed,
         look.tallies,
         stage,
         stable=look.stable,
         candidate=look.candidate,
-        held=held(look),
+        held=held(look) or bool(gone),
     )
     done, failed, want = there.done, there.failed, there.want
     look.out.moves = there.moves
@@ -95,6 +97,9 @@ def _reach(look: Look, stage: Stage) -> bool:
         failed = 0
     late = check_failures(look, stage, failed, want - done - failed)
     if look.out.outcome or look.out.stuck:
+        return False
+    if gone:
+        wait(look, gone, reasons.SERVERS_VANISH)
         return False
     reached = done + failed + late >= want
     if reached and not state.get("reachedAt"):
