@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from modelyard.core.deployment.gauges import GAUGES
+
 from .sim import Sim
 from .world import version
 
@@ -36,6 +38,11 @@ def returning(sim: Sim, nodes: set[str]) -> None:
         sim.dark(node, dark=False)
 
 
+def _rollout_gauge(sim: Sim) -> list[tuple[tuple[str, ...], float]]:
+    (gauge,) = (one for one in GAUGES if one.name == "modelyard_rollout_step")
+    return list(gauge.values(sim.mdep))
+
+
 @pytest.mark.parametrize("steps", [[], [{"nodes": 1}], [{"weight": 50, "pause": {}}]])
 def test_a_version_that_takes_nodes_down_is_told_to_no_more_than_three(
     steps: list[dict[str, Any]],
@@ -47,6 +54,9 @@ def test_a_version_that_takes_nodes_down_is_told_to_no_more_than_three(
     assert status["conditions"][-1]["reason"] == "ServersVanish"
     assert "3 of 3 servers that were told of shelf-2 cannot be reached since" in status["message"]
     assert "0 of the 9 others" in status["message"]
+    # The alert ModelyardServersVanish asks for this.
+    ((labels, _),) = _rollout_gauge(sim)
+    assert labels == ("Step", "ServersVanish")
 
 
 def test_more_are_told_at_once_where_that_is_wanted() -> None:

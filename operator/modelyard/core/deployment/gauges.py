@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelyard.core import meta
+from modelyard.core.deployment import reasons
 from modelyard.core.plan import Manifest, ObjectGauge
 
 _COUNTS = {
@@ -32,9 +33,12 @@ def _versions(obj: Manifest) -> Iterator[tuple[tuple[str, ...], float]]:
 
 
 def _rollout(obj: Manifest) -> Iterator[tuple[tuple[str, ...], float]]:
-    state = meta.status(obj).get("rollout")
+    status = meta.status(obj)
+    state = status.get("rollout")
     if state:
         paused = (state.get("paused") or {}).get("reason") or ""
+        if any(one["reason"] == reasons.SERVERS_VANISH for one in status.get("conditions") or ()):
+            paused = reasons.SERVERS_VANISH
         yield (str(state["stage"]), paused), float(state.get("step") or 0)
 
 
