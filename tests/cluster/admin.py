@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 import yaml
 
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -46,7 +47,7 @@ class Admin:
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """The decoded answer; fails the test if the API server refuses."""
         answer = self.http.request(method, path, json=body, headers=headers or None)
-        assert answer.status_code < 400, answer.text
+        assert answer.status_code < 300, answer.text
         return answer.json()
 
     def get(self, path: str) -> Any:
@@ -59,13 +60,9 @@ class Admin:
         return self.call("PATCH", path, patch, **MERGE)
 
     def apply(self, path: str, body: Any) -> Any:
-        """Server-side apply of an object into the collection `path`: creates or updates it."""
-        return self.call(
-            "PATCH",
-            f"{path}/{body['metadata']['name']}?fieldManager=tests&force=true",
-            body,
-            **{"Content-Type": "application/apply-patch+yaml"},
-        )
+        """Server-side apply of an object into the collection `path`, as the operator does it."""
+        where = f"{path}/{body['metadata']['name']}?fieldManager=test&force=true"
+        return self.call("PATCH", where, body, **APPLY)
 
     def namespace(self, name: str) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -14,6 +14,7 @@ from kubernetes import client, config
 
 from modelyard.cluster import ControlPlane, ensure, ensure_all
 
+from ..beforehand import say
 from .waiting import CRDS, until, until_discovered
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,7 +29,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     against the time that one test may take."""
     worker = hasattr(session.config, "workerinput")
     if not worker and not session.config.option.collectonly:
-        ensure_all(BUILT, lambda line: print(line, flush=True))
+        ensure_all(BUILT, say)
 
 
 @dataclass(frozen=True)

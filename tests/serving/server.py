@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelyard.serving.triton import Triton
+
+from ..cluster.process import free_port
 
 IMAGE = Path(__file__).parents[2] / "images" / "triton"
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -59,21 +60,6 @@ def unpacked() -> Path:
     return folder
 
 
-_given: set[int] = set()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; none is given twice, since they are bound only later."""
-    ports: list[int] = []
-    while len(ports) < count:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port = one.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
-            ports.append(port)
-    return ports
-
-
 @dataclass
 class Server:
     """A tritonserver process and its ports. It can be stopped, killed and started again."""
@@ -83,7 +69,7 @@ class Server:
     """Model repository."""
     log: Path
     control_key: str = "key-of-the-test"
-    ports: list[int] = field(default_factory=lambda: free_ports(3))
+    ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
     process: subprocess.Popen[bytes] | None = None
 
     @property

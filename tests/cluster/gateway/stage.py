@@ -3,7 +3,6 @@ endpoint controller are played; what they write is made by the operator's own co
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -57,16 +56,6 @@ class Site:
         return mean - off, mean + off
 
 
-def apply(admin: Admin, path: str, manifest: dict[str, Any]) -> httpx.Response:
-    """Applies as the operator does."""
-    return admin.http.request(
-        "PATCH",
-        f"{path}/{manifest['metadata']['name']}?fieldManager=test&force=true",
-        content=json.dumps(manifest),
-        headers={"Content-Type": "application/apply-patch+yaml"},
-    )
-
-
 class Stage:
     """A Deployment with its pods, at some moment of a rollout."""
 
@@ -115,8 +104,7 @@ class Stage:
         now = split(self.servers, **self.rollout)
         services = []
         for manifest in gateway.children(self.view, now, lambda kind: True):
-            answer = apply(self.admin, PATHS[manifest["kind"]], manifest)
-            assert answer.status_code < 300, answer.text
+            self.admin.apply(PATHS[manifest["kind"]], manifest)
             if manifest["kind"] == "Service":
                 services.append(manifest)
         self._endpoints(services)
@@ -137,7 +125,7 @@ class Stage:
                     made = endpoint_slice(service["metadata"]["name"], pod, self.address)
                     wanted[made["metadata"]["name"]] = made
         for name in wanted.keys() - self.slices:
-            assert apply(self.admin, SLICES, wanted[name]).status_code < 300
+            self.admin.apply(SLICES, wanted[name])
         for name in self.slices - wanted.keys():
             self.admin.call("DELETE", f"{SLICES}/{name}")
         self.slices = set(wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,18 +52,6 @@ def deployment(admin: Admin, name: str, **cluster: Any) -> Any:
     return observing(admin.merge(f"{OURS}/{name}/status", {"status": status}))
 
 
-def apply(admin: Admin, path: str, manifest: dict[str, Any]) -> Any:
-    where = f"{path}/{manifest['metadata']['name']}?fieldManager=test&force=true"
-    answer = admin.http.request(
-        "PATCH",
-        where,
-        content=json.dumps(manifest),
-        headers={"Content-Type": "application/apply-patch+yaml"},
-    )
-    assert answer.status_code < 300, answer.text
-    return answer.json()
-
-
 def replicas(admin: Admin, name: str) -> int:
     return int(admin.get(f"{OURS}/{name}")["spec"]["target"]["cluster"]["replicas"])
 
@@ -74,7 +61,7 @@ def test_the_autoscaler_writes_our_replicas_through_the_scale_subresource(admin:
     bounds = {"minReplicas": 3, "maxReplicas": 5, "metrics": metrics}
     view = deployment(admin, "more", replicas=1, autoscaling=bounds)
     (manifest,) = autoscaling.children(view)
-    apply(admin, HPAS, manifest)
+    admin.apply(HPAS, manifest)
     until(lambda: replicas(admin, "more") == 3, what="the least number of servers")
 
     def able() -> bool:
@@ -89,7 +76,7 @@ def test_the_autoscaler_writes_our_replicas_through_the_scale_subresource(admin:
 def test_a_suspended_deployment_is_not_woken_by_its_autoscaler(admin: Admin) -> None:
     bounds = {"minReplicas": 3, "maxReplicas": 5}
     (manifest,) = autoscaling.children(deployment(admin, "off", replicas=0, autoscaling=bounds))
-    apply(admin, HPAS, manifest)
+    admin.apply(HPAS, manifest)
 
     def disabled() -> bool:
         status = admin.get(f"{HPAS}/off").get("status") or {}
@@ -117,10 +104,10 @@ def test_evictions_take_one_server_at_a_time(admin: Admin) -> None:
             },
         },
     }
-    apply(admin, f"/apis/apps/v1/namespaces/{SPACE}/deployments", workload)
+    admin.apply(f"/apis/apps/v1/namespaces/{SPACE}/deployments", workload)
     (budget,) = disruption.children(view)
     budgets = f"/apis/policy/v1/namespaces/{SPACE}/poddisruptionbudgets"
-    apply(admin, budgets, budget)
+    admin.apply(budgets, budget)
     pods = until(lambda: len(p := admin.get(PODS)["items"]) == 3 and p, what="three pods")
     names = [p["metadata"]["name"] for p in pods]
     for name in names:

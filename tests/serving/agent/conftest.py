@@ -33,7 +33,7 @@ from modelyard.serving.triton import Triton, TritonError
 from modelyard.serving.warmup import grey_png
 from modelyard.store import Store
 
-from ..server import free_ports
+from ...cluster.process import free_port as next_port
 from .waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -421,7 +421,7 @@ def _site(plane: ControlPlane, folder: Path, server: Any, port: int) -> Iterator
 
 @pytest.fixture
 def free_port() -> int:
-    return free_ports(1)[0]
+    return next_port()
 
 
 @pytest.fixture

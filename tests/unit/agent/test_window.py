@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from modelyard.serving.figures import Totals
-from modelyard.workloads.agent.window import Window
+from modelyard.serving.models.postprocess import model as postprocess
+from modelyard.workloads.agent.window import SETTLE_SECONDS, Window
 
 
 def totals(requests: int, **more: int) -> Totals:
@@ -76,3 +77,7 @@ def test_quiet_version_has_figures_of_0():
         window.add(second, 1, totals(5))
     found = window.figures(1, 6)
     assert (found.requests, found.latency, found.seconds) == (0, [], 3)
+
+
+def test_a_window_begins_after_the_pipeline_has_handed_its_counters_over():
+    assert SETTLE_SECONDS > postprocess.FLUSH_SECONDS
