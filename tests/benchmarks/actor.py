@@ -8,7 +8,7 @@ from typing import Any
 
 from modelyard.kube.kinds import KubeKind
 
-from ..cluster.played import pod_status, train_outcome
+from ..cluster.fake_status import pod_status, train_outcome
 from .api import SPACE, Api, Manifest, each
 from .arms import JOB, POD, owner_name
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelyard.kube.kinds import by_name
 
-from ..cluster.played import loaded
+from ..cluster.fake_status import loaded
 from .api import SPACE, Manifest, each
 from .ours import DATASET, DIGEST, MOMENT, TRAINING, dataset, dataset_status, training
 from .processes import until

@@ -14,7 +14,7 @@ from kubernetes import client, config
 
 from modelyard.cluster import ControlPlane, ensure, ensure_all
 
-from ..beforehand import say
+from ..prebuild import say
 from .waiting import CRDS, until, until_discovered
 
 ROOT = Path(__file__).parent.parent.parent

@@ -20,7 +20,7 @@ from modelyard.cluster import ensure_all
 from modelyard.cluster.local import LocalCluster
 from modelyard.cluster.paths import cluster_folder
 
-from ..beforehand import say, wanted
+from ..prebuild import say, wanted
 
 ROOT = Path(__file__).parents[2]
 NAME = "e2e"

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from ..workloads.yard import Yard
+from ..workloads.workload_runner import WorkloadRunner
 
 ROOT = Path(__file__).parents[2]
 FIGURES = Path(os.environ.get("MODELYARD_GPU_FIGURES") or ROOT / ".bench" / "gpu.json")
@@ -76,8 +76,8 @@ class Epoch:
     losses: dict[str, float]
 
 
-class Digits(Yard):
-    """A yard with the digits, and trainings for their figures."""
+class Digits(WorkloadRunner):
+    """A runner with the digits, and trainings for their figures."""
 
     gpus: int
     images: int
@@ -115,22 +115,22 @@ class Digits(Yard):
 
 
 @pytest.fixture(scope="session")
-def yard(tmp_path_factory: pytest.TempPathFactory, rehearsal: bool) -> Digits:
+def runner(tmp_path_factory: pytest.TempPathFactory, rehearsal: bool) -> Digits:
     if not rehearsal and (reason := lacking()):
         pytest.skip(reason)
     cpus = len(os.sched_getaffinity(0))
-    yard = Digits(tmp_path_factory.mktemp("yard"), cpus=min(cpus, 8))
-    yard.gpus = 0 if rehearsal else 1
-    yard.images, val = (16, 8) if rehearsal else (800, 100)
-    yard.size = 32 if rehearsal else 128
-    archive = yard.folder / "digits.zip"
+    runner = Digits(tmp_path_factory.mktemp("runner"), cpus=min(cpus, 8))
+    runner.gpus = 0 if rehearsal else 1
+    runner.images, val = (16, 8) if rehearsal else (800, 100)
+    runner.size = 32 if rehearsal else 128
+    archive = runner.folder / "digits.zip"
     scenes = [str(ROOT / "examples" / "digits" / "scenes.py"), "--out", str(archive)]
-    sizes = ["--train", str(yard.images), "--val", str(val)]
+    sizes = ["--train", str(runner.images), "--val", str(val)]
     subprocess.run([sys.executable, *scenes, *sizes], check=True)
     with zipfile.ZipFile(archive) as file:
-        file.extractall(yard.folder / "source")
-    yard.publish()
-    return yard
+        file.extractall(runner.folder / "source")
+    runner.publish()
+    return runner
 
 
 @pytest.fixture

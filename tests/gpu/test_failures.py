@@ -25,63 +25,63 @@ without_tensorrt = pytest.mark.skipif(
 )
 
 
-def store_of(yard: Digits) -> Store:
-    return Store.open(StoreLocation(**yard.store))
+def store_of(runner: Digits) -> Store:
+    return Store.open(StoreLocation(**runner.store))
 
 
 def test_a_batch_that_does_not_fit_the_gpu_fails_at_once_and_says_what_to_lower(
-    yard: Digits, gpu: str, figure: Any
+    runner: Digits, gpu: str, figure: Any
 ) -> None:
     # Ultralytics halves the batch three times before it gives up: 16 such images are still more
     # than an H200 holds. Without augmentation they are soon loaded.
     plain = dict.fromkeys(("mosaic", "scale", "translate", "hsv_h", "hsv_s", "hsv_v"), 0.0)
     huge = {"batch": 128, "imgsz": 1920, "amp": False, "epochs": 1, **plain}
-    run = yard.training("huge", model="yolo11x.yaml", hyperparameters=huge)
-    outcome = yard.run("train", run, exitcodes.USER_ERROR)
+    run = runner.training("huge", model="yolo11x.yaml", hyperparameters=huge)
+    outcome = runner.run("train", run, exitcodes.USER_ERROR)
     assert outcome.reason == "OutOfGpuMemory"
     assert "lower hyperparameters.batch or imgsz" in outcome.message
-    assert "out of memory with batch=128. Reducing to batch=64" in yard.log()
+    assert "out of memory with batch=128. Reducing to batch=64" in runner.log()
     figure(message=outcome.message, gpu=gpu)
 
 
 def test_a_batch_that_is_left_to_ultralytics_fits_the_gpu(
-    yard: Digits, gpu: str, figure: Any
+    runner: Digits, gpu: str, figure: Any
 ) -> None:
-    run = yard.training("auto", hyperparameters={"batch": -1, "epochs": 1})
-    assert yard.run("train", run).train is not None
-    figure(gpu_memory_gib=yard.epochs()[-1].gpu_memory, gpu=gpu)
+    run = runner.training("auto", hyperparameters={"batch": -1, "epochs": 1})
+    assert runner.run("train", run).train is not None
+    figure(gpu_memory_gib=runner.epochs()[-1].gpu_memory, gpu=gpu)
 
 
-def test_sigterm_among_data_loader_workers_stores_the_last_epoch(yard: Digits) -> None:
-    process = yard.start("train", yard.training("stopped", hyperparameters={"epochs": 50}))
-    yard.until_log("epoch 3/50", process)
-    assert yard.end(process, signal.SIGTERM) == exitcodes.RETRYABLE
-    assert yard.outcome().reason == "Terminated"
-    assert store_of(yard).get_pointer("runs/stopped/checkpoint.json")["epoch"] >= 3
-    if yard.gpus:
-        assert "Using 0 dataloader workers" not in yard.log()
+def test_sigterm_among_data_loader_workers_stores_the_last_epoch(runner: Digits) -> None:
+    process = runner.start("train", runner.training("stopped", hyperparameters={"epochs": 50}))
+    runner.until_log("epoch 3/50", process)
+    assert runner.end(process, signal.SIGTERM) == exitcodes.RETRYABLE
+    assert runner.outcome().reason == "Terminated"
+    assert store_of(runner).get_pointer("runs/stopped/checkpoint.json")["epoch"] >= 3
+    if runner.gpus:
+        assert "Using 0 dataloader workers" not in runner.log()
 
 
-def test_without_gpus_a_training_keeps_to_the_cpu_beside_a_gpu(yard: Digits) -> None:
-    run = yard.training("cpu", gpus=0, hyperparameters={"epochs": 1, "fraction": 0.2})
-    yard.run("train", run)
-    assert "CUDA:0" not in yard.log()
-    assert [one.gpu_memory for one in yard.epochs()] == [None]
+def test_without_gpus_a_training_keeps_to_the_cpu_beside_a_gpu(runner: Digits) -> None:
+    run = runner.training("cpu", gpus=0, hyperparameters={"epochs": 1, "fraction": 0.2})
+    runner.run("train", run)
+    assert "CUDA:0" not in runner.log()
+    assert [one.gpu_memory for one in runner.epochs()] == [None]
 
 
 def test_a_gpu_that_is_not_there_is_retried_and_the_user_reads_what_to_check(
-    yard: Digits,
+    runner: Digits,
 ) -> None:
-    run = yard.training("none", gpus=1)
-    outcome = yard.run("train", run, exitcodes.RETRYABLE, CUDA_VISIBLE_DEVICES="")
+    run = runner.training("none", gpus=1)
+    outcome = runner.run("train", run, exitcodes.RETRYABLE, CUDA_VISIBLE_DEVICES="")
     assert outcome.reason == "GpuUnavailable"
     assert "scheduling.runtimeClassName" in outcome.message
 
 
 @pytest.fixture(scope="session")
-def weights(yard: Digits) -> str:
-    run = yard.training("weights", hyperparameters={"epochs": 1, "fraction": 0.2})
-    result = yard.run("train", run).train
+def weights(runner: Digits) -> str:
+    run = runner.training("weights", hyperparameters={"epochs": 1, "fraction": 0.2})
+    result = runner.run("train", run).train
     assert result is not None
     return result.weights_digest
 
@@ -93,28 +93,28 @@ def engine_run(weights: str, product: str) -> dict[str, Any]:
 
 @without_tensorrt
 def test_an_engine_is_not_built_without_tensorrt(
-    yard: Digits, weights: str, gpu: str, figure: Any
+    runner: Digits, weights: str, gpu: str, figure: Any
 ) -> None:
     run = engine_run(weights, product_label(gpu))
-    outcome = yard.run("export", run, exitcodes.USER_ERROR)
+    outcome = runner.run("export", run, exitcodes.USER_ERROR)
     assert outcome.reason == "TensorRtMissing"
     assert "images.tensorrt" in outcome.message
     figure(gpu_product=product_label(gpu))
 
 
-def test_an_engine_for_another_gpu_is_refused(yard: Digits, weights: str, gpu: str) -> None:
-    outcome = yard.run("export", engine_run(weights, "Orin"), exitcodes.USER_ERROR)
+def test_an_engine_for_another_gpu_is_refused(runner: Digits, weights: str, gpu: str) -> None:
+    outcome = runner.run("export", engine_run(weights, "Orin"), exitcodes.USER_ERROR)
     assert outcome.reason == "GpuMismatch"
     assert product_label(gpu) in outcome.message
 
 
 @without_tensorrt
-def test_an_engine_is_not_evaluated_without_tensorrt(yard: Digits, weights: str) -> None:
-    store = store_of(yard)
-    plan = yard.folder / "model.plan"
+def test_an_engine_is_not_evaluated_without_tensorrt(runner: Digits, weights: str) -> None:
+    store = store_of(runner)
+    plan = runner.folder / "model.plan"
     plan.write_bytes(b"a plan")
     digest = store.put_file(plan)
-    index = json.loads(store.get_bytes(yard.dataset))
+    index = json.loads(store.get_bytes(runner.dataset))
     manifest = ArtifactManifest(
         format="tensorrt",
         file=ArtifactFile(name="model.plan", digest=digest, size_bytes=6),
@@ -131,10 +131,10 @@ def test_an_engine_is_not_evaluated_without_tensorrt(yard: Digits, weights: str)
         manifest_digest=store.put_bytes(manifest.dump()),
     )  # fmt: skip
     run = {
-        "kind": "evaluate", "datasetDigest": yard.dataset, "evaluation": {"split": "val"},
+        "kind": "evaluate", "datasetDigest": runner.dataset, "evaluation": {"split": "val"},
         "weights": {"digest": weights},
         "artifacts": [json.loads(artifact.model_dump_json(by_alias=True, exclude_none=True))],
     }  # fmt: skip
-    outcome = yard.run("evaluate", run, exitcodes.USER_ERROR)
+    outcome = runner.run("evaluate", run, exitcodes.USER_ERROR)
     assert outcome.reason == "TensorRtMissing"
     assert "artifact engine" in outcome.message

@@ -14,25 +14,25 @@ from .conftest import Digits
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 
 
-def numbers(yard: Digits, digest: str) -> dict[str, Any]:
+def numbers(runner: Digits, digest: str) -> dict[str, Any]:
     """The tensors of a weights file."""
     import torch
 
-    path = yard.folder / f"{digest[-12:]}.pt"
-    Store.open(StoreLocation(**yard.store)).get_file(digest, path)
+    path = runner.folder / f"{digest[-12:]}.pt"
+    Store.open(StoreLocation(**runner.store)).get_file(digest, path)
     state: dict[str, Any] = torch.load(path, "cpu", weights_only=False)["model"].state_dict()
     return state
 
 
 def test_equal_seeds_give_equal_weights_and_another_seed_does_not(
-    yard: Digits, figure: Any
+    runner: Digits, figure: Any
 ) -> None:
     found = []
     for key, seed in (("first", 3), ("second", 3), ("other", 4)):
         settings = {"epochs": 2, "seed": seed, "fraction": 0.5}
-        result = yard.run("train", yard.training(key, hyperparameters=settings)).train
+        result = runner.run("train", runner.training(key, hyperparameters=settings)).train
         assert result is not None
-        found.append((numbers(yard, result.weights_digest), [e.losses for e in yard.epochs()]))
+        found.append((numbers(runner, result.weights_digest), [e.losses for e in runner.epochs()]))
     (first, one), (second, two), (third, other) = found
     differing = [name for name in first if not first[name].equal(second[name])]
     figure(losses=[one, two, other], tensors=len(first), differing=len(differing))

@@ -13,33 +13,35 @@ from .conftest import Digits, Epoch
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
 
-def train(yard: Digits, key: str, gpus: int, **hyperparameters: Any) -> list[Epoch]:
+def train(runner: Digits, key: str, gpus: int, **hyperparameters: Any) -> list[Epoch]:
     """Three epochs, of which the second has neither warming up nor a validation."""
     settings = {"epochs": 3, "val": False, **hyperparameters}
-    yard.run("train", yard.training(key, gpus=gpus, hyperparameters=settings))
-    assert ("CUDA:0" in yard.log()) == bool(gpus)
-    epochs = yard.epochs()
+    runner.run("train", runner.training(key, gpus=gpus, hyperparameters=settings))
+    assert ("CUDA:0" in runner.log()) == bool(gpus)
+    epochs = runner.epochs()
     assert all(math.isfinite(value) for one in epochs for value in one.losses.values())
     return epochs
 
 
 @pytest.mark.parametrize("size", [128, 640])
 @pytest.mark.parametrize("device", ["gpu", "cpu"])
-def test_images_per_second(yard: Digits, gpu: str, device: str, size: int, figure: Any) -> None:
-    cpus, fraction = yard.cpus, 1.0
+def test_images_per_second(runner: Digits, gpu: str, device: str, size: int, figure: Any) -> None:
+    cpus, fraction = runner.cpus, 1.0
     if device == "cpu":
-        yard.cpus, fraction = len(os.sched_getaffinity(0)), 0.1
+        runner.cpus, fraction = len(os.sched_getaffinity(0)), 0.1
     try:
-        train(yard, f"{device}-{size}", int(device == "gpu"), imgsz=size, fraction=fraction)
-        figure(images_per_second=yard.images_per_second(fraction), cpus=yard.cpus, gpu=gpu)
+        train(runner, f"{device}-{size}", int(device == "gpu"), imgsz=size, fraction=fraction)
+        figure(images_per_second=runner.images_per_second(fraction), cpus=runner.cpus, gpu=gpu)
     finally:
-        yard.cpus = cpus
+        runner.cpus = cpus
 
 
-def test_mixed_precision_takes_less_of_the_gpus_memory(yard: Digits, gpu: str, figure: Any) -> None:
+def test_mixed_precision_takes_less_of_the_gpus_memory(
+    runner: Digits, gpu: str, figure: Any
+) -> None:
     taken = {}
     for name, amp in (("fp32", False), ("fp16", True), ("bf16", "bf16")):
-        epochs = train(yard, name, 1, imgsz=640, batch=64, amp=amp, epochs=2, fraction=0.5)
+        epochs = train(runner, name, 1, imgsz=640, batch=64, amp=amp, epochs=2, fraction=0.5)
         taken[name] = epochs[0].gpu_memory
     figure(gpu_memory_gib=taken, gpu=gpu)
     assert taken["fp16"] < 0.8 * taken["fp32"]

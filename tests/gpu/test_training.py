@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 MODELS = ("yolo11n", "yolo26n")
 
 
-def store_of(yard: Digits) -> Store:
-    return Store.open(StoreLocation(**yard.store))
+def store_of(runner: Digits) -> Store:
+    return Store.open(StoreLocation(**runner.store))
 
 
 def reports(log: str) -> list[dict[str, Any]]:
@@ -50,20 +50,20 @@ class Finished:
 
 
 @pytest.fixture(scope="session", params=MODELS)
-def trained(request: pytest.FixtureRequest, yard: Digits) -> Finished:
+def trained(request: pytest.FixtureRequest, runner: Digits) -> Finished:
     name, epochs = request.param, 12
-    run = yard.training(name, model=f"{name}.yaml", hyperparameters={"epochs": epochs})
+    run = runner.training(name, model=f"{name}.yaml", hyperparameters={"epochs": epochs})
     pointer = f"runs/{name}/checkpoint.json"
-    process = yard.start("train", run)
-    yard.until(lambda: bool(store_of(yard).get_pointer(pointer)), process)
-    yard.until_log("epoch 2/", process)
-    assert yard.end(process, signal.SIGKILL) == -signal.SIGKILL
-    first, stopped = yard.log(), (store_of(yard).get_pointer(pointer) or {})["epoch"]
+    process = runner.start("train", run)
+    runner.until(lambda: bool(store_of(runner).get_pointer(pointer)), process)
+    runner.until_log("epoch 2/", process)
+    assert runner.end(process, signal.SIGKILL) == -signal.SIGKILL
+    first, stopped = runner.log(), (store_of(runner).get_pointer(pointer) or {})["epoch"]
 
-    result = yard.run("train", run).train
+    result = runner.run("train", run).train
     assert result is not None
-    second = yard.log()
-    return Finished(name, result, first, second, stopped, yard.images_per_second(), epochs)
+    second = runner.log()
+    return Finished(name, result, first, second, stopped, runner.images_per_second(), epochs)
 
 
 def test_a_training_runs_on_the_gpu_with_mixed_precision(
@@ -80,12 +80,12 @@ def test_a_training_runs_on_the_gpu_with_mixed_precision(
 
 
 def test_a_killed_training_resumes_and_learns(
-    trained: Finished, yard: Digits, rehearsal: bool, figure: Any
+    trained: Finished, runner: Digits, rehearsal: bool, figure: Any
 ) -> None:
     assert f"resuming after epoch {trained.stopped}" in trained.second
     assert f"epoch {trained.stopped}/{trained.epochs} " not in trained.second
     assert trained.result.epochs == trained.epochs
-    assert store_of(yard).get_pointer(f"runs/{trained.name}/checkpoint.json") is None
+    assert store_of(runner).get_pointer(f"runs/{trained.name}/checkpoint.json") is None
     if not rehearsal:
         assert trained.result.metrics["mAP50"] > 0.2
     figure(metrics=trained.result.metrics, epochs=trained.epochs, killed_after=trained.stopped)
@@ -110,8 +110,8 @@ def export_run(weights: str, **export: Any) -> dict[str, Any]:
     return {"kind": "export", "weights": {"digest": weights, "format": "pt"}, "export": settings}
 
 
-def evaluate(yard: Digits, run: dict[str, Any], **environment: str) -> dict[str, Any]:
-    found = yard.run("evaluate", run, **environment).evaluate
+def evaluate(runner: Digits, run: dict[str, Any], **environment: str) -> dict[str, Any]:
+    found = runner.run("evaluate", run, **environment).evaluate
     assert found is not None
     return {one.artifact: one for one in found.evaluations}
 
@@ -126,27 +126,27 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Finished, yard: Digits) -> Exported:
-    result = yard.run("export", export_run(trained.result.weights_digest)).export
+def exported(trained: Finished, runner: Digits) -> Exported:
+    result = runner.run("export", export_run(trained.result.weights_digest)).export
     assert result is not None
-    manifest = parse_manifest(store_of(yard).get_bytes(result.artifact.manifest_digest))
+    manifest = parse_manifest(store_of(runner).get_bytes(result.artifact.manifest_digest))
     return Exported(trained, result.artifact, manifest)
 
 
 def test_the_artifact_and_the_weights_on_gpu_and_cpu_have_equal_figures(
-    exported: Exported, yard: Digits, rehearsal: bool, figure: Any
+    exported: Exported, runner: Digits, rehearsal: bool, figure: Any
 ) -> None:
     run = {
-        "kind": "evaluate", "datasetDigest": yard.dataset, "evaluation": {"split": "val"},
+        "kind": "evaluate", "datasetDigest": runner.dataset, "evaluation": {"split": "val"},
         "weights": {"digest": exported.source.result.weights_digest},
         "artifacts": [json.loads(exported.artifact.model_dump_json(by_alias=True))],
     }  # fmt: skip
-    found = evaluate(yard, run)
-    log = yard.log()
-    without = evaluate(yard, run | {"artifacts": []}, CUDA_VISIBLE_DEVICES="")
+    found = evaluate(runner, run)
+    log = runner.log()
+    without = evaluate(runner, run | {"artifacts": []}, CUDA_VISIBLE_DEVICES="")
     if not rehearsal:
         assert log.count("CUDA:0") == 1, "the weights alone: ONNX Runtime has no CUDA here"
-        assert "CUDA:0" not in yard.log()
+        assert "CUDA:0" not in runner.log()
     figures = {
         "onnx_cpu": found["onnx"], "pt_gpu": found["source"], "pt_cpu": without["source"]
     }  # fmt: skip
@@ -159,15 +159,15 @@ def test_the_artifact_and_the_weights_on_gpu_and_cpu_have_equal_figures(
 
 
 def test_half_precision_on_the_gpu_gives_the_same_boxes_through_our_pipeline(
-    exported: Exported, yard: Digits, gpu: str, figure: Any
+    exported: Exported, runner: Digits, gpu: str, figure: Any
 ) -> None:
     """What an engine with FP16 input and output goes through, but for TensorRT itself."""
     import numpy as np
     import torch
     from ultralytics import YOLO
 
-    weights = yard.folder / f"{exported.source.name}.pt"
-    store_of(yard).get_file(exported.source.result.weights_digest, weights)
+    weights = runner.folder / f"{exported.source.name}.pt"
+    store_of(runner).get_file(exported.source.result.weights_digest, weights)
     network = YOLO(str(weights)).model.eval()
     height, width = exported.manifest.imgsz
 
@@ -186,7 +186,7 @@ def test_half_precision_on_the_gpu_gives_the_same_boxes_through_our_pipeline(
             boxes, scores, classes = postprocess.select_raw(raw, 0.25, 0.7, 300)
         return postprocess.to_image(boxes, (height, width), image.shape[:2]), scores, classes
 
-    images = sorted((yard.folder / "source" / "images" / "val").iterdir())[:32]
+    images = sorted((runner.folder / "source" / "images" / "val").iterdir())[:32]
     pictures = [preprocess.decode(path.read_bytes()) for path in images]
     exact = [answer(one, np.float32, "cpu") for one in pictures]
     half = [answer(one, np.float16, "cuda") for one in pictures]

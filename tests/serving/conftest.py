@@ -19,7 +19,7 @@ from modelyard.serving.repository import Repository
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
 
-from ..beforehand import say, wanted
+from ..prebuild import say, wanted
 from .server import Server, unpacked
 
 SIZE = 64

@@ -11,7 +11,7 @@ from modelyard.cli.errors import one_line
 from modelyard.cli.rolloutstages import DONE, PAUSED, RUNNING, WAITING, Stage
 from modelyard.cli.rollouttables import Paper, Row, analysis, bar, indented, servers
 from modelyard.cli.rolloutview import View, elapsed
-from modelyard.contract import people
+from modelyard.contract import attribution
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -80,7 +80,7 @@ def _head(seen: View, paper: Paper) -> Iterator[Row]:
     if seen.rolling and (seen.trigger or seen.started):
         number = f"rollout {seen.revision}" if seen.revision else "rollout"
         started = times.ago(seen.started, paper.now)
-        cause = f"{seen.trigger}{people.by(seen.by)}" if seen.trigger else ""
+        cause = f"{seen.trigger}{attribution.by(seen.by)}" if seen.trigger else ""
         parts = [p for p in (cause, f"started {started}" if started else "") if p]
         yield indented([(f"{number}: {', '.join(parts)}", "dim")])
         if seen.actions:
@@ -99,7 +99,7 @@ def _head(seen: View, paper: Paper) -> Iterator[Row]:
         text = (
             f"version {seen.override.get('version')} is served instead of "
             f"{seen.override.get('insteadOf')}, as "
-            f"{people.readable(seen.override.get('by')) or 'somebody'} asked "
+            f"{attribution.readable(seen.override.get('by')) or 'somebody'} asked "
             f"{times.ago(seen.override.get('at'), paper.now)}"
         )
         yield indented([(text, "yellow")])
@@ -222,7 +222,7 @@ def _history(seen: View, paper: Paper) -> Iterator[Row]:
             count = record["servers"]
             row.append((f", {count:,} server{'' if count == 1 else 's'}", "dim"))
         if record.get("by"):
-            row.append((people.by(record["by"]), "dim"))
+            row.append((attribution.by(record["by"]), "dim"))
         yield indented(row)
         if record.get("message") and outcome != "Succeeded":
             text = one_line(record["message"], paper.width - number - 6)

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.cli import times
 from modelyard.cli.kube import Object, name, status
-from modelyard.contract import people
+from modelyard.contract import attribution
 
 MOST_PERIODS = 10
 """Earlier versions that a server keeps."""
@@ -137,13 +137,13 @@ def _at_first(
 
 def deed(action: Mapping[str, Any]) -> str:
     """What somebody asked of a rollout, such as `promote by alice@example.com`."""
-    return f"{action.get('action')}{people.by(action.get('by'), ' by ')}"
+    return f"{action.get('action')}{attribution.by(action.get('by'), ' by ')}"
 
 
 def cause(record: Mapping[str, Any]) -> str:
     """What started a rollout, and who; empty for a record that does not say."""
     trigger = str(record.get("trigger") or "")
-    return f"{trigger}{people.by(record.get('by'))}" if trigger else ""
+    return f"{trigger}{attribution.by(record.get('by'))}" if trigger else ""
 
 
 def lineage(

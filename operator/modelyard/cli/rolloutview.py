@@ -11,7 +11,7 @@ from typing import Any
 from modelyard.cli import times
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutstages import PAUSED, RUNNING, Stage, stages
-from modelyard.contract import people
+from modelyard.contract import attribution
 
 _UNITS = {
     "LatencyP50": " ms",
@@ -185,8 +185,8 @@ def _halt(paused: Mapping[str, Any] | None) -> Halt | None:
     text, command = {
         "Step": ("pauses" if until else "waits to be promoted", "promote"),
         "Inconclusive": ("the analysis could not tell good from bad", "promote"),
-        "Requested": (f"paused by {people.readable(paused.get('by')) or 'request'}", "resume"),
-        "Spec": (f"spec.rollout.paused is true{people.by(paused.get('by'))}", ""),
+        "Requested": (f"paused by {attribution.readable(paused.get('by')) or 'request'}", "resume"),
+        "Spec": (f"spec.rollout.paused is true{attribution.by(paused.get('by'))}", ""),
     }.get(reason, ("paused", "promote"))
     return Halt(reason, paused.get("since"), until, text, command)
 

@@ -9,7 +9,7 @@ from modelyard.api.base import Resources, Scheduling
 from modelyard.contract import exitcodes, labels, paths
 from modelyard.contract.run import BaseRun, dump_run
 from modelyard.core import meta, pods
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.core.settings import Settings
 
 CONTAINER = "main"
@@ -42,7 +42,7 @@ class JobSpec:
     """Further volumes with their mounts."""
 
 
-def make_job(owner: Manifest, spec: JobSpec, settings: Settings) -> dict[str, Any]:
+def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, Any]:
     """The batch/v1 Job of a workload. Exit code USER_ERROR fails it at once; a pod lost to a
     node's disruption does not count towards backoffLimit."""
     requirements, cpus = pods.resource_requirements(spec.resources, spec.defaults)
@@ -112,7 +112,7 @@ def make_job(owner: Manifest, spec: JobSpec, settings: Settings) -> dict[str, An
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
 
 
-def with_suspend(job: Manifest, suspend: bool) -> dict[str, Any]:
+def with_suspend(job: KubeObject, suspend: bool) -> dict[str, Any]:
     """An existing Job with only `suspend` changed: the rest of its spec is immutable."""
     own = job["metadata"]
     keep = ("name", "namespace", "labels", "annotations", "ownerReferences")

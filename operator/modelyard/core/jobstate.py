@@ -10,7 +10,7 @@ from modelyard.contract.result import Outcome, parse_outcome
 from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp
 from modelyard.core.jobs import CONTAINER
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 MAX_LOST_RESULTS = 3
 """How often a complete Job whose result cannot be read is made again before the user is asked."""
@@ -31,14 +31,14 @@ CONFIG_REASONS = frozenset(
 class JobState:
     """A Job and its pods, as far as they matter."""
 
-    job: Manifest | None = None
-    pods: tuple[Manifest, ...] = ()
+    job: KubeObject | None = None
+    pods: tuple[KubeObject, ...] = ()
 
     @property
     def exists(self) -> bool:
         return self.job is not None
 
-    def _condition(self, type_: str) -> Manifest | None:
+    def _condition(self, type_: str) -> KubeObject | None:
         for cond in (self.job or {}).get("status", {}).get("conditions") or ():
             if cond.get("type") == type_ and cond.get("status") == "True":
                 return cond
@@ -70,7 +70,7 @@ class JobState:
         return bool(self.job and self.job["spec"].get("suspend"))
 
     @property
-    def live_pod(self) -> Manifest | None:
+    def live_pod(self) -> KubeObject | None:
         """The pod that works, or is about to; the newest if several exist."""
         live = [
             p
@@ -86,7 +86,7 @@ class JobState:
         return bool(pod and (pod.get("status") or {}).get("phase") == "Running")
 
     @property
-    def working_pod(self) -> Manifest | None:
+    def working_pod(self) -> KubeObject | None:
         """The pod that runs, or that has succeeded and the Job does not say so yet."""
         if self.running:
             return self.live_pod
@@ -94,7 +94,7 @@ class JobState:
         return max(done, key=_age, default=None)
 
     @property
-    def _ended_pods(self) -> list[Manifest]:
+    def _ended_pods(self) -> list[KubeObject]:
         return [p for p in self.pods if _terminated(p) is not None]
 
     @property
@@ -131,7 +131,7 @@ class JobState:
         )
 
 
-def job_state(job: Manifest | None, all_pods: Iterable[Manifest]) -> JobState:
+def job_state(job: KubeObject | None, all_pods: Iterable[KubeObject]) -> JobState:
     """The state of a Job from all pods of its owner."""
     if job is None:
         return JobState()
@@ -144,7 +144,7 @@ def job_state(job: Manifest | None, all_pods: Iterable[Manifest]) -> JobState:
     return JobState(job, mine)
 
 
-def pod_trouble(pod: Manifest) -> tuple[str, str] | None:
+def pod_trouble(pod: KubeObject) -> tuple[str, str] | None:
     """Why a pod does not start: (reason, message), or None if nothing is wrong."""
     name = meta.name(pod)
     state = pod.get("status") or {}
@@ -168,11 +168,11 @@ def pod_trouble(pod: Manifest) -> tuple[str, str] | None:
     return None
 
 
-def _age(pod: Manifest) -> tuple[str, str]:
+def _age(pod: KubeObject) -> tuple[str, str]:
     return str(pod["metadata"].get("creationTimestamp", "")), meta.name(pod)
 
 
-def _terminated(pod: Manifest) -> Manifest | None:
+def _terminated(pod: KubeObject) -> KubeObject | None:
     for one in (pod.get("status") or {}).get("containerStatuses") or ():
         if one.get("name") == CONTAINER:
             terminated = (one.get("state") or {}).get("terminated")
@@ -180,7 +180,7 @@ def _terminated(pod: Manifest) -> Manifest | None:
     return None
 
 
-def _killed(pod: Manifest) -> tuple[str, str] | None:
+def _killed(pod: KubeObject) -> tuple[str, str] | None:
     ended = _terminated(pod)
     if ended is None or ended.get("message"):
         return None

@@ -7,46 +7,46 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
-from modelyard.core.plan import Key, Manifest
+from modelyard.core.plan import Key, KubeObject
 
 RETRY = "modelyard.dev/retry"
 """Annotation: any new value makes the operator try a failed object again."""
 
 
-def name(obj: Manifest) -> str:
+def name(obj: KubeObject) -> str:
     return str(obj["metadata"]["name"])
 
 
-def namespace(obj: Manifest) -> str:
+def namespace(obj: KubeObject) -> str:
     return str(obj["metadata"]["namespace"])
 
 
-def uid(obj: Manifest) -> str:
+def uid(obj: KubeObject) -> str:
     return str(obj["metadata"]["uid"])
 
 
-def generation(obj: Manifest) -> int:
+def generation(obj: KubeObject) -> int:
     return int(obj["metadata"].get("generation", 0))
 
 
-def annotation(obj: Manifest, key: str) -> str | None:
+def annotation(obj: KubeObject, key: str) -> str | None:
     value = (obj["metadata"].get("annotations") or {}).get(key)
     return None if value is None else str(value)
 
 
-def deleting(obj: Manifest) -> bool:
+def deleting(obj: KubeObject) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
-def status(obj: Manifest) -> Mapping[str, Any]:
+def status(obj: KubeObject) -> Mapping[str, Any]:
     return obj.get("status") or {}
 
 
-def key(obj: Manifest, kind: str) -> Key:
+def key(obj: KubeObject, kind: str) -> Key:
     return Key(kind, namespace(obj), name(obj))
 
 
-def owner_reference(owner: Manifest, kind: str) -> dict[str, Any]:
+def owner_reference(owner: KubeObject, kind: str) -> dict[str, Any]:
     """A controller reference to one of our objects."""
     return {
         "apiVersion": API_VERSION,
@@ -59,7 +59,7 @@ def owner_reference(owner: Manifest, kind: str) -> dict[str, Any]:
 
 
 def child_metadata(
-    owner: Manifest, kind: str, *, child: str, component: str, **extra_labels: str
+    owner: KubeObject, kind: str, *, child: str, component: str, **extra_labels: str
 ) -> dict[str, Any]:
     """Metadata that every child carries: name, labels, owner."""
     own = labels.labels(component=component, owner_name=name(owner), owner_uid=uid(owner))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from modelyard.core.settings import Settings
 
-Manifest = Mapping[str, Any]
+KubeObject = Mapping[str, Any]
 """A Kubernetes object as a plain dict, as the API server sends it."""
 
 
@@ -43,7 +43,7 @@ class Event(NamedTuple):
     message: str
 
 
-class Question(NamedTuple):
+class MetricQuery(NamedTuple):
     """A PromQL query that a decision wants answered."""
 
     query: str
@@ -51,7 +51,7 @@ class Question(NamedTuple):
     """The answer must not be older."""
 
 
-class Answer(NamedTuple):
+class QueryResult(NamedTuple):
     """What Prometheus said."""
 
     value: float | None
@@ -69,19 +69,20 @@ class Plan:
     A plan with `create` ends there, and the object is looked at again, whether the children were
     made now or a name was taken (it is the lock): the rest is decided with the children in view,
     and under load all children come before the statuses that tell of them. `status` is the whole
-    of the status that the operator owns; what pods report in it (see Controller.reported) is left
-    alone. Events are sent only after the status patch succeeded and only if it changed something.
+    of the status that the operator owns; what pods report in it (Controller.pod_owned_fields) is
+    left alone. Events are sent only after the status patch succeeded, and only if it changed
+    something.
     """
 
-    create: tuple[Manifest, ...] = ()
-    apply: tuple[Manifest, ...] = ()
-    spread: tuple[Manifest, ...] = ()
+    create: tuple[KubeObject, ...] = ()
+    apply: tuple[KubeObject, ...] = ()
+    apply_unordered: tuple[KubeObject, ...] = ()
     """Applied like `apply`, after it, several at the same time and in no order: children that are
     many and do not depend on each other."""
     delete: tuple[Ref, ...] = ()
-    questions: tuple[Question, ...] = ()
+    queries: tuple[MetricQuery, ...] = ()
     """Asked beside everything else; an answer (View.answer) makes the object be looked at again."""
-    status: Manifest | None = None
+    status: KubeObject | None = None
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     """Seconds until the object is looked at again even if nothing changes."""
@@ -90,26 +91,26 @@ class Plan:
 class View(Protocol):
     """The cache as decisions see it. Objects are shared: never change them."""
 
-    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+    def get(self, kind: str, namespace: str, name: str) -> KubeObject | None:
         """An object of any cached kind: ours, Job, Pod, Service, apps Deployment (as
         `apps/Deployment`), or None."""
 
-    def children(self, owner_uid: str, kind: str) -> Iterable[Manifest]:
+    def children(self, owner_uid: str, kind: str) -> Iterable[KubeObject]:
         """Objects that carry the label `modelyard.dev/owner-uid` with this UID."""
 
-    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[Manifest]:
+    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[KubeObject]:
         """Objects by an index of Controller.indexes."""
 
-    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+    def projections(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
         """What an index notes of each object found by a value: cheap however many there are."""
 
     def aggregate(self, name: str) -> Any:
         """An aggregate of Controller.aggregates. Shared: only its own methods change it."""
 
-    def answer(self, query: str) -> Answer | None:
+    def answer(self, query: str) -> QueryResult | None:
         """The latest answer to a Plan's question, or None if there is none yet."""
 
-    def served(self, kind: str) -> bool:
+    def kind_available(self, kind: str) -> bool:
         """Whether the cluster has a kind of Controller.optional."""
 
 
@@ -121,17 +122,17 @@ class Aggregate(Protocol):
     at for it. It must keep by itself what it needs to take an object's earlier state back.
     """
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         """An object is new or has changed."""
 
-    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def drop(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         """An object is gone; `obj` is its last known state."""
 
 
-Mapper = Callable[[Manifest, View], Iterable[Key]]
+Mapper = Callable[[KubeObject, View], Iterable[Key]]
 """From a changed object of another kind to the objects of ours that must be looked at."""
 
-IndexFunction = Callable[[Manifest], Iterable[str] | Mapping[str, Any]]
+IndexFunction = Callable[[KubeObject], Iterable[str] | Mapping[str, Any]]
 """From an object to the values it is found by, or to these with a fact each; without one, the fact
 is the object's name."""
 
@@ -143,7 +144,7 @@ class ObjectGauge(NamedTuple):
     text: str
     labels: tuple[str, ...]
     """Besides the object's namespace and name."""
-    values: Callable[[Manifest], Iterable[tuple[tuple[str, ...], float]]]
+    values: Callable[[KubeObject], Iterable[tuple[tuple[str, ...], float]]]
     """Values of these labels, with the number that they have."""
 
 
@@ -160,7 +161,7 @@ class Controller:
     """One kind's controller: what it watches and how it decides."""
 
     kind: str
-    observe: Callable[[View, Manifest, Settings], Any]
+    observe: Callable[[View, KubeObject, Settings], Any]
     """Gathers, from the cache alone, all that decide looks at."""
     decide: Callable[[Any, datetime], Plan]
     """The decision; `datetime` is now, in UTC."""
@@ -168,19 +169,19 @@ class Controller:
     """Kinds of children; a changed child enqueues the object named in its annotation
     `modelyard.dev/owner` (`Kind/name`)."""
     optional: tuple[str, ...] = ()
-    """Kinds of children whose CRDs are not ours: only where the cluster has them (View.served) they
-    are watched and may be written."""
+    """Kinds of children whose CRDs are not ours: they are watched and may be written only where the
+    cluster has them (View.kind_available)."""
     triggers: Mapping[str, Mapper] = field(default_factory=dict)
     """Other kinds whose changes matter, with the mapping to our keys."""
     indexes: Mapping[tuple[str, str], IndexFunction] = field(default_factory=dict)
-    """(kind, index name) → index function, for View.select and View.facts."""
+    """(kind, index name) → index function, for View.select and View.projections."""
     aggregates: Mapping[str, AggregateKind] = field(default_factory=dict)
     """By name, for View.aggregate. A kind that an aggregate of this controller takes in is watched,
     and its changes enqueue what the aggregate says, not the owner: leave it out of `children`."""
-    settle: Callable[[View, Key], float] | None = None
+    debounce: Callable[[View, Key], float] | None = None
     """Seconds that a change which others will follow (of an aggregate) may wait, so that one look
     serves them all."""
     gauges: tuple[ObjectGauge, ...] = ()
     """What Prometheus learns of each object."""
-    reported: tuple[str, ...] = ()
+    pod_owned_fields: tuple[str, ...] = ()
     """Status fields that pods write; the operator never touches them."""

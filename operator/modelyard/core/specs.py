@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 T = TypeVar("T")
 REMEMBERED = 192
@@ -24,7 +24,7 @@ class OfSpec(Generic[T]):
         self._compute = compute
         self._known: OrderedDict[str, tuple[Any, T]] = OrderedDict()
 
-    def __call__(self, obj: Manifest) -> T:
+    def __call__(self, obj: KubeObject) -> T:
         """The answer for an object. Raises what the function raises."""
         uid, spec = obj["metadata"]["uid"], obj["spec"]
         known = self._known.get(uid)

@@ -8,12 +8,12 @@ from typing import Any
 
 from modelyard.core import meta
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond, conditions, cut
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.core.policy import Verdict
 
 
 def compose(
-    obj: Manifest,
+    obj: KubeObject,
     *,
     phase: str,
     message: str,
@@ -37,7 +37,7 @@ def compose(
 
 
 def unfinished(
-    obj: Manifest,
+    obj: KubeObject,
     verdict: Verdict,
     *,
     own: Mapping[str, bool | None],
@@ -66,7 +66,7 @@ def progress_conditions(verdict: Verdict) -> list[Cond]:
     return [Cond(kind, True, verdict.reason, verdict.message)]
 
 
-def carried(obj: Manifest, *names: str) -> dict[str, Any]:
+def carried(obj: KubeObject, *names: str) -> dict[str, Any]:
     """Fields of the present status to keep."""
     status = meta.status(obj)
     return {name: status[name] for name in names if status.get(name) is not None}

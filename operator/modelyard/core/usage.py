@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 
 from modelyard.core import meta
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 ENDED = ("Succeeded", "Failed")
 """Phases of a TrainingJob that needs its inputs no longer."""
@@ -20,6 +20,6 @@ def users(names: Iterable[tuple[str, Iterable[str]]]) -> list[str] | None:
     return heapq.nsmallest(SHOWN, every) or None
 
 
-def needs_inputs(training: Manifest) -> bool:
+def needs_inputs(training: KubeObject) -> bool:
     """Whether a TrainingJob still reads its Dataset and the version that it starts from."""
     return not meta.deleting(training) and meta.status(training).get("phase") not in ENDED

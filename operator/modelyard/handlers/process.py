@@ -12,7 +12,7 @@ import kopf
 
 from modelyard.core.plan import Controller
 from modelyard.handlers import watching
-from modelyard.handlers.served import lacking, wait_served, watch_for
+from modelyard.handlers.discovery import missing_kinds, wait_served, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.connection import Connection
@@ -40,7 +40,7 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
         seconds=settings.request_seconds,
         on_request=metrics.requested,
     )
-    absent = await lacking(controllers, api)
+    absent = await missing_kinds(controllers, api)
     engine = Engine(controllers, settings, api, metrics, absent=absent)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, engine.resync)
     watched = [kinds.by_name(name) for name in engine.kinds]

@@ -7,7 +7,7 @@ from typing import Any
 
 import kopf
 
-from modelyard.handlers.session import WatchSession
+from modelyard.handlers.kopf_session import WatchSession
 from modelyard.kube.connection import CONNECT_SECONDS, Connection
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.engine import Engine
@@ -91,7 +91,7 @@ def registry(
 
     kopf.on.login(registry=made)(login)
     for kind in kinds:
-        # kopf watches what has a handler. The events themselves never reach it: see tap.py.
+        # kopf watches what has a handler; the events go elsewhere: see watch_stream.py.
         kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=made)(_none)
     return made
 

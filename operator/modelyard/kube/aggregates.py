@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from modelyard.core.plan import Aggregate, AggregateKind, Key, Manifest
+from modelyard.core.plan import Aggregate, AggregateKind, Key, KubeObject
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +27,16 @@ class Aggregates:
         except KeyError:
             raise KeyError(f"no aggregate {name!r}: name it in Controller.aggregates") from None
 
-    def put(self, kind: str, obj: Manifest) -> frozenset[Key]:
+    def put(self, kind: str, obj: KubeObject) -> frozenset[Key]:
         """An object is new or has changed; returns what must be looked at for it."""
         return self._tell(kind, obj, lambda aggregate: aggregate.put(kind, obj))
 
-    def drop(self, kind: str, obj: Manifest) -> frozenset[Key]:
+    def drop(self, kind: str, obj: KubeObject) -> frozenset[Key]:
         """An object is gone; returns what must be looked at for it."""
         return self._tell(kind, obj, lambda aggregate: aggregate.drop(kind, obj))
 
     def _tell(
-        self, kind: str, obj: Manifest, call: Callable[[Aggregate], Iterable[Key]]
+        self, kind: str, obj: KubeObject, call: Callable[[Aggregate], Iterable[Key]]
     ) -> frozenset[Key]:
         found: frozenset[Key] = frozenset()
         for name, aggregate in self._by_kind.get(kind, ()):

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.kube.api import Object
 
 HASH = "modelyard.dev/applied-hash"
@@ -29,7 +29,7 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-def with_hash(manifest: Manifest) -> Object:
+def with_hash(manifest: KubeObject) -> Object:
     """The manifest with its hash as annotation, as it is sent."""
     digest = hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     metadata = manifest["metadata"]

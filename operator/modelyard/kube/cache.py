@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from modelyard.contract.labels import OWNER_UID
-from modelyard.core.plan import AggregateKind, Answer, IndexFunction, Key, Manifest
+from modelyard.core.plan import AggregateKind, IndexFunction, Key, KubeObject, QueryResult
 from modelyard.kube.aggregates import Aggregates
 from modelyard.kube.api import Object
 from modelyard.kube.packing import Packed, Packing
@@ -44,9 +44,9 @@ class Change(NamedTuple):
     """What an update did to one object."""
 
     kind: str
-    old: Manifest | None
+    old: KubeObject | None
     """The state before, for an object that is gone and for kinds with `keep_old`."""
-    new: Manifest | None
+    new: KubeObject | None
     """The state now; None for an object that is gone."""
     respecified: bool
     """Whether people's part of it changed: it is new, or gone, or its generation, labels,
@@ -95,7 +95,7 @@ class Cache:
         for (kind, index), function in (indexes or {}).items():
             self._index_functions.setdefault(kind, []).append((index, function))
         self._aggregates = Aggregates(aggregates or {})
-        self.answers: Callable[[str], Answer | None] = lambda query: None
+        self.answers: Callable[[str], QueryResult | None] = lambda query: None
         """Where View.answer looks."""
         self._decoded: OrderedDict[str, Object] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -107,27 +107,27 @@ class Cache:
 
     # Reading: View.
 
-    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+    def get(self, kind: str, namespace: str, name: str) -> KubeObject | None:
         uid = self._of(kind).get((namespace, name))
         return None if uid is None else self._decode(uid)
 
-    def children(self, owner_uid: str, kind: str) -> Iterable[Manifest]:
+    def children(self, owner_uid: str, kind: str) -> Iterable[KubeObject]:
         self._of(kind)
         return [self._decode(uid) for uid in self._owned.get((kind, owner_uid), ())]
 
-    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[Manifest]:
+    def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[KubeObject]:
         return [self._decode(uid) for uid in self._found(kind, namespace, index, value)]
 
-    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+    def projections(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
         return self._found(kind, namespace, index, value).values()
 
     def aggregate(self, name: str) -> Any:
         return self._aggregates[name]
 
-    def answer(self, query: str) -> Answer | None:
+    def answer(self, query: str) -> QueryResult | None:
         return self.answers(query)
 
-    def served(self, kind: str) -> bool:
+    def kind_available(self, kind: str) -> bool:
         self._of(kind)
         return kind not in self._absent
 

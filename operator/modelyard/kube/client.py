@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.kube.api import FIELD_MANAGER, STATUS_MANAGER, Object, Page
 from modelyard.kube.connection import CONNECT_SECONDS, Connection
 from modelyard.kube.errors import NotFound, Unreachable, from_response
@@ -80,13 +80,13 @@ class HttpApi:
                 return
             params["continue"] = token
 
-    async def create(self, kind: KubeKind, manifest: Manifest) -> Object:
+    async def create(self, kind: KubeKind, manifest: KubeObject) -> Object:
         path = kind.path(manifest["metadata"].get("namespace", ""))
         params = {"fieldManager": FIELD_MANAGER}
         made: Object = await self._call("create", kind, "POST", path, manifest, params=params)
         return made
 
-    async def apply(self, kind: KubeKind, manifest: Manifest) -> Object:
+    async def apply(self, kind: KubeKind, manifest: KubeObject) -> Object:
         metadata = manifest["metadata"]
         path = kind.path(metadata.get("namespace", ""), metadata["name"])
         params = {"fieldManager": FIELD_MANAGER, "force": "true"}
@@ -95,7 +95,7 @@ class HttpApi:
         )
         return applied
 
-    async def replace(self, kind: KubeKind, manifest: Manifest) -> Object:
+    async def replace(self, kind: KubeKind, manifest: KubeObject) -> Object:
         metadata = manifest["metadata"]
         path = kind.path(metadata.get("namespace", ""), metadata["name"])
         params = {"fieldManager": FIELD_MANAGER}
@@ -103,7 +103,7 @@ class HttpApi:
         return replaced
 
     async def patch_status(
-        self, kind: KubeKind, namespace: str, name: str, patch: Manifest
+        self, kind: KubeKind, namespace: str, name: str, patch: KubeObject
     ) -> Object:
         patched: Object = await self._call(
             "patch_status",
@@ -129,7 +129,7 @@ class HttpApi:
         answer = await self._call("delete", kind, "DELETE", kind.path(namespace, name), options)
         return None if answer.get("kind") == "Status" else answer
 
-    async def create_event(self, manifest: Manifest) -> None:
+    async def create_event(self, manifest: KubeObject) -> None:
         await self.create(EVENT, manifest)
 
     async def _call(
@@ -138,7 +138,7 @@ class HttpApi:
         kind: KubeKind,
         method: str,
         path: str,
-        body: Manifest | None = None,
+        body: KubeObject | None = None,
         *,
         params: Mapping[str, str] | None = None,
         content_type: str = JSON,

@@ -6,7 +6,7 @@ import hashlib
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from modelyard.core.plan import Event, Manifest
+from modelyard.core.plan import Event, KubeObject
 from modelyard.kube.api import Object
 
 CONTROLLER = "modelyard.dev/operator"
@@ -16,7 +16,7 @@ REPEAT_AFTER = timedelta(minutes=10)
 REMEMBERED = 4096
 
 
-def event_manifest(obj: Manifest, event: Event, *, instance: str, now: datetime) -> Object:
+def event_manifest(obj: KubeObject, event: Event, *, instance: str, now: datetime) -> Object:
     """The Event object. Its name follows client-go's custom: the object's, a dot, and the time."""
     metadata = obj["metadata"]
     return {

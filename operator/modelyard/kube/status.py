@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.kube.api import Object
 
 STALLED = "Stalled"
@@ -35,7 +35,7 @@ def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
     return patch
 
 
-def status_patch(obj: Manifest, status: Mapping[str, Any], reported: Collection[str]) -> Object:
+def status_patch(obj: KubeObject, status: Mapping[str, Any], reported: Collection[str]) -> Object:
     """The status part of a patch that makes an object's status what the operator wants.
 
     `reported` fields, which pods write, are left alone. Empty if nothing differs.
@@ -45,13 +45,13 @@ def status_patch(obj: Manifest, status: Mapping[str, Any], reported: Collection[
     return merge_diff(old, new)
 
 
-def precondition(obj: Manifest) -> Object:
+def precondition(obj: KubeObject) -> Object:
     """Metadata of a patch that must only hit this state of this very object."""
     metadata = obj["metadata"]
     return {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
 
 
-def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Object:
+def with_stalled(obj: KubeObject, reason: str, message: str, now: datetime) -> Object:
     """The object's present status plus Stalled=True; all else stays as it is."""
     status = dict(obj.get("status") or {})
     conditions = list(status.get("conditions") or ())
@@ -71,7 +71,7 @@ def with_stalled(obj: Manifest, reason: str, message: str, now: datetime) -> Obj
     return status
 
 
-def stalled_reason(obj: Manifest) -> str | None:
+def stalled_reason(obj: KubeObject) -> str | None:
     """Reason of an object's Stalled=True, or None if it has no such condition."""
     for c in (obj.get("status") or {}).get("conditions") or ():
         if c.get("type") == STALLED and c.get("status") == "True":
@@ -79,7 +79,7 @@ def stalled_reason(obj: Manifest) -> str | None:
     return None
 
 
-def without_stalled(obj: Manifest, reasons: Collection[str]) -> Object | None:
+def without_stalled(obj: KubeObject, reasons: Collection[str]) -> Object | None:
     """The object's present status less a Stalled condition with one of these reasons, or None if
     it has none."""
     status = obj.get("status") or {}

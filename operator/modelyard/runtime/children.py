@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.kube import kinds
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.failures import NameTaken
 
 
-def place(manifest: Manifest) -> tuple[str, str]:
+def place(manifest: KubeObject) -> tuple[str, str]:
     """Namespace and name."""
     return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
 
 
-def child_kind(manifest: Manifest) -> KubeKind:
+def child_kind(manifest: KubeObject) -> KubeKind:
     """The kind of a child. Raises ValueError for one that its watch would not show."""
     kind = kinds.of(manifest)
     if not is_watched(kind, manifest):
@@ -25,13 +25,13 @@ def child_kind(manifest: Manifest) -> KubeKind:
     return kind
 
 
-def is_watched(kind: KubeKind, obj: Manifest) -> bool:
+def is_watched(kind: KubeKind, obj: KubeObject) -> bool:
     """Whether the watch of a kind shows an object."""
     labels = obj["metadata"].get("labels") or {}
     return kind.selector is None or labels.get(MANAGED_BY) == MANAGER
 
 
-def check_owner(manifest: Manifest, live: Manifest, kind: KubeKind) -> None:
+def check_owner(manifest: KubeObject, live: KubeObject, kind: KubeKind) -> None:
     """Raises NameTaken if an existing object is not this owner's."""
     wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
     found = (live["metadata"].get("labels") or {}).get(OWNER_UID)

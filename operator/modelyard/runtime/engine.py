@@ -19,8 +19,8 @@ from modelyard.runtime import gauges
 from modelyard.runtime.executor import Executor
 from modelyard.runtime.leadership import Leadership, until
 from modelyard.runtime.lease import Lease
+from modelyard.runtime.metric_queries import MetricQueries
 from modelyard.runtime.metrics import Metrics
-from modelyard.runtime.questions import Questions
 from modelyard.runtime.queue import KeyedQueue
 from modelyard.runtime.reconciler import Reconciler
 from modelyard.runtime.resync import Resync
@@ -77,8 +77,8 @@ class Engine:
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
         self._resync = Resync(api, self.cache, metrics, absorb=self._absorb, vanish=self._vanish)
-        self.questions = Questions(settings.prometheus(), wake=self._wake, asked=metrics.asked)
-        self.cache.answers = self.questions.answer
+        self.queries = MetricQueries(settings.prometheus(), wake=self._wake, asked=metrics.asked)
+        self.cache.answers = self.queries.answer
         executor = Executor(
             api,
             self.cache,
@@ -93,7 +93,7 @@ class Engine:
             cache=self.cache,
             queue=self.queue,
             executor=executor,
-            ask=self.questions.ask,
+            ask=self.queries.ask,
             metrics=metrics,
             now=lambda: datetime.now(UTC),
         )
@@ -172,7 +172,7 @@ class Engine:
         await self.leadership.run(stop)
         self.queue.close()
         await self.leadership.resign(self.queue.idle(), DRAIN_SECONDS)
-        await self.questions.close()
+        await self.queries.close()
         log.info("stopped")
 
     async def _lead(self) -> None:
@@ -189,7 +189,7 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         self.queue.clear()
-        self.questions.clear()
+        self.queries.clear()
         self._reconciler.clear()
 
     async def _sync(self) -> None:

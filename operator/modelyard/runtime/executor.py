@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from modelyard.core.plan import Controller, Manifest, Plan, Ref
+from modelyard.core.plan import Controller, KubeObject, Plan, Ref
 from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.apply import HASH, differences, with_hash
@@ -86,21 +86,21 @@ class Executor:
         writes these fields in another form."""
 
     async def run(
-        self, controller: Controller, obj: Manifest, plan: Plan, now: datetime, written: Written
+        self, controller: Controller, obj: KubeObject, plan: Plan, now: datetime, written: Written
     ) -> bool:
         """Carry out a plan for an object, in the order that Plan documents.
 
         Returns whether that is all; if not, the object must be looked at again at once.
         Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
         """
-        await self._confirm(controller, obj, (*plan.create, *plan.apply, *plan.spread))
+        await self._confirm(controller, obj, (*plan.create, *plan.apply, *plan.apply_unordered))
         for manifest in plan.create:
             await self._create(manifest, written)
         if plan.create:
             return False
         for manifest in plan.apply:
             await self._apply(manifest, written)
-        await self._apply_all(plan.spread, written)
+        await self._apply_all(plan.apply_unordered, written)
         for ref in plan.delete:
             await self._delete(ref, written)
         changed = False
@@ -111,17 +111,17 @@ class Executor:
         return True
 
     async def write_status(
-        self, controller: Controller, obj: Manifest, status: Manifest, written: Written
+        self, controller: Controller, obj: KubeObject, status: KubeObject, written: Written
     ) -> bool:
         """Make the operator's part of a status so; returns whether that took a write."""
         kind = kinds.by_name(controller.kind)
         metadata = obj["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
-        current: Manifest | None = self._cache.get(kind.name, namespace, name)
+        current: KubeObject | None = self._cache.get(kind.name, namespace, name)
         for _ in range(STATUS_TRIES):
-            if current is None or not _same_but_reported(obj, current, controller.reported):
+            if current is None or not _same_but_reported(obj, current, controller.pod_owned_fields):
                 raise Again(f"{kind.kind} {namespace}/{name} changed meanwhile")
-            patch = status_patch(current, status, controller.reported)
+            patch = status_patch(current, status, controller.pod_owned_fields)
             if not patch:
                 return False
             self._must_lead()
@@ -141,7 +141,7 @@ class Executor:
         raise Again(f"{kind.kind} {namespace}/{name} keeps changing")
 
     async def _confirm(
-        self, controller: Controller, obj: Manifest, children: Iterable[Manifest]
+        self, controller: Controller, obj: KubeObject, children: Iterable[KubeObject]
     ) -> None:
         """Read the owner before a child that has ended is made again.
 
@@ -159,7 +159,7 @@ class Executor:
         if owner["metadata"].get("deletionTimestamp"):
             raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
 
-    async def _create(self, manifest: Manifest, written: Written) -> None:
+    async def _create(self, manifest: KubeObject, written: Written) -> None:
         kind = child_kind(manifest)
         namespace, name = place(manifest)
         existing = self._cache.get(kind.name, namespace, name)
@@ -177,11 +177,11 @@ class Executor:
             check_owner(manifest, existing, kind)
         raise Again(f"{kind.kind} {namespace}/{name} exists already")
 
-    async def _apply(self, manifest: Manifest, written: Written) -> None:
+    async def _apply(self, manifest: KubeObject, written: Written) -> None:
         kind = child_kind(manifest)
         namespace, name = place(manifest)
         wanted = with_hash(manifest)
-        live: Manifest | None = self._cache.get(kind.name, namespace, name)
+        live: KubeObject | None = self._cache.get(kind.name, namespace, name)
         if live is None and kind.selector:
             # An object that the watch does not show, for want of our labels, would be taken over.
             live = await self._refresh(kind, namespace, name)
@@ -209,7 +209,7 @@ class Executor:
             self._settled.pop(uid, None)
         self._absorb(kind.name, answer)
 
-    async def _apply_all(self, manifests: Sequence[Manifest], written: Written) -> None:
+    async def _apply_all(self, manifests: Sequence[KubeObject], written: Written) -> None:
         """Apply several children at the same time. An error does not keep the others from being
         tried unless it is as pointless for them; raises the first."""
         waiting = deque(manifests)
@@ -230,7 +230,7 @@ class Executor:
         if errors:
             raise next((e for e in errors if isinstance(e, NotLeading)), errors[0])
 
-    def _is_applied(self, wanted: Object, live: Manifest) -> bool:
+    def _is_applied(self, wanted: Object, live: KubeObject) -> bool:
         metadata = live["metadata"]
         digest = wanted["metadata"]["annotations"][HASH]
         if (metadata.get("annotations") or {}).get(HASH) != digest:
@@ -260,7 +260,7 @@ class Executor:
         elif uid is not None:
             self._vanish(uid)
 
-    async def _tell(self, obj: Manifest, plan: Plan, now: datetime, written: Written) -> None:
+    async def _tell(self, obj: KubeObject, plan: Plan, now: datetime, written: Written) -> None:
         for event in plan.events:
             if not self._told.is_news(obj["metadata"]["uid"], event, now):
                 continue
@@ -274,7 +274,7 @@ class Executor:
             else:
                 written.what.append(f"event {event.reason}")
 
-    async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> Manifest | None:
+    async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> KubeObject | None:
         """Read an object from the API server; None if there is none.
 
         It goes into the cache unless the watch would never tell of its end.
@@ -295,7 +295,7 @@ class Executor:
             raise NotLeading
 
 
-def _same_but_reported(seen: Manifest, current: Manifest, reported: tuple[str, ...]) -> bool:
+def _same_but_reported(seen: KubeObject, current: KubeObject, reported: tuple[str, ...]) -> bool:
     """Whether only what pods write has changed since a decision saw the object."""
     if seen is current:
         return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from modelyard.core.plan import Controller, Key, Manifest, Question
+from modelyard.core.plan import Controller, Key, KubeObject, MetricQuery
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
@@ -40,7 +40,7 @@ class Reconciler:
         executor: Executor,
         metrics: Metrics,
         now: Callable[[], datetime],
-        ask: Callable[[Key, Sequence[Question]], None],
+        ask: Callable[[Key, Sequence[MetricQuery]], None],
         backoff: Backoff | None = None,
     ) -> None:
         self._controllers = {c.kind: c for c in controllers}
@@ -71,7 +71,7 @@ class Reconciler:
         try:
             now = self._now()
             plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
-            self._ask(key, plan.questions)
+            self._ask(key, plan.queries)
             if plan.status is None:
                 plan = replace(plan, status=self._recovered(controller, obj))
             finished = await self._executor.run(controller, obj, plan, now, written)
@@ -97,15 +97,15 @@ class Reconciler:
                 extra={**_fields(key, obj), "wrote": written.told(), "seconds": round(seconds, 4)},
             )
 
-    def _recovered(self, controller: Controller, obj: Manifest) -> Manifest | None:
+    def _recovered(self, controller: Controller, obj: KubeObject) -> KubeObject | None:
         """For a decision that writes no status: the present one less a failure told earlier."""
-        return None if CONDITIONS in controller.reported else without_stalled(obj, REASONS)
+        return None if CONDITIONS in controller.pod_owned_fields else without_stalled(obj, REASONS)
 
     async def _failed(
         self,
         key: Key,
         controller: Controller,
-        obj: Manifest,
+        obj: KubeObject,
         error: Exception,
         written: Written,
     ) -> str:
@@ -127,7 +127,7 @@ class Reconciler:
     ) -> None:
         """Show the failure in the object's own status, if the operator owns its conditions."""
         obj = self._cache.get(key.kind, key.namespace, key.name)
-        if obj is None or CONDITIONS in controller.reported:
+        if obj is None or CONDITIONS in controller.pod_owned_fields:
             return
         status = with_stalled(obj, failure.reason, failure.message, self._now())
         try:
@@ -138,7 +138,7 @@ class Reconciler:
             log.warning("cannot show a failure: %s", error, extra=_fields(key, obj))
 
     def _log(
-        self, key: Key, obj: Manifest, failure: Failure, error: Exception, delay: float
+        self, key: Key, obj: KubeObject, failure: Failure, error: Exception, delay: float
     ) -> None:
         text = f"{failure.result}: {type(error).__name__}: {error}"
         if self._logged.get(key) == text:
@@ -180,7 +180,7 @@ class Reconciler:
         self._logged.pop(key, None)
 
 
-def _fields(key: Key, obj: Manifest) -> dict[str, object]:
+def _fields(key: Key, obj: KubeObject) -> dict[str, object]:
     return {
         "kind": key.kind,
         "namespace": key.namespace,

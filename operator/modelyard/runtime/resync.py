@@ -10,7 +10,7 @@ from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
-from modelyard.runtime.heap import give_back
+from modelyard.runtime.malloc import trim_heap
 from modelyard.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Resync:
         except ExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:
-            give_back()
+            trim_heap()
         return sum(listed.result() for listed in lists)
 
     async def one(self, name: str, *, at_least: int = 0) -> int:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from modelyard.contract.labels import OWNER
-from modelyard.core.plan import Controller, Key, Manifest, Mapper, View
+from modelyard.core.plan import Controller, Key, KubeObject, Mapper, View
 from modelyard.kube.cache import Change
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class Router:
         self._kinds = frozenset(c.kind for c in controllers)
         self._parents: dict[str, set[str]] = {}
         self._mappers: dict[str, list[Mapper]] = {}
-        self._settle = {c.kind: c.settle for c in controllers if c.settle is not None}
+        self._debounce = {c.kind: c.debounce for c in controllers if c.debounce is not None}
         for controller in controllers:
             for child in (*controller.children, *controller.optional):
                 self._parents.setdefault(child, set()).add(controller.kind)
@@ -55,11 +55,11 @@ class Router:
 
     def delay(self, key: Key) -> float:
         """Seconds that what an aggregate wants looked at may wait for more of it."""
-        settle = self._settle.get(key.kind)
-        if settle is None:
+        debounce = self._debounce.get(key.kind)
+        if debounce is None:
             return 0.0
         try:
-            return settle(self._view, key)
+            return debounce(self._view, key)
         except Exception:
             log.exception("%s: how long to wait is unknown", key)
             return 0.0
@@ -72,7 +72,7 @@ class Router:
         metadata = obj["metadata"]
         return Key(change.kind, metadata.get("namespace", ""), metadata["name"])
 
-    def _keys(self, kind: str, obj: Manifest) -> Iterator[Key]:
+    def _keys(self, kind: str, obj: KubeObject) -> Iterator[Key]:
         metadata = obj["metadata"]
         namespace = metadata.get("namespace", "")
         if kind in self._kinds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelyard.core.fleet.facts import ZONE_LABEL
+from modelyard.core.fleet.projections import ZONE_LABEL
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.kube.kinds import by_name
 

@@ -15,12 +15,12 @@ import uvloop
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.plan import (
     AggregateKind,
-    Answer,
     Controller,
     Key,
-    Manifest,
+    KubeObject,
+    MetricQuery,
     Plan,
-    Question,
+    QueryResult,
     View,
 )
 from modelyard.core.settings import Settings
@@ -37,7 +37,7 @@ class Nodes:
         self.ready: dict[str, bool] = {}
         self._datasets: dict[str, Key] = {}
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         metadata = obj["metadata"]
         if kind == "Dataset":
             self._datasets[metadata["uid"]] = Key(kind, metadata["namespace"], metadata["name"])
@@ -46,7 +46,7 @@ class Nodes:
         self.ready[metadata["name"]] = any(c["status"] == "True" for c in conditions)
         return self._datasets.values()
 
-    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def drop(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         if kind == "Dataset":
             self._datasets.pop(obj["metadata"]["uid"], None)
             return ()
@@ -55,19 +55,19 @@ class Nodes:
 
 
 class Observed(NamedTuple):
-    obj: Manifest
+    obj: KubeObject
     ready: dict[str, bool]
     query: str | None
-    answer: Answer | None
+    answer: QueryResult | None
 
 
-def observe(view: View, obj: Manifest, _: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, _: Settings) -> Observed:
     query = (obj["metadata"].get("annotations") or {}).get(QUERY)
     answer = view.answer(query) if query else None
     return Observed(obj, dict(view.aggregate("nodes").ready), query, answer)
 
 
-def child(obj: Manifest, node: str) -> dict[str, Any]:
+def child(obj: KubeObject, node: str) -> dict[str, Any]:
     metadata = obj["metadata"]
     name = metadata["name"]
     return {
@@ -88,8 +88,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
     answer = observed.answer
     told = "nothing" if answer is None else answer.problem or f"{answer.value:g}"
     return Plan(
-        spread=tuple(child(observed.obj, node) for node in observed.ready),
-        questions=(Question(observed.query, made - timedelta(days=1)),) if observed.query else (),
+        apply_unordered=tuple(child(observed.obj, node) for node in observed.ready),
+        queries=(MetricQuery(observed.query, made - timedelta(days=1)),) if observed.query else (),
         status={
             "phase": f"Ready on {sum(observed.ready.values())} of {len(observed.ready)}",
             "message": told,

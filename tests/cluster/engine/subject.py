@@ -16,7 +16,7 @@ import uvloop
 
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.plan import Controller, Event, Manifest, Plan, Ref, View
+from modelyard.core.plan import Controller, Event, KubeObject, Plan, Ref, View
 from modelyard.core.settings import Settings
 from modelyard.handlers.process import run
 from modelyard.runtime import logs
@@ -27,13 +27,13 @@ MODE = "tests/mode"
 
 @dataclass(frozen=True)
 class Observed:
-    obj: Manifest
-    made: Manifest | None
-    kept: Manifest | None
+    obj: KubeObject
+    made: KubeObject | None
+    kept: KubeObject | None
     children: int
 
 
-def observe(view: View, obj: Manifest, _: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, _: Settings) -> Observed:
     metadata = obj["metadata"]
     place = metadata["namespace"]
     return Observed(
@@ -44,7 +44,7 @@ def observe(view: View, obj: Manifest, _: Settings) -> Observed:
     )
 
 
-def child(obj: Manifest, suffix: str, data: dict[str, str]) -> dict[str, Any]:
+def child(obj: KubeObject, suffix: str, data: dict[str, str]) -> dict[str, Any]:
     metadata = obj["metadata"]
     name = metadata["name"]
     return {
@@ -102,7 +102,7 @@ CONTROLLER = Controller(
     observe=observe,
     decide=decide,
     children=("ConfigMap",),
-    reported=("digest",),
+    pod_owned_fields=("digest",),
     # All that docs/operations.md lists, though no object here has what they tell of.
     gauges=GAUGES,
 )

@@ -14,7 +14,7 @@ from modelyard.contract import labels
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.result import Outcome
 
-from ..played import Served, binding, daemon_node, fits, pod_status, reported
+from ..fake_status import Served, binding, daemon_node, fits, pod_status, reported
 from .journal import Object
 from .resources import plain
 from .scene import Scene

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import orjson
 from aiohttp import web
 
-from .proxy import Answer, Call, Cut, Exchange, Fault, Proxy, Stream
+from .proxy import Call, Cut, Exchange, Fault, Proxy, QueryResult, Stream
 
 WITHHELD = 1.5
 """Seconds for which a view stays old."""
@@ -206,7 +206,7 @@ class Refused(Planned):
             self._what = str(exchange.call)
         return struck
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> QueryResult:
         """The refusal."""
         raise NotImplementedError
 
@@ -214,17 +214,17 @@ class Refused(Planned):
 class Conflict(Refused):
     """409: somebody else is said to have been there first."""
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> QueryResult:
         if call.verb == "create":
-            return Answer.refusal(409, "AlreadyExists", f"{call.name} already exists")
-        return Answer.refusal(409, "Conflict", f"{call.name} has been modified")
+            return QueryResult.refusal(409, "AlreadyExists", f"{call.name} already exists")
+        return QueryResult.refusal(409, "Conflict", f"{call.name} has been modified")
 
 
 class ServerError(Refused):
     """500 before anything was done."""
 
-    def answer(self, call: Call) -> Answer:
-        return Answer.refusal(500, "InternalError", "etcdserver: request timed out")
+    def answer(self, call: Call) -> QueryResult:
+        return QueryResult.refusal(500, "InternalError", "etcdserver: request timed out")
 
 
 class Patience(Refused):
@@ -243,10 +243,10 @@ class Patience(Refused):
                 self.broken.append(f"{call} came {waited:.2f} s after 429, Retry-After: 1")
         return await super().exchange(exchange)
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Call) -> QueryResult:
         self._asked = time.monotonic()
         headers = {"Retry-After": str(self.SECONDS)}
-        return Answer.refusal(429, "TooManyRequests", "try again later", **headers)
+        return QueryResult.refusal(429, "TooManyRequests", "try again later", **headers)
 
 
 class Gone(Planned):
@@ -255,7 +255,7 @@ class Gone(Planned):
     _lists = 3
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
-        expired = Answer.refusal(410, "Expired", "too old resource version")
+        expired = QueryResult.refusal(410, "Expired", "too old resource version")
         if self.here(exchange):
             event = {"type": "ERROR", "object": orjson.loads(expired.body)}
             for stream in list(self.world.proxy.streams):
@@ -277,7 +277,7 @@ class LostAnswer(Planned):
         status = self.rng.choice((500, 504, 0))
         if status == 0:
             raise Cut
-        return await exchange.deliver(Answer.refusal(status, "Timeout", "request timed out"))
+        return await exchange.deliver(QueryResult.refusal(status, "Timeout", "request timed out"))
 
 
 class Hang(Planned):
@@ -331,7 +331,9 @@ class Paging(KillAfter):
             exchange.query["limit"] = "1"
             if "continue" in exchange.query and self._expiries:
                 self._expiries -= 1
-                return await exchange.deliver(Answer.refusal(410, "Expired", "continue too old"))
+                return await exchange.deliver(
+                    QueryResult.refusal(410, "Expired", "continue too old")
+                )
         return await super().exchange(exchange)
 
 
@@ -346,7 +348,7 @@ class LostLease(Planned):
         if self.here(exchange):
             self._until = time.monotonic() + self.SECONDS
         if "/leases" in exchange.path and time.monotonic() < self._until:
-            return await exchange.deliver(Answer.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
         return await super().exchange(exchange)
 
 
@@ -362,12 +364,12 @@ class Storm(Planned):
         self._left -= 1
         way = self.rng.choice(("500", "429", "409", "lost", "cut", "late", "watches"))
         if way == "429":
-            answer = Answer.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
+            answer = QueryResult.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
             return await exchange.deliver(answer)
         if way == "409" and exchange.call is not None:
-            return await exchange.deliver(Answer.refusal(409, "Conflict", "modified"))
+            return await exchange.deliver(QueryResult.refusal(409, "Conflict", "modified"))
         if way in ("500", "409"):
-            return await exchange.deliver(Answer.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
         if way == "cut":
             raise Cut
         if way == "watches":

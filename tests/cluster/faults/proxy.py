@@ -42,7 +42,7 @@ class Call:
 
 
 @dataclass
-class Answer:
+class QueryResult:
     """An HTTP answer."""
 
     status: int
@@ -50,7 +50,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def refusal(cls, status: int, reason: str, message: str, **headers: str) -> Answer:
+    def refusal(cls, status: int, reason: str, message: str, **headers: str) -> QueryResult:
         """A metav1.Status."""
         body = {
             "kind": "Status",
@@ -85,13 +85,13 @@ class Exchange:
         """Whether it reads a collection."""
         return self.method == "GET" and not Place(self.path).name
 
-    async def forward(self) -> Answer:
+    async def forward(self) -> QueryResult:
         """What the API server answers."""
         return await self._proxy.ask(
             self.method, self.path, self.query, self._request.headers, self._body
         )
 
-    async def deliver(self, answer: Answer) -> web.StreamResponse:
+    async def deliver(self, answer: QueryResult) -> web.StreamResponse:
         """Send an answer to the operator, to the last byte."""
         headers = {k: v for k, v in answer.headers.items() if k in SENT}
         response = web.StreamResponse(status=answer.status, headers=headers)
@@ -191,14 +191,14 @@ class Proxy:
 
     async def ask(
         self, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
-    ) -> Answer:
+    ) -> QueryResult:
         """The API server's answer to a request."""
         sent = {k: v for k, v in headers.items() if k.lower() not in FOR_NEXT_HOP}
         url = self._where.url + path
         async with self._session.request(
             method, url, params=query, headers=sent, data=body or None
         ) as got:
-            answer = Answer(got.status, await got.read(), dict(got.headers))
+            answer = QueryResult(got.status, await got.read(), dict(got.headers))
         if method != "GET" and answer.status < 300:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 metadata = orjson.loads(answer.body)["metadata"]

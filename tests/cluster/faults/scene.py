@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.api.base import API_VERSION
 
 from ..admin import MERGE, Admin
-from ..played import node, node_status
+from ..fake_status import node, node_status
 from .journal import Journal, Object
 from .resources import DECLARED, path
 

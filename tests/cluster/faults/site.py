@@ -13,7 +13,7 @@ import yaml
 from modelyard.cluster import ControlPlane
 
 from ..admin import Admin, access
-from ..played import NODES_STAY
+from ..fake_status import NODES_STAY
 from ..process import Endpoint, free_port
 from ..waiting import until
 from .background import Background

@@ -13,7 +13,7 @@ import pytest
 
 from modelyard.cluster import ControlPlane
 
-from ..played import NODES_STAY
+from ..fake_status import NODES_STAY
 from .apiserver import Server
 from .cases import SPACE
 from .experiment import Experiment, Record

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import yaml
 
-from ..played import node
+from ..fake_status import node
 from . import cases
 from .apiserver import DRY, GROUP, PLURALS, STRICT, Object, Server, View, path_of
 from .cases import SPACE, Asked, Trial

@@ -10,7 +10,7 @@ import aiohttp
 from modelyard.contract import labels
 from modelyard.contract.result import DataResult, Outcome
 
-from ..played import binding, daemon_node
+from ..fake_status import binding, daemon_node
 from .apiserver import MERGE_PATCH, Object, Server, path_of
 
 SINCE = "2026-01-01T00:00:00Z"

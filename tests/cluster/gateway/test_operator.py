@@ -16,7 +16,7 @@ import pytest
 from modelyard.cluster import ControlPlane
 
 from ..admin import Admin, access
-from ..played import (
+from ..fake_status import (
     DIGEST_A,
     DIGEST_B,
     NODES_STAY,

@@ -22,7 +22,7 @@ from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 
-from ..played import pod_status
+from ..fake_status import pod_status
 from ..waiting import until, until_discovered
 
 ROOT = Path(__file__).parents[3]

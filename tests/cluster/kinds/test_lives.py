@@ -9,7 +9,7 @@ import pytest
 from modelyard.contract import exitcodes
 from modelyard.contract.result import Outcome
 
-from ..played import (
+from ..fake_status import (
     DIGEST_A,
     DIGEST_B,
     Served,

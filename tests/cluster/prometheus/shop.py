@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..admin import Admin
-from ..played import DIGEST_A, DIGEST_B, Served, artifact, binding, node, pod_status, reported
+from ..fake_status import DIGEST_A, DIGEST_B, Served, artifact, binding, node, pod_status, reported
 from ..waiting import until
 from .pages import Does, Page
 

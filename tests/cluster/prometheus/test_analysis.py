@@ -12,7 +12,7 @@ import pytest
 from modelyard.cluster import ControlPlane
 
 from ..admin import Admin, access
-from ..played import NODES_STAY
+from ..fake_status import NODES_STAY
 from ..process import Operator
 from ..waiting import until
 from .pages import Does, Page

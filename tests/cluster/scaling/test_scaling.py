@@ -12,8 +12,8 @@ from modelyard.cluster import ControlPlane
 from modelyard.core.deployment import autoscaling, disruption, serving
 
 from ..admin import Admin, access
+from ..fake_status import pod_status
 from ..observing import observing
-from ..played import pod_status
 from ..waiting import until
 
 pytestmark = pytest.mark.cluster

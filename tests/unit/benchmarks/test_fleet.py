@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from modelyard.api.modelserver import ModelServerStatus
-from modelyard.core.fleet.facts import read_server
 from modelyard.core.fleet.figures import quantile
+from modelyard.core.fleet.projections import read_server
 
 from ...benchmarks.fleet import __main__ as command
 from ...benchmarks.fleet import control, nodes, verdicts

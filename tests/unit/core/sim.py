@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from modelyard.core.conditions import timestamp
-from modelyard.core.fleet.facts import node_of
+from modelyard.core.fleet.projections import node_of
 from modelyard.core.plan import Plan
 
 from .world import NOW, World, deployment, meant_for, version

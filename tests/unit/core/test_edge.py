@@ -8,7 +8,7 @@ import pytest
 
 from modelyard.contract.naming import edge_server_name
 from modelyard.core.conditions import is_true
-from modelyard.core.fleet.facts import node_of
+from modelyard.core.fleet.projections import node_of
 
 from .sim import BAD, EDGE, NAME, TOO_MUCH, Sim, error_rate
 from .world import World, deployment, version

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.contract import labels
-from modelyard.core.fleet.facts import release_key
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.member import Group, Member
+from modelyard.core.fleet.projections import release_key
 
 OWNER = "uid-fleet"
 EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "site"}}}

@@ -11,8 +11,8 @@ from modelyard.api.rollout import Step
 from modelyard.contract import labels
 from modelyard.core.deployment import gateway
 from modelyard.core.deployment.traffic import Server, Split, mark
-from modelyard.core.fleet.facts import read_server
 from modelyard.core.fleet.fleets import Fleets
+from modelyard.core.fleet.projections import read_server
 
 from .spec import EDGE, Live, cluster, wanting
 

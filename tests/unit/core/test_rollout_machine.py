@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from modelyard.core.deployment.selection import at_most
-from modelyard.core.fleet.facts import node_of
+from modelyard.core.fleet.projections import node_of
 
 from .sim import BAD, GOOD, NAME, TOO_MUCH, Sim, error_rate
 from .world import version

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.core.plan import Answer
+from modelyard.core.plan import QueryResult
 
 from .sim import BAD, NAME, Sim, error_rate
 from .world import artifact, version
@@ -262,11 +262,11 @@ def test_figures_against_stable_also_when_none_is_left(
 def test_a_query_of_prometheus(value: float | None, problem: str, phase: str) -> None:
     metric = {"name": "load", "query": 'load{v="{{candidate}}"}', "max": 1, "inconclusiveLimit": 0}
     sim = rolling(*FOUR, analysis={"metrics": [metric]}, **FAST)
-    (question,) = sim.look().questions
+    (question,) = sim.look().queries
     assert question.query == 'load{v="2"}'
-    sim.answers[question.query] = Answer(0.5, "", question.at_least.replace(year=2025))
-    assert sim.look().questions == (question,), "an old answer is none"
-    sim.answers[question.query] = Answer(value, problem, sim.now)
+    sim.answers[question.query] = QueryResult(0.5, "", question.at_least.replace(year=2025))
+    assert sim.look().queries == (question,), "an old answer is none"
+    sim.answers[question.query] = QueryResult(value, problem, sim.now)
     assert sim.operate()["phase"] == phase
     assert problem in sim.status["message"]
 
@@ -476,7 +476,7 @@ def test_the_status_stays_small() -> None:
         **FAST,
     }
     sim = Sim(*(f"p{i:02}{'o' * 50}-1" for i in range(50)), rollout=rollout)
-    sim.answers["up"] = Answer(None, "x" * 5000, sim.now.replace(year=2027))
+    sim.answers["up"] = QueryResult(None, "x" * 5000, sim.now.replace(year=2027))
     for number in range(2, 24):
         sim.add(version(number))
         sim.run(rounds=3)

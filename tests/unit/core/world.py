@@ -14,7 +14,7 @@ from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Answer, Controller, Manifest, Plan, Ref
+from modelyard.core.plan import Controller, KubeObject, Plan, QueryResult, Ref
 from modelyard.core.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -106,7 +106,7 @@ class World:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.settings = settings or Settings()
         self.writes: list[str] = []
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, QueryResult] = {}
         self.absent: set[str] = set()
         self.born: Counter[tuple[str, str]] = Counter()
         for one in objects:
@@ -135,7 +135,7 @@ class World:
         function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
         return [o for o in self.of(kind) if value in function(o)]
 
-    def facts(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+    def projections(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
         function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
         return [
             values[value] if isinstance(values := function(o), Mapping) else o["metadata"]["name"]
@@ -150,10 +150,10 @@ class World:
                 made.put(kind, one)
         return made
 
-    def answer(self, query: str) -> Answer | None:
+    def answer(self, query: str) -> QueryResult | None:
         return self.answers.get(query)
 
-    def served(self, kind: str) -> bool:
+    def kind_available(self, kind: str) -> bool:
         return kind not in self.absent
 
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
@@ -182,13 +182,13 @@ class World:
     def _writes_of(self, kind: str, name: str, plan: Plan) -> list[Callable[[], None]]:
         """A plan's writes in their order, without what it creates."""
         writes: list[Callable[[], None]] = []
-        writes += [partial(self._apply, made) for made in (*plan.apply, *plan.spread)]
+        writes += [partial(self._apply, made) for made in (*plan.apply, *plan.apply_unordered)]
         writes += [partial(self._delete, ref) for ref in plan.delete]
         if plan.status is not None:
             writes.append(partial(self._write_status, kind, name, plan.status))
         return writes
 
-    def _apply(self, made: Manifest) -> None:
+    def _apply(self, made: KubeObject) -> None:
         key = (_kind(made), made["metadata"]["name"])
         before = self.objects.get(key)
         # What the operator no longer says of a ModelServer goes: it owns the whole spec.
@@ -215,9 +215,9 @@ class World:
             del self.objects[kind, ref.name]
             self.writes.append(f"delete {kind}")
 
-    def _write_status(self, kind: str, name: str, status: Manifest) -> None:
+    def _write_status(self, kind: str, name: str, status: KubeObject) -> None:
         target = self.objects[kind, name]
-        reported = controller(kind).reported
+        reported = controller(kind).pod_owned_fields
         kept = {k: v for k, v in target.get("status", {}).items() if k in reported}
         if target.get("status") != {**status, **kept}:
             target["status"] = copy.deepcopy({**status, **kept})
@@ -271,7 +271,7 @@ def _ended(outcome: Outcome, code: int) -> dict[str, Any]:
     return {"name": "main", "state": {"terminated": {"exitCode": code, "message": message}}}
 
 
-def _kind(one: Manifest) -> str:
+def _kind(one: KubeObject) -> str:
     kind = str(one["kind"])
     return BUILT_IN.get(f"{one['apiVersion']}/{kind}", kind)
 

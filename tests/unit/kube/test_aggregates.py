@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.core.plan import AggregateKind, Key, Manifest
+from modelyard.core.plan import AggregateKind, Key, KubeObject
 from modelyard.kube.cache import Cache
 
 
@@ -18,13 +18,13 @@ class Ready:
         self.ready: dict[str, str] = {}
         self.seen: list[str] = []
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         name = obj["metadata"]["name"]
         self.seen.append(f"put {kind} {name}")
         self.ready[name] = obj["status"]["phase"]
         yield Key("Deployment", "ns", f"of-{obj['metadata']['uid']}")
 
-    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def drop(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         name = obj["metadata"]["name"]
         self.seen.append(f"drop {kind} {name}")
         del self.ready[name]
@@ -92,10 +92,10 @@ def test_one_wrong_object_harms_no_other(cache: Cache, caplog: pytest.LogCapture
 
 
 def test_an_aggregate_sees_what_is_kept(cache: Cache) -> None:
-    seen: list[Manifest] = []
+    seen: list[KubeObject] = []
 
     class Note(Ready):
-        def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+        def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
             seen.append(obj)
             return ()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from modelyard.core.fleet.facts import read_node, read_pod
+from modelyard.core.fleet.projections import read_node, read_pod
 from modelyard.core.jobstate import job_state, pod_trouble
 from modelyard.kube.cache import Cache
 from modelyard.kube.kinds import by_name

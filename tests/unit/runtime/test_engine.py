@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from modelyard.core.plan import AggregateKind, Controller, Key, Manifest, Plan
+from modelyard.core.plan import AggregateKind, Controller, Key, KubeObject, Plan
 from modelyard.runtime.engine import Engine
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.settings import EngineSettings
@@ -17,7 +17,7 @@ SETTLE = 30.0
 class Pods:
     """Every change concerns the one Deployment."""
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         return (FLEET,)
 
     drop = put
@@ -35,7 +35,7 @@ def engine() -> Engine:
         observe=lambda *_: None,
         decide=lambda *_: Plan(),
         aggregates={"pods": AggregateKind(("Deployment", "Pod"), Pods)},
-        settle=lambda view, key: SETTLE,
+        debounce=lambda view, key: SETTLE,
     )
     api: Any = None
     return Leading((controller,), EngineSettings(), api, Metrics())
@@ -74,4 +74,4 @@ async def test_decisions_see_the_aggregate_and_answers() -> None:
     assert isinstance(made.cache.aggregate("pods"), Pods)
     assert made.cache.answer("up") is None
     assert made.kinds == ("Deployment", "Pod")
-    await made.questions.close()
+    await made.queries.close()

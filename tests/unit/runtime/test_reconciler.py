@@ -38,7 +38,7 @@ async def test_what_a_late_renewal_kept_from_being_written_is_tried_again() -> N
         cache=cache,
         queue=queue,
         executor=LeaseRunOut(),  # type: ignore[arg-type]
-        ask=lambda key, questions: None,
+        ask=lambda key, queries: None,
         metrics=Metrics(),
         now=lambda: datetime.now(UTC),
     )

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from modelyard.contract.labels import OWNER
-from modelyard.core.plan import AggregateKind, Controller, Key, Manifest, Plan, View
+from modelyard.core.plan import AggregateKind, Controller, Key, KubeObject, Plan, View
 from modelyard.kube.cache import Cache, Change
 from modelyard.runtime.routing import Router
 
 
-def users(obj: Manifest, _: View) -> Iterable[Key]:
+def users(obj: KubeObject, _: View) -> Iterable[Key]:
     yield Key("Dataset", obj["metadata"]["namespace"], obj["spec"]["dataset"])
 
 
@@ -80,13 +80,13 @@ def test_a_mapping_that_fails_stops_nothing_else() -> None:
 class Nothing:
     """An aggregate of no interest."""
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         return ()
 
     drop = put
 
 
-def settling(settle: Any) -> tuple[Controller, ...]:
+def debouncing(debounce: Any) -> tuple[Controller, ...]:
     return (
         Controller(
             "Deployment",
@@ -94,17 +94,17 @@ def settling(settle: Any) -> tuple[Controller, ...]:
             decide=lambda *_: Plan(),
             children=("Service",),
             aggregates={"fleets": AggregateKind(("Deployment", "Pod", "Node"), Nothing)},
-            settle=settle,
+            debounce=debounce,
         ),
     )
 
 
 def test_kinds_of_aggregates_are_watched() -> None:
-    assert Router.watched(settling(None)) == ("Deployment", "Service", "Pod", "Node")
+    assert Router.watched(debouncing(None)) == ("Deployment", "Service", "Pod", "Node")
 
 
 def test_a_change_that_others_follow_waits_as_its_controller_says() -> None:
-    made = settling(lambda view, key: 0.25 if key.name == "big" else 0.0)
+    made = debouncing(lambda view, key: 0.25 if key.name == "big" else 0.0)
     routes = Router(made, Cache(Router.watched(made)))
     assert routes.delay(Key("Deployment", "ns", "big")) == 0.25
     assert routes.delay(Key("Deployment", "ns", "small")) == 0
@@ -112,7 +112,7 @@ def test_a_change_that_others_follow_waits_as_its_controller_says() -> None:
 
 
 def test_an_unknown_wait_is_none(caplog: pytest.LogCaptureFixture) -> None:
-    made = settling(lambda view, key: view.answer("x").value)
+    made = debouncing(lambda view, key: view.answer("x").value)
     routes = Router(made, Cache(Router.watched(made)))
     assert routes.delay(Key("Deployment", "ns", "d")) == 0
     assert "Deployment ns/d" in caplog.text

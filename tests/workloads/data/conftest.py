@@ -35,7 +35,7 @@ from modelyard.workloads.data.handler import handle
 from modelyard.workloads.data.limits import Limits
 from modelyard.workloads.runner import execute
 
-from ...beforehand import say, wanted
+from ...prebuild import say, wanted
 
 ACCESS_KEY, SECRET_KEY = "modelyard", "modelyard-secret"
 

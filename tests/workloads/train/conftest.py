@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ..yard import Yard
+from ..workload_runner import WorkloadRunner
 
 SIZE = 64
 TRAIN, VAL = 48, 16
@@ -29,8 +29,8 @@ def draw(path: Path, rng: np.random.Generator) -> str:
     return f"{kind} {x / SIZE} {y / SIZE} {2 * half / SIZE} {2 * half / SIZE}\n"
 
 
-class Shapes(Yard):
-    """A yard with the dataset of `draw`."""
+class Shapes(WorkloadRunner):
+    """A runner with the dataset of `draw`."""
 
     def training(self, key: str, **run: Any) -> dict[str, Any]:
         """A train run of a few short epochs."""
@@ -45,15 +45,15 @@ class Shapes(Yard):
 
 
 @pytest.fixture(scope="session")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     pytest.importorskip(
         "ultralytics",
         reason="runs where Ultralytics is: in the trainer image",
         exc_type=ImportError,
     )
-    yard = Shapes(tmp_path_factory.mktemp("yard"))
+    runner = Shapes(tmp_path_factory.mktemp("runner"))
     rng = np.random.default_rng(7)
-    source = yard.folder / "source"
+    source = runner.folder / "source"
     for split, count in (("train", TRAIN), ("val", VAL)):
         for kind in ("images", "labels"):
             (source / kind / split).mkdir(parents=True)
@@ -63,5 +63,5 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     (source / "data.yaml").write_text(
         "train: images/train\nval: images/val\nnames: [square, disk]\n"
     )
-    yard.publish()
-    return yard
+    runner.publish()
+    return runner

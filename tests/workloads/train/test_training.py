@@ -23,96 +23,96 @@ from modelyard.store import Store, sha256_bytes
 pytestmark = pytest.mark.e2e
 
 
-def store_of(yard: Any) -> Store:
-    return Store.open(StoreLocation(**yard.store))
+def store_of(runner: Any) -> Store:
+    return Store.open(StoreLocation(**runner.store))
 
 
-def checkpoint(yard: Any, key: str) -> dict[str, Any]:
-    return store_of(yard).get_pointer(f"runs/{key}/checkpoint.json") or {}
+def checkpoint(runner: Any, key: str) -> dict[str, Any]:
+    return store_of(runner).get_pointer(f"runs/{key}/checkpoint.json") or {}
 
 
 @pytest.fixture(scope="session")
-def trained(yard: Any) -> TrainResult:
+def trained(runner: Any) -> TrainResult:
     """Trained well enough that figures mean something; killed and resumed on the way."""
-    run = yard.training("killed", hyperparameters={"epochs": 10})
-    process = yard.start("train", run)
-    yard.until(lambda: checkpoint(yard, "killed").get("epoch", 0) >= 1, process)
-    yard.until_log("epoch 2/10", process)
-    assert yard.end(process, signal.SIGKILL) == -signal.SIGKILL
-    stopped = checkpoint(yard, "killed")["epoch"]
+    run = runner.training("killed", hyperparameters={"epochs": 10})
+    process = runner.start("train", run)
+    runner.until(lambda: checkpoint(runner, "killed").get("epoch", 0) >= 1, process)
+    runner.until_log("epoch 2/10", process)
+    assert runner.end(process, signal.SIGKILL) == -signal.SIGKILL
+    stopped = checkpoint(runner, "killed")["epoch"]
 
-    result = yard.run("train", run).train
-    assert f"resuming after epoch {stopped}" in yard.log()
-    assert f'"resumedFromEpoch": {stopped}' in yard.log()
-    assert f"epoch {stopped}/10" not in yard.log()
+    result = runner.run("train", run).train
+    assert f"resuming after epoch {stopped}" in runner.log()
+    assert f'"resumedFromEpoch": {stopped}' in runner.log()
+    assert f"epoch {stopped}/10" not in runner.log()
     return result
 
 
 def test_a_killed_training_resumes_and_leaves_weights_and_no_checkpoint(
-    yard: Any, trained: TrainResult
+    runner: Any, trained: TrainResult
 ) -> None:
     assert trained.epochs == 10
     assert trained.imgsz == 64
     assert set(trained.metrics) == {"mAP50", "mAP50to95", "precision", "recall"}
     assert trained.metrics["mAP50"] > 0.3
-    store = store_of(yard)
+    store = store_of(runner)
     assert store.size(trained.weights_digest) > 1_000_000
-    assert checkpoint(yard, "killed") == {}
+    assert checkpoint(runner, "killed") == {}
 
 
 def test_a_pod_after_the_end_repeats_the_result_without_training(
-    yard: Any, trained: TrainResult
+    runner: Any, trained: TrainResult
 ) -> None:
-    assert yard.run("train", yard.training("killed")).train == trained
-    assert "repeating its result" in yard.log()
-    assert "Ultralytics" not in yard.log()
+    assert runner.run("train", runner.training("killed")).train == trained
+    assert "repeating its result" in runner.log()
+    assert "Ultralytics" not in runner.log()
 
 
-def test_sigterm_stores_the_last_epoch_and_is_retryable(yard: Any) -> None:
-    process = yard.start("train", yard.training("stopped", hyperparameters={"epochs": 50}))
-    yard.until_log("epoch 3/50", process)
-    assert yard.end(process, signal.SIGTERM) == exitcodes.RETRYABLE
-    assert yard.outcome().reason == "Terminated"
-    assert checkpoint(yard, "stopped")["epoch"] >= 3
+def test_sigterm_stores_the_last_epoch_and_is_retryable(runner: Any) -> None:
+    process = runner.start("train", runner.training("stopped", hyperparameters={"epochs": 50}))
+    runner.until_log("epoch 3/50", process)
+    assert runner.end(process, signal.SIGTERM) == exitcodes.RETRYABLE
+    assert runner.outcome().reason == "Terminated"
+    assert checkpoint(runner, "stopped")["epoch"] >= 3
 
 
-def test_a_pod_killed_between_the_last_epoch_and_the_result_publishes_it(yard: Any) -> None:
-    process = yard.start("train", yard.training("late", hyperparameters={"epochs": 50}))
-    yard.until_log("epoch 2/50", process)
-    yard.end(process, signal.SIGTERM)
-    last_epoch = checkpoint(yard, "late") | {"complete": True}
-    store_of(yard).put_pointer("runs/late/checkpoint.json", last_epoch)
+def test_a_pod_killed_between_the_last_epoch_and_the_result_publishes_it(runner: Any) -> None:
+    process = runner.start("train", runner.training("late", hyperparameters={"epochs": 50}))
+    runner.until_log("epoch 2/50", process)
+    runner.end(process, signal.SIGTERM)
+    last_epoch = checkpoint(runner, "late") | {"complete": True}
+    store_of(runner).put_pointer("runs/late/checkpoint.json", last_epoch)
 
-    result = yard.run("train", yard.training("late", hyperparameters={"epochs": 50})).train
-    assert "Starting training" not in yard.log()
+    result = runner.run("train", runner.training("late", hyperparameters={"epochs": 50})).train
+    assert "Starting training" not in runner.log()
     assert result.epochs == last_epoch["epoch"]
     assert set(result.metrics) == {"mAP50", "mAP50to95", "precision", "recall"}
     # Half precision and no optimizer: far smaller than a checkpoint.
-    assert store_of(yard).size(result.weights_digest) < 8_000_000
-    assert checkpoint(yard, "late") == {}
+    assert store_of(runner).size(result.weights_digest) < 8_000_000
+    assert checkpoint(runner, "late") == {}
 
 
-def test_fine_tuning_starts_from_the_versions_weights(yard: Any, trained: TrainResult) -> None:
+def test_fine_tuning_starts_from_the_versions_weights(runner: Any, trained: TrainResult) -> None:
     base = {"digest": trained.weights_digest}
     # So slow that one epoch hardly changes what was loaded.
     slow = {"epochs": 1, "lr0": 0.00001}
-    run = yard.training("tuned", model=None, baseWeights=base, hyperparameters=slow)
-    result = yard.run("train", run).train
+    run = runner.training("tuned", model=None, baseWeights=base, hyperparameters=slow)
+    result = runner.run("train", run).train
     assert result.initial_weights_digest == trained.weights_digest
     assert result.metrics["mAP50"] > 0.3
-    assert "Transferred 499/499" in yard.log()
+    assert "Transferred 499/499" in runner.log()
 
 
 def test_mirrored_weights_are_taken_by_name_and_checked_by_digest(
-    yard: Any, trained: TrainResult
+    runner: Any, trained: TrainResult
 ) -> None:
-    store = store_of(yard)
+    store = store_of(runner)
     store.put_pointer("weights/yolo11n.pt.json", {"digest": trained.weights_digest})
-    run = yard.training("mirrored", model="yolo11n.pt", hyperparameters={"epochs": 1})
-    assert yard.run("train", run).train.initial_weights_digest == trained.weights_digest
+    run = runner.training("mirrored", model="yolo11n.pt", hyperparameters={"epochs": 1})
+    assert runner.run("train", run).train.initial_weights_digest == trained.weights_digest
 
-    wrong = yard.training("wrong", model="yolo11n.pt", modelDigest=sha256_bytes(b"another"))
-    outcome = yard.run("train", wrong, exitcodes.USER_ERROR)
+    wrong = runner.training("wrong", model="yolo11n.pt", modelDigest=sha256_bytes(b"another"))
+    outcome = runner.run("train", wrong, exitcodes.USER_ERROR)
     assert outcome.reason == "DigestMismatch"
     assert "spec.modelDigest" in outcome.message
 
@@ -129,28 +129,28 @@ def test_mirrored_weights_are_taken_by_name_and_checked_by_digest(
     ],
 )
 def test_a_training_that_cannot_work_fails_at_once_and_says_why(
-    yard: Any, changes: dict[str, Any], reason: str, words: str
+    runner: Any, changes: dict[str, Any], reason: str, words: str
 ) -> None:
-    run = yard.training("bad") | changes
+    run = runner.training("bad") | changes
     if "hyperparameters" in changes:
-        run = yard.training("bad", **changes)
-    outcome = yard.run("train", run, exitcodes.USER_ERROR)
+        run = runner.training("bad", **changes)
+    outcome = runner.run("train", run, exitcodes.USER_ERROR)
     assert outcome.reason == reason
     assert words in outcome.message
 
 
 def test_weights_that_cannot_be_had_are_retried_and_the_way_out_is_named(
-    yard: Any, monkeypatch: pytest.MonkeyPatch
+    runner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    run = yard.training("offline", model="yolo26n.pt")
-    outcome = yard.run("train", run, exitcodes.RETRYABLE)
+    run = runner.training("offline", model="yolo26n.pt")
+    outcome = runner.run("train", run, exitcodes.RETRYABLE)
     assert outcome.reason == "WeightsUnavailable"
     assert "modelyard weights add yolo26n.pt" in outcome.message
 
 
 def test_inside_a_pod_ultralytics_downloads_nothing_and_keeps_to_its_cpus(
-    yard: Any, tmp_path: Path
+    runner: Any, tmp_path: Path
 ) -> None:
     program = f"""
 from pathlib import Path
@@ -176,10 +176,10 @@ else:
     assert "yolo26n.pt is not downloaded" in done.stdout
 
 
-def test_a_file_that_is_no_model_is_named(yard: Any) -> None:
-    digest = store_of(yard).put_bytes(b"not a checkpoint")
-    run = yard.training("junk", model=None, baseWeights={"digest": digest})
-    outcome = yard.run("train", run, exitcodes.USER_ERROR)
+def test_a_file_that_is_no_model_is_named(runner: Any) -> None:
+    digest = store_of(runner).put_bytes(b"not a checkpoint")
+    run = runner.training("junk", model=None, baseWeights={"digest": digest})
+    outcome = runner.run("train", run, exitcodes.USER_ERROR)
     assert outcome.reason == "WeightsUnreadable"
     assert digest in outcome.message
 
@@ -192,18 +192,18 @@ def export_run(weights: str, source: str = "pt", **export: Any) -> dict[str, Any
     }
 
 
-def manifest_of(yard: Any, artifact: Any) -> ArtifactManifest:
-    return parse_manifest(store_of(yard).get_bytes(artifact.manifest_digest))
+def manifest_of(runner: Any, artifact: Any) -> ArtifactManifest:
+    return parse_manifest(store_of(runner).get_bytes(artifact.manifest_digest))
 
 
 @pytest.fixture(scope="session")
-def exported(yard: Any, trained: TrainResult) -> Any:
-    return yard.run("export", export_run(trained.weights_digest)).export.artifact
+def exported(runner: Any, trained: TrainResult) -> Any:
+    return runner.run("export", export_run(trained.weights_digest)).export.artifact
 
 
-def test_an_onnx_export_is_published_with_its_manifest(yard: Any, exported: Any) -> None:
-    manifest = manifest_of(yard, exported)
-    assert store_of(yard).size(exported.digest) == exported.size_bytes == manifest.file.size_bytes
+def test_an_onnx_export_is_published_with_its_manifest(runner: Any, exported: Any) -> None:
+    manifest = manifest_of(runner, exported)
+    assert store_of(runner).size(exported.digest) == exported.size_bytes == manifest.file.size_bytes
     assert manifest.file.digest == exported.digest
     assert manifest.classes == ("square", "disk")
     assert (manifest.imgsz, manifest.input.shape) == ((64, 64), (1, 3, 64, 64))
@@ -212,24 +212,24 @@ def test_an_onnx_export_is_published_with_its_manifest(yard: Any, exported: Any)
 
 
 def test_exporting_again_gives_the_same_artifact(
-    yard: Any, trained: TrainResult, exported: Any
+    runner: Any, trained: TrainResult, exported: Any
 ) -> None:
-    again = yard.run("export", export_run(trained.weights_digest)).export.artifact
+    again = runner.run("export", export_run(trained.weights_digest)).export.artifact
     assert again == exported
 
 
-def test_a_dynamic_export_takes_any_batch_and_size(yard: Any, trained: TrainResult) -> None:
+def test_a_dynamic_export_takes_any_batch_and_size(runner: Any, trained: TrainResult) -> None:
     run = export_run(trained.weights_digest, dynamic=True, imgsz=96, opset=17)
-    manifest = manifest_of(yard, yard.run("export", run).export.artifact)
+    manifest = manifest_of(runner, runner.run("export", run).export.artifact)
     assert manifest.dynamic
     assert manifest.input.shape == (-1, 3, -1, -1)
     assert manifest.imgsz == (96, 96)
 
 
-def test_onnx_weights_pass_as_they_are(yard: Any, exported: Any) -> None:
-    taken = yard.run("export", export_run(exported.digest, "onnx")).export.artifact
+def test_onnx_weights_pass_as_they_are(runner: Any, exported: Any) -> None:
+    taken = runner.run("export", export_run(exported.digest, "onnx")).export.artifact
     assert taken.digest == exported.digest
-    assert manifest_of(yard, taken).classes == ("square", "disk")
+    assert manifest_of(runner, taken).classes == ("square", "disk")
 
 
 @pytest.mark.parametrize(
@@ -240,29 +240,29 @@ def test_onnx_weights_pass_as_they_are(yard: Any, exported: Any) -> None:
     ],
 )
 def test_an_export_that_cannot_be_made_says_why(
-    yard: Any, trained: TrainResult, exported: Any, source: str, export: dict, words: str
+    runner: Any, trained: TrainResult, exported: Any, source: str, export: dict, words: str
 ) -> None:
     weights = trained.weights_digest if source == "pt" else exported.digest
-    outcome = yard.run("export", export_run(weights, source, **export), exitcodes.USER_ERROR)
+    outcome = runner.run("export", export_run(weights, source, **export), exitcodes.USER_ERROR)
     assert outcome.reason == "ExportFailed"
     assert words in outcome.message
 
 
-def evaluate_run(yard: Any, weights: str, artifacts: list[Any]) -> dict[str, Any]:
+def evaluate_run(runner: Any, weights: str, artifacts: list[Any]) -> dict[str, Any]:
     return {
         "kind": "evaluate",
         "weights": {"digest": weights},
         "artifacts": [json.loads(one.model_dump_json(by_alias=True)) for one in artifacts],
-        "datasetDigest": yard.dataset,
+        "datasetDigest": runner.dataset,
         "evaluation": {"split": "val"},
     }
 
 
 def test_the_onnx_artifact_is_as_good_as_the_weights(
-    yard: Any, trained: TrainResult, exported: Any
+    runner: Any, trained: TrainResult, exported: Any
 ) -> None:
-    run = evaluate_run(yard, trained.weights_digest, [exported])
-    artifact, source = yard.run("evaluate", run).evaluate.evaluations
+    run = evaluate_run(runner, trained.weights_digest, [exported])
+    artifact, source = runner.run("evaluate", run).evaluate.evaluations
     assert (artifact.artifact, source.artifact) == ("onnx", "source")
     assert artifact.images == source.images == 16
     assert artifact.milliseconds_per_image > 0
@@ -271,27 +271,27 @@ def test_the_onnx_artifact_is_as_good_as_the_weights(
 
 
 def test_a_holdout_with_other_classes_is_refused(
-    yard: Any, trained: TrainResult, exported: Any, tmp_path: Path
+    runner: Any, trained: TrainResult, exported: Any, tmp_path: Path
 ) -> None:
-    store = store_of(yard)
-    index = json.loads(store.get_bytes(yard.dataset))
+    store = store_of(runner)
+    index = json.loads(store.get_bytes(runner.dataset))
     index["classes"] = ["square", "ring"]
     other = store.put_bytes(json.dumps(index).encode())
-    run = evaluate_run(yard, trained.weights_digest, [exported]) | {"datasetDigest": other}
-    outcome = yard.run("evaluate", run, exitcodes.USER_ERROR)
+    run = evaluate_run(runner, trained.weights_digest, [exported]) | {"datasetDigest": other}
+    outcome = runner.run("evaluate", run, exitcodes.USER_ERROR)
     assert outcome.reason == "ClassMismatch"
     assert 'class 1 is "disk" instead of "ring"' in outcome.message
 
 
 def test_a_damaged_artifact_is_not_evaluated(
-    yard: Any, trained: TrainResult, exported: Any
+    runner: Any, trained: TrainResult, exported: Any
 ) -> None:
-    blob = yard.folder / "store" / "blobs" / "sha256" / exported.digest.removeprefix("sha256:")
+    blob = runner.folder / "store" / "blobs" / "sha256" / exported.digest.removeprefix("sha256:")
     content = blob.read_bytes()
     try:
         blob.write_bytes(content[:-1] + b"x")
-        run = evaluate_run(yard, trained.weights_digest, [exported])
-        outcome = yard.run("evaluate", run, exitcodes.RETRYABLE)
+        run = evaluate_run(runner, trained.weights_digest, [exported])
+        outcome = runner.run("evaluate", run, exitcodes.RETRYABLE)
     finally:
         blob.write_bytes(content)
     assert outcome.reason == "DigestMismatch"

@@ -14,9 +14,9 @@ from modelyard.core.dataset import reasons
 from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
 from modelyard.core.jobstate import lost_result
-from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
+from modelyard.core.namespace_policy import namespace_verdict
+from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, Ref, View
 from modelyard.core.policy import Verdict
-from modelyard.core.prepared import namespace_verdict
 from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.usage import needs_inputs
 
@@ -154,11 +154,11 @@ def _keep(observed: Observed, now: datetime) -> Plan:
     )
 
 
-def _of_training(obj: Manifest, view: View) -> Iterable[Key]:
+def _of_training(obj: KubeObject, view: View) -> Iterable[Key]:
     yield Key("Dataset", meta.namespace(obj), obj["spec"]["dataset"]["name"])
 
 
-def _used_dataset(training: Manifest) -> tuple[str, ...]:
+def _used_dataset(training: KubeObject) -> tuple[str, ...]:
     return (training["spec"]["dataset"]["name"],) if needs_inputs(training) else ()
 
 

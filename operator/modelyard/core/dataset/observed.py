@@ -9,7 +9,7 @@ from modelyard.api.dataset import DatasetSpec
 from modelyard.core import meta
 from modelyard.core.dataset import names
 from modelyard.core.jobstate import JobState, job_state
-from modelyard.core.plan import Manifest, View
+from modelyard.core.plan import KubeObject, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
 from modelyard.core.usage import users
@@ -19,14 +19,14 @@ from modelyard.core.usage import users
 class Observed:
     """A Dataset with its Job."""
 
-    obj: Manifest
+    obj: KubeObject
     spec: DatasetSpec
     settings: Settings
     run_hash: str
     attempt: int
     job_name: str
     job: JobState
-    other_jobs: tuple[Manifest, ...]
+    other_jobs: tuple[KubeObject, ...]
     """Jobs of earlier specs or attempts."""
     used_by: list[str] | None
 
@@ -36,7 +36,7 @@ def _spec(spec: Any) -> DatasetSpec:
     return DatasetSpec.model_validate(spec, extra="ignore")
 
 
-def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
     spec = _spec(obj)
@@ -46,7 +46,7 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     job_name = names.job_name(obj, spec, run_hash, attempt)
     jobs = list(view.children(meta.uid(obj), "Job"))
     job = next((j for j in jobs if meta.name(j) == job_name), None)
-    trainings = view.facts("TrainingJob", meta.namespace(obj), "dataset-user", meta.name(obj))
+    trainings = view.projections("TrainingJob", meta.namespace(obj), "dataset-user", meta.name(obj))
     return Observed(
         obj=obj,
         spec=spec,

@@ -2,16 +2,16 @@
 
 Annotations are left alone by GitOps tools that do not declare them, so the same works under Argo
 CD's self-heal. The values that were heeded last are in status.actions. Who asked is stamped beside
-them by the API server, where it can: see contract/people.py.
+them by the API server, where it can: see contract/attribution.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from modelyard.contract import people
+from modelyard.contract import attribution
 from modelyard.core import meta
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 PREFIX = "modelyard.dev/"
 ACTIONS = ("promote", "pause", "resume", "abort", "retry", "rollback")
@@ -43,7 +43,7 @@ class Actions:
         return int(number) if number.isdecimal() and len(number) < 10 else None
 
 
-def read(obj: Manifest) -> Actions:
+def read(obj: KubeObject) -> Actions:
     """The actions that an object's annotations ask for."""
     before = meta.status(obj).get("actions") or {}
     present = {
@@ -52,14 +52,14 @@ def read(obj: Manifest) -> Actions:
         if (value := meta.annotation(obj, PREFIX + name)) is not None
     }
     asked = {name: value for name, value in present.items() if before.get(name) != value[:128]}
-    users = {name: user for name in asked if (user := _user(obj, people.asked_by(name)))}
+    users = {name: user for name in asked if (user := _user(obj, attribution.asked_by(name)))}
     return Actions(asked, {name: value[:128] for name, value in present.items()}, users)
 
 
-def changed_by(obj: Manifest) -> str | None:
+def changed_by(obj: KubeObject) -> str | None:
     """Who changed an object's spec last; None if that is not known."""
-    return _user(obj, people.CHANGED_BY)
+    return _user(obj, attribution.CHANGED_BY)
 
 
-def _user(obj: Manifest, key: str) -> str | None:
-    return (meta.annotation(obj, key) or "")[: people.MAX_NAME] or None
+def _user(obj: KubeObject, key: str) -> str | None:
+    return (meta.annotation(obj, key) or "")[: attribution.MAX_NAME] or None

@@ -21,7 +21,7 @@ from modelyard.core import meta
 from modelyard.core.deployment import activator, autoscaling, names, serving
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.naming import child_name
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
 SCALED, ROUTE = "ScaledObject", "InterceptorRoute"
 KINDS = (SCALED, ROUTE)
@@ -109,7 +109,7 @@ def _missing(unknown: list[str]) -> str:
     )
 
 
-def _leftovers(obj: Manifest, live: serving.Live) -> tuple[Ref, ...]:
+def _leftovers(obj: KubeObject, live: serving.Live) -> tuple[Ref, ...]:
     """What an earlier spec asked for; the ScaledObject first, with which KEDA wakes servers."""
     sides = (WAKE, WAKE_GRPC)
     gone = [
@@ -120,7 +120,7 @@ def _leftovers(obj: Manifest, live: serving.Live) -> tuple[Ref, ...]:
     return tuple(ref for kind, name in gone for ref in serving.leftover(obj, live, kind, name))
 
 
-def _proxy(obj: Manifest, side: tuple[str, ...], wanted: ScaleToZero) -> dict[str, Any]:
+def _proxy(obj: KubeObject, side: tuple[str, ...], wanted: ScaleToZero) -> dict[str, Any]:
     """A name in the cluster's DNS for the interceptor, which tells hosts apart."""
     return {
         "apiVersion": "v1",
@@ -134,7 +134,7 @@ def _proxy(obj: Manifest, side: tuple[str, ...], wanted: ScaleToZero) -> dict[st
 
 
 def _route(
-    obj: Manifest,
+    obj: KubeObject,
     side: tuple[str, ...],
     port: int,
     more: list[str] | tuple[str, ...],
@@ -160,7 +160,7 @@ def _route(
     }
 
 
-def _scaled_object(obj: Manifest, wanted: ScaleToZero, bounds: Autoscaling) -> dict[str, Any]:
+def _scaled_object(obj: KubeObject, wanted: ScaleToZero, bounds: Autoscaling) -> dict[str, Any]:
     scaler = f"{SCALER}.{wanted.keda_namespace}.svc.cluster.local:9090"
     triggers: list[dict[str, Any]] = [
         {

@@ -12,7 +12,7 @@ from modelyard.core import meta, pods
 from modelyard.core.deployment import disruption, names, serving
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.naming import child_name
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
 COMPONENT = "activator"
 ACCOUNT = "modelyard-activator"
@@ -44,24 +44,24 @@ def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
     )
 
 
-def url(obj: Manifest) -> str:
+def url(obj: KubeObject) -> str:
     """Where clients ask over HTTP, within the cluster."""
     return f"http://{_name(obj)}.{meta.namespace(obj)}.svc:{names.HTTP_PORT}"
 
 
-def _name(obj: Manifest) -> str:
+def _name(obj: KubeObject) -> str:
     return child_name(meta.name(obj), COMPONENT)
 
 
-def _metadata(obj: Manifest) -> dict[str, Any]:
+def _metadata(obj: KubeObject) -> dict[str, Any]:
     return meta.child_metadata(obj, "Deployment", child=_name(obj), component=COMPONENT)
 
 
-def _selector(obj: Manifest) -> dict[str, str]:
+def _selector(obj: KubeObject) -> dict[str, str]:
     return {labels.OWNER_UID: meta.uid(obj), labels.COMPONENT: COMPONENT}
 
 
-def _service(obj: Manifest) -> dict[str, Any]:
+def _service(obj: KubeObject) -> dict[str, Any]:
     ports = {"http": names.HTTP_PORT, "grpc": names.GRPC_PORT}
     return {
         "apiVersion": "v1",

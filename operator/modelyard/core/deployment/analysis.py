@@ -18,7 +18,7 @@ from modelyard.api.base import duration_seconds
 from modelyard.api.rollout import Analysis, Metric
 from modelyard.core.conditions import cut, parse_timestamp, timestamp
 from modelyard.core.fleet.figures import Total, agreement, value
-from modelyard.core.plan import Answer, Question
+from modelyard.core.plan import MetricQuery, QueryResult
 
 RUNNING, SUCCESSFUL, FAILED, INCONCLUSIVE = "Running", "Successful", "Failed", "Inconclusive"
 MOST_WORDS, ALL_WORDS = 200, 1000
@@ -39,7 +39,7 @@ class Sources:
     """What servers that shadow the candidate report together."""
     shadowing: bool
     """Whether the candidate is only shadowed yet."""
-    answer: Callable[[str], Answer | None]
+    answer: Callable[[str], QueryResult | None]
     words: Mapping[str, str]
     """What {{…}} in queries stand for."""
     baseline: Mapping[str, float]
@@ -52,7 +52,7 @@ class Measured:
 
     status: dict[str, Any]
     """api.rolloutstatus.AnalysisStatus."""
-    questions: tuple[Question, ...] = ()
+    queries: tuple[MetricQuery, ...] = ()
     next_look: datetime | None = None
     """When the next measurement is due."""
     baseline: dict[str, float] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def measure(
     started = str((before or {}).get("startedAt") or timestamp(now))
     known = {m["name"]: m for m in (before or {}).get("metrics") or ()}
     made = Measured({"phase": RUNNING, "startedAt": started, "metrics": []})
-    questions: list[Question] = []
+    queries: list[MetricQuery] = []
     looks: list[datetime] = []
     room = min(MOST_WORDS, ALL_WORDS // len(analysis.metrics))
     for metric in analysis.metrics:
@@ -118,7 +118,7 @@ def measure(
             if not problem:
                 answer = sources.answer(query)
                 if answer is None or answer.at < due:
-                    questions.append(Question(query, due))
+                    queries.append(MetricQuery(query, due))
                     continue
                 found, problem = answer.value, answer.problem
             _judge(status, metric, found, None, None, problem, early=early)
@@ -133,7 +133,7 @@ def measure(
     made.status["phase"] = next(
         (p for p in (FAILED, INCONCLUSIVE, RUNNING) if p in phases), SUCCESSFUL
     )
-    made.questions = tuple(questions)
+    made.queries = tuple(queries)
     made.next_look = min(looks, default=None)
     return made
 

@@ -13,7 +13,7 @@ from modelyard.api.base import duration_seconds
 from modelyard.api.target import Autoscaling, ScalingMetrics
 from modelyard.core.deployment import names, serving
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
 KIND = "HorizontalPodAutoscaler"
 QUEUE_METRIC = "modelyard_queue_milliseconds"
@@ -61,7 +61,7 @@ def _wanted(observed: Observed) -> Autoscaling | None:
     return None if cluster is None else cluster.autoscaling
 
 
-def _name(obj: Manifest) -> str:
+def _name(obj: KubeObject) -> str:
     return names.workload_name(obj)
 
 

@@ -10,9 +10,11 @@ from modelyard.api.base import API_VERSION
 from modelyard.core import meta
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
-from modelyard.core.deployment import activation, disruption, edgepods, gateway, served
+from modelyard.core.deployment import activation, current_release, disruption, edgepods, gateway
+from modelyard.core.deployment.context import StepResult, begun_by
+from modelyard.core.deployment.desired_release import reject, target
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.deployment.look import Advance, begun_by
+from modelyard.core.deployment.lifecycle import RolloutLifecycle
 from modelyard.core.deployment.observed import Observed, observe
 from modelyard.core.deployment.pauses import stopped
 from modelyard.core.deployment.releases import Release
@@ -25,14 +27,12 @@ from modelyard.core.deployment.resources import (
 )
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import tally
-from modelyard.core.deployment.servers import Wishes, assignments
+from modelyard.core.deployment.servers import DesiredServers, assignments
 from modelyard.core.deployment.stages import stages
 from modelyard.core.deployment.status import Situation, assess, waiting_status
-from modelyard.core.deployment.succession import Succession
-from modelyard.core.deployment.target import reject, target
 from modelyard.core.fleet.fleets import FLEETS
-from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, Ref, View
-from modelyard.core.prepared import namespace_verdict
+from modelyard.core.namespace_policy import namespace_verdict
+from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, Ref, View
 from modelyard.core.statusing import compose
 
 
@@ -47,7 +47,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     template = template_hash(pods)
     wanted = target(observed, actions, template, timestamp(now))
     unprepared = namespace_verdict(obj, observed.settings)
-    stable = served.stable(observed, template)
+    stable = current_release.stable(observed, template)
     release = None if unprepared else wanted.release
     if stable is None and release is None:
         problem = unprepared or wanted.problem
@@ -55,18 +55,18 @@ def decide(observed: Observed, now: datetime) -> Plan:
         status = waiting_status(observed, problem, now, actions=actions.heeded or None)
         return Plan(status=status, events=wanted.events)
 
-    succession = Succession(observed, wanted, now)
+    lifecycle = RolloutLifecycle(observed, wanted, now)
     # What serves goes on, but its pods follow spec.server all the same.
     goal = release or (stable.in_pods_of(template) if stable else None)
     assert goal is not None
     stable = stable or goal
-    state, candidate = succession.carry_on(goal, stable)
-    moved: Advance | None = None
+    state, candidate = lifecycle.resume_or_start(goal, stable)
+    moved: StepResult | None = None
     if not fleet.members and not observed.replicas and not _sleeps_amid(state, observed):
         # With no server there is nobody to wait for; a new one starts with the target. Where there
         # is to be one, it comes back: its absence must not skip pauses and analyses.
         if state is not None:
-            succession.end(state, goal, stable, "Succeeded", "there is no server")
+            lifecycle.end(state, goal, stable, "Succeeded", "there is no server")
         state, candidate, stable = None, None, goal
     elif state is not None and candidate is not None:
         moved = advance(
@@ -74,40 +74,40 @@ def decide(observed: Observed, now: datetime) -> Plan:
         )
         state = moved.state
         if moved.outcome:
-            succession.end(state, candidate, stable, moved.outcome, moved.message)
+            lifecycle.end(state, candidate, stable, moved.outcome, moved.message)
             if moved.outcome == "Succeeded":
                 stable = candidate
             else:
-                succession.rejected = reject(candidate, moved.reason, moved.message, now)
+                lifecycle.rejected = reject(candidate, moved.reason, moved.message, now)
             state = candidate = None
 
     goal = candidate or stable
     tallies = tally(fleet, goal, begun_by(observed, state, stable, goal))
-    wishes = Wishes(
+    wishes = DesiredServers(
         stable,
         candidate,
-        succession.rejected,
+        lifecycle.rejected,
         moved.moves if moved else None,
-        hurry=succession.hurry,
+        immediate=lifecycle.immediate,
     )
     changes = assignments(observed, wishes, tallies)
-    scaling = activation.parts(observed, observed.served)
+    scaling = activation.parts(observed, observed.kind_available)
     routes = gateway.parts(
         observed,
         stable=stable.key,
         candidate=candidate.key if candidate else None,
         state=state,
-        served=observed.served,
+        served=observed.kind_available,
     )
     situation = Situation(
         stable=stable,
         candidate=candidate,
         tallies=tallies,
         problem=unprepared or (None if moved and moved.outcome else wanted.problem),
-        rejected=succession.rejected,
+        rejected=lifecycle.rejected,
         rollout=moved,
-        revision=succession.revision,
-        history=succession.history,
+        revision=lifecycle.revision,
+        history=lifecycle.history,
         override=wanted.override,
         actions=actions.heeded,
         missing=routes.problem or scaling.problem,
@@ -128,7 +128,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
             *routes.labels,
         ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
-        spread=()
+        apply_unordered=()
         if decided
         else tuple(
             model_server(
@@ -150,7 +150,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
             *scaling.leftovers,
             *disruption.leftovers(observed, observed.live),
         ),
-        questions=moved.questions if moved else (),
+        queries=moved.queries if moved else (),
         status=compose(
             obj,
             phase=report.phase,
@@ -161,10 +161,10 @@ def decide(observed: Observed, now: datetime) -> Plan:
         ),
         events=(
             *wanted.events,
-            *succession.events,
+            *lifecycle.events,
             *(moved.events if moved else ()),
             *_events(
-                observed, report.phase, report.reason, report.message, stable, succession.events
+                observed, report.phase, report.reason, report.message, stable, lifecycle.events
             ),
         ),
         requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
@@ -179,7 +179,7 @@ def _sleeps_amid(state: dict[str, Any] | None, observed: Observed) -> bool:
     return any(s.pause or s.analysis for s in stages(observed.spec.rollout, edge=observed.edge))
 
 
-def _decisions(status: Manifest) -> tuple[Any, ...]:
+def _decisions(status: KubeObject) -> tuple[Any, ...]:
     """The part of a status that servers' assignments follow from."""
     stable, state = status.get("stable") or {}, status.get("rollout") or {}
     return (
@@ -220,13 +220,13 @@ def _events(
     return tuple(events)
 
 
-def _serving_line(obj: Manifest, view: View) -> Iterable[Key]:
+def _serving_line(obj: KubeObject, view: View) -> Iterable[Key]:
     line = obj["spec"]["modelLine"]
-    for name in view.facts("Deployment", meta.namespace(obj), "model-line", line):
+    for name in view.projections("Deployment", meta.namespace(obj), "model-line", line):
         yield Key("Deployment", meta.namespace(obj), name)
 
 
-def _settle(view: View, key: Key) -> float:
+def _debounce(view: View, key: Key) -> float:
     """Seconds that changes of servers may wait: nothing for a few, half a second for thousands."""
     obj = view.get("Deployment", key.namespace, key.name)
     if obj is None:
@@ -253,6 +253,6 @@ CONTROLLER = Controller(
         ("ModelVersion", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
     },
     aggregates={"fleets": FLEETS},
-    settle=_settle,
+    debounce=_debounce,
     gauges=GAUGES,
 )

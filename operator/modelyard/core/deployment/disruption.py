@@ -7,7 +7,7 @@ from typing import Any
 from modelyard.api.target import TopologySpread
 from modelyard.core.deployment import names, serving
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
 KIND = "PodDisruptionBudget"
 
@@ -96,5 +96,5 @@ def _wanted(observed: Observed) -> bool:
     return max(cluster.replicas, scaled.max_replicas if scaled else 0) >= 2
 
 
-def _name(obj: Manifest) -> str:
+def _name(obj: KubeObject) -> str:
     return names.workload_name(obj)

@@ -10,12 +10,14 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import template_hash
 from modelyard.core.deployment.selection import Tallies, first, pick
-from modelyard.core.deployment.servers import Wishes
+from modelyard.core.deployment.servers import DesiredServers
 from modelyard.core.fleet.member import Member
 from modelyard.core.plan import Ref
 
 
-def outdated(observed: Observed, wishes: Wishes, tallies: Tallies, *, held: bool) -> Iterator[Ref]:
+def outdated(
+    observed: Observed, wishes: DesiredServers, tallies: Tallies, *, held: bool
+) -> Iterator[Ref]:
     """Pods that were made from another template: of servers whose turn it is, and of those that do
     not answer anyway, unless the rollout is held. `tallies` are of the candidate, or of stable
     without one."""

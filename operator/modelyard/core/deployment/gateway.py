@@ -18,7 +18,7 @@ from modelyard.core.deployment.stages import position, stages
 from modelyard.core.deployment.traffic import Server, Split, servers_of, split
 from modelyard.core.deployment.traffic import labels as wanted_labels
 from modelyard.core.naming import child_name
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
 GROUP = "gateway.networking.k8s.io/v1"
 HTTP, GRPC = "HTTPRoute", "GRPCRoute"
@@ -151,15 +151,15 @@ def _gateway(observed: Observed) -> Gateway | None:
     return None if cluster is None else cluster.gateway
 
 
-def _name(obj: Manifest) -> str:
+def _name(obj: KubeObject) -> str:
     return names.workload_name(obj)
 
 
-def _service_name(obj: Manifest, side: str) -> str:
+def _service_name(obj: KubeObject, side: str) -> str:
     return child_name(meta.name(obj), side)
 
 
-def _service(obj: Manifest, side: str, wanted: Split) -> dict[str, Any]:
+def _service(obj: KubeObject, side: str, wanted: Split) -> dict[str, Any]:
     label = (wanted.candidate if side == CANDIDATE else "") or wanted.stable
     narrow = {labels.SERVES: label} if label else {}
     ports = [
@@ -232,7 +232,7 @@ def _match(observed: Observed, gateway: Gateway, kind: str) -> dict[str, Any]:
     return {"path": {"type": "PathPrefix", "value": path}}
 
 
-def _backend(obj: Manifest, side: str, kind: str, weight: int | None) -> dict[str, Any]:
+def _backend(obj: KubeObject, side: str, kind: str, weight: int | None) -> dict[str, Any]:
     port = names.HTTP_PORT if kind == HTTP else names.GRPC_PORT
     ref: dict[str, Any] = {"name": _service_name(obj, side), "port": port}
     return ref if weight is None else {**ref, "weight": weight}

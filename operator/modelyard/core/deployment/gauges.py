@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modelyard.core import meta
 from modelyard.core.deployment import reasons
-from modelyard.core.plan import Manifest, ObjectGauge
+from modelyard.core.plan import KubeObject, ObjectGauge
 
 _COUNTS = {
     "desired": "desiredReplicas",
@@ -19,20 +19,20 @@ _COUNTS = {
 }
 
 
-def _servers(obj: Manifest) -> Iterator[tuple[tuple[str, ...], float]]:
+def _servers(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     status = meta.status(obj)
     for state, field in _COUNTS.items():
         yield (state,), float(status.get(field) or 0)
 
 
-def _versions(obj: Manifest) -> Iterator[tuple[tuple[str, ...], float]]:
+def _versions(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     for role in ("stable", "candidate", "rejected"):
         version = meta.status(obj).get(role)
         if version:
             yield (role, str(version["modelVersion"])), float(version["version"])
 
 
-def _rollout(obj: Manifest) -> Iterator[tuple[tuple[str, ...], float]]:
+def _rollout(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     status = meta.status(obj)
     state = status.get("rollout")
     if state:

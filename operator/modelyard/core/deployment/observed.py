@@ -13,7 +13,7 @@ from modelyard.core.deployment import names
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Member
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
-from modelyard.core.plan import Answer, Manifest, View
+from modelyard.core.plan import KubeObject, QueryResult, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
 
@@ -22,22 +22,22 @@ from modelyard.core.specs import OfSpec
 class Observed:
     """A Deployment with the versions of its line and its servers."""
 
-    obj: Manifest
+    obj: KubeObject
     spec: DeploymentSpec
     settings: Settings
-    versions: dict[int, Manifest]
+    versions: dict[int, KubeObject]
     """ModelVersions of the line by number."""
     fleet: Fleet
     """Its servers. Shared with the cache: only looked at."""
-    server: Callable[[str], Manifest | None]
+    server: Callable[[str], KubeObject | None]
     """A ModelServer by name."""
-    answer: Callable[[str], Answer | None]
+    answer: Callable[[str], QueryResult | None]
     """Prometheus' latest answer to a query."""
-    live: Callable[[str, str], Manifest | None]
+    live: Callable[[str, str], KubeObject | None]
     """What there is in the namespace, by kind and name."""
-    served: Callable[[str], bool]
+    kind_available: Callable[[str], bool]
     """Whether the cluster has a kind that is not ours."""
-    workload: Manifest | None = None
+    workload: KubeObject | None = None
     """The apps/v1 Deployment or DaemonSet."""
 
     @property
@@ -88,7 +88,7 @@ def _spec(spec: Any) -> DeploymentSpec:
     return DeploymentSpec.model_validate(spec, extra="ignore")
 
 
-def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
     spec = _spec(obj)
@@ -108,6 +108,6 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         server=lambda name: view.get("ModelServer", space, name),
         answer=view.answer,
         live=lambda kind, name: view.get(kind, space, name),
-        served=view.served,
+        kind_available=view.kind_available,
         workload=view.get(kind, space, names.workload_name(obj)),
     )

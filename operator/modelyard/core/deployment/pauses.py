@@ -11,13 +11,13 @@ from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp, timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import changed_by
+from modelyard.core.deployment.context import RolloutContext
 from modelyard.core.deployment.history import noted
-from modelyard.core.deployment.look import Look
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.stages import SHADOW, Stage
 
 
-def heed(look: Look) -> None:
+def heed(look: RolloutContext) -> None:
     """Do what people ask for by actions, but for an abort, and note who asked."""
     state, actions = look.out.state, look.actions
     noted(state, actions, look.now)
@@ -36,7 +36,7 @@ def heed(look: Look) -> None:
             state["promoteFull"] = True
 
 
-def held(look: Look) -> bool:
+def held(look: RolloutContext) -> bool:
     """Whether somebody or the spec holds the rollout where it is."""
     state = look.out.state
     if look.observed.spec.rollout.paused:
@@ -53,7 +53,7 @@ def stopped(observed: Observed, state: Mapping[str, Any] | None) -> bool:
     return observed.spec.rollout.paused or reason == "Requested"
 
 
-def pausing(look: Look, stage: Stage) -> bool:
+def pausing(look: RolloutContext, stage: Stage) -> bool:
     """Whether the stage's own pause is still on."""
     state = look.out.state
     if stage.pause is None:
@@ -83,7 +83,7 @@ def pausing(look: Look, stage: Stage) -> bool:
     return True
 
 
-def pause_ends(look: Look, stage: Stage) -> datetime | None:
+def pause_ends(look: RolloutContext, stage: Stage) -> datetime | None:
     """When the stage's own pause, or the shadow, is over by itself."""
     if stage.pause is None or stage.pause.duration is None:
         return None
@@ -91,7 +91,7 @@ def pause_ends(look: Look, stage: Stage) -> datetime | None:
     return parse_timestamp(look.out.state["reachedAt"]) + span
 
 
-def wait(look: Look, message: str, reason: str = reasons.PAUSED) -> None:
+def wait(look: RolloutContext, message: str, reason: str = reasons.PAUSED) -> None:
     """Say what the rollout waits for."""
     look.out.halted = True
     look.out.reason, look.out.message = reason, message

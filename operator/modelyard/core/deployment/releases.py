@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.core import meta
-from modelyard.core.fleet.facts import release_key
-from modelyard.core.plan import Manifest
+from modelyard.core.fleet.projections import release_key
+from modelyard.core.plan import KubeObject
 
 _FIELDS = ("modelVersion", "version", "artifact", "format", "digest", "manifestDigest")
 
@@ -19,7 +19,7 @@ class Release:
 
     served: Mapping[str, Any]
     """As api.rolloutstatus.ServedVersion."""
-    artifacts: tuple[Manifest, ...] = ()
+    artifacts: tuple[KubeObject, ...] = ()
     """All artifacts of the version; empty if the ModelVersion is gone, then `served` is all."""
 
     @property
@@ -76,7 +76,7 @@ class Release:
         return {"modelVersion": self.name, "version": self.version, **found}
 
 
-def choose(artifacts: tuple[Manifest, ...], product: str) -> dict[str, Any] | None:
+def choose(artifacts: tuple[KubeObject, ...], product: str) -> dict[str, Any] | None:
     """The artifact for a GPU type: its own engine, else the portable one, else None."""
     engines = [a for a in artifacts if product and a.get("gpuProduct") == product]
     portable = [a for a in artifacts if a["format"] == "onnx"]
@@ -92,7 +92,7 @@ def choose(artifacts: tuple[Manifest, ...], product: str) -> dict[str, Any] | No
 
 
 def release_of(
-    version: Manifest, pipeline: Mapping[str, Any], *, product: str, template: str
+    version: KubeObject, pipeline: Mapping[str, Any], *, product: str, template: str
 ) -> Release | None:
     """The release of a Ready ModelVersion, `template` given for an edge fleet. None if no artifact
     fits `product`, or, on the edge, if there is no artifact at all."""

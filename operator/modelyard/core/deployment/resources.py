@@ -15,10 +15,10 @@ from modelyard.core.deployment.serverpod import agent_run, pod_spec
 from modelyard.core.deployment.serving import metadata, selector
 from modelyard.core.fleet.member import Member
 from modelyard.core.naming import short_hash
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 
-def label_selector(obj: Manifest) -> str:
+def label_selector(obj: KubeObject) -> str:
     """The serving pods' selector in text form, for the scale subresource."""
     return ",".join(f"{k}={v}" for k, v in sorted(selector(obj).items()))
 
@@ -47,10 +47,10 @@ def service(observed: Observed) -> dict[str, Any]:
 def model_server(
     observed: Observed,
     member: Member,
-    assigned: Manifest,
+    assigned: KubeObject,
     *,
-    staged: Manifest | None = None,
-    shadow: Manifest | None = None,
+    staged: KubeObject | None = None,
+    shadow: KubeObject | None = None,
     report_seconds: int | None = None,
 ) -> dict[str, Any]:
     """The ModelServer of a serving pod (cluster) or a node (edge).
@@ -104,12 +104,12 @@ def pod_template(observed: Observed) -> dict[str, Any]:
     }
 
 
-def template_hash(template: Manifest) -> str:
+def template_hash(template: KubeObject) -> str:
     """Names the template of edge pods; empty for a cluster target."""
     return str(template["metadata"]["labels"].get(labels.TEMPLATE, ""))
 
 
-def workload(observed: Observed, template: Manifest, now: datetime) -> dict[str, Any]:
+def workload(observed: Observed, template: KubeObject, now: datetime) -> dict[str, Any]:
     """The apps/v1 Deployment or DaemonSet that makes pods from a pod_template. Nothing in them
     depends on the model version: versions come and go inside running servers.
 
@@ -127,7 +127,7 @@ def workload(observed: Observed, template: Manifest, now: datetime) -> dict[str,
     return made
 
 
-def _since(observed: Observed, template: Manifest, now: datetime) -> str:
+def _since(observed: Observed, template: KubeObject, now: datetime) -> str:
     """When the DaemonSet got its template; empty where it was made with it."""
     live = observed.workload
     if live is None:
@@ -137,7 +137,7 @@ def _since(observed: Observed, template: Manifest, now: datetime) -> str:
     return meta.annotation(live, labels.TEMPLATE_SINCE) or ""
 
 
-def _deployment(observed: Observed, template: Manifest) -> dict[str, Any]:
+def _deployment(observed: Observed, template: KubeObject) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -155,7 +155,7 @@ def _deployment(observed: Observed, template: Manifest) -> dict[str, Any]:
     }
 
 
-def _daemon_set(observed: Observed, template: Manifest) -> dict[str, Any]:
+def _daemon_set(observed: Observed, template: KubeObject) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",

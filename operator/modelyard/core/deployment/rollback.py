@@ -7,7 +7,7 @@ from datetime import timedelta
 from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp
 from modelyard.core.deployment import reasons
-from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.context import RolloutContext
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.pauses import halt
 from modelyard.core.deployment.selection import first
@@ -16,7 +16,7 @@ from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
 
-def check_failures(look: Look, stage: Stage, failed: int, underway: int) -> int:
+def check_failures(look: RolloutContext, stage: Stage, failed: int, underway: int) -> int:
     """End the rollout where too many servers have failed, or do not come back; else how many
     have not come back and count as failed."""
     state, now = look.out.state, look.now
@@ -46,7 +46,7 @@ def check_failures(look: Look, stage: Stage, failed: int, underway: int) -> int:
     return 0
 
 
-def example(look: Look, stage: Stage) -> str:
+def example(look: RolloutContext, stage: Stage) -> str:
     """One of the servers that could not do what the stage wants, and why; empty without any."""
     fleet, key = look.observed.fleet, look.candidate.key
     if stage.kind != STEP:
@@ -67,12 +67,12 @@ def example(look: Look, stage: Stage) -> str:
     return ""
 
 
-def _of(look: Look, stage: Stage) -> str:
+def _of(look: RolloutContext, stage: Stage) -> str:
     found = example(look, stage)
     return f"; {found}" if found else ""
 
 
-def end(look: Look, outcome: str, reason: str, message: str) -> None:
+def end(look: RolloutContext, outcome: str, reason: str, message: str) -> None:
     """End the rollout; `outcome` is RolledBack or Aborted."""
     out = look.out
     out.moves = Moves()

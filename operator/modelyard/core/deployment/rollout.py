@@ -14,20 +14,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from modelyard.contract import people
+from modelyard.contract import attribution
 from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import activation, reasons
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.analysis import FAILED, INCONCLUSIVE, SUCCESSFUL
-from modelyard.core.deployment.look import Advance, Look
+from modelyard.core.deployment.context import RolloutContext, StepResult
 from modelyard.core.deployment.moving import Moves, Reach, move
+from modelyard.core.deployment.node_loss import node_loss
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.pauses import halt, heed, held, pausing, wait
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.rollback import check_failures, end, example
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position
 from modelyard.core.deployment.starting import enter
-from modelyard.core.deployment.vanishing import vanishing
 from modelyard.core.deployment.verdicts import figures, measured_in, told
 from modelyard.core.plan import Event
 
@@ -40,13 +40,13 @@ def advance(
     candidate: Release,
     actions: Actions,
     now: datetime,
-) -> Advance:
+) -> StepResult:
     """What a rollout does next."""
-    out = Advance(dict(state))
-    look = Look(observed, stable, candidate, actions, now, out)
+    out = StepResult(dict(state))
+    look = RolloutContext(observed, stable, candidate, actions, now, out)
     heed(look)
     if "abort" in look.actions:
-        who = people.readable(look.actions.users.get("abort")) or "somebody"
+        who = attribution.readable(look.actions.users.get("abort")) or "somebody"
         end(look, "Aborted", reasons.ABORTED, f"{who} aborted it")
         return out
     if not look.tallies.all.online:
@@ -72,11 +72,11 @@ def advance(
     return out
 
 
-def _reach(look: Look, stage: Stage) -> bool:
+def _reach(look: RolloutContext, stage: Stage) -> bool:
     """Move servers on; whether all that the stage wants are there."""
     if look.out.state.get("promoteFull") and stage.kind != STEP:
         return True
-    gone = vanishing(look) if stage.kind == STEP else ""
+    gone = node_loss(look) if stage.kind == STEP else ""
     there = move(
         look.observed,
         look.tallies,
@@ -115,7 +115,7 @@ def _reach(look: Look, stage: Stage) -> bool:
     return reached
 
 
-def _how_far(look: Look, stage: Stage, there: Reach) -> str:
+def _how_far(look: RolloutContext, stage: Stage, there: Reach) -> str:
     verb = {PRESTAGE: "have fetched", SHADOW: "shadow"}.get(stage.kind, "have switched to")
     where = f" ({stage.title} of {look.out.state['steps']})" if len(look.stages) > 1 else ""
     offline = look.tallies.all.offline
@@ -125,11 +125,11 @@ def _how_far(look: Look, stage: Stage, there: Reach) -> str:
     return f"{there.done} of {there.want} servers {verb} {look.candidate.name}{where}{rest}"
 
 
-def _passed(look: Look, stage: Stage) -> bool:
+def _passed(look: RolloutContext, stage: Stage) -> bool:
     """Whether a stage that is reached is over."""
     state, out = look.out.state, look.out
     if held(look):
-        who = people.by((state.get("paused") or {}).get("by"), " by ")
+        who = attribution.by((state.get("paused") or {}).get("by"), " by ")
         wait(look, f"the rollout of {look.candidate.name} is paused{who}")
         return False
     if state.get("promoteFull") or state.get("promoted"):
@@ -139,7 +139,7 @@ def _passed(look: Look, stage: Stage) -> bool:
     measured = measured_in(look, stage)
     if measured is not None:
         state["analysis"] = measured.status
-        out.questions = measured.questions
+        out.queries = measured.queries
         if measured.baseline:
             state["baseline"] = {**(state.get("baseline") or {}), **measured.baseline}
         if measured.phase == FAILED:

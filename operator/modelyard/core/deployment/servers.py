@@ -12,13 +12,13 @@ from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, first, pick, tally
-from modelyard.core.fleet.facts import key_of
 from modelyard.core.fleet.member import Group, Member
-from modelyard.core.plan import Manifest
+from modelyard.core.fleet.projections import key_of
+from modelyard.core.plan import KubeObject
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DesiredServers:
     """What a decision wants of the servers."""
 
     stable: Release
@@ -26,7 +26,7 @@ class Wishes:
     rejected: Mapping[str, Any] | None
     moves: Moves | None
     """The rollout's own."""
-    hurry: bool = False
+    immediate: bool = False
     """Whether somebody went back by hand: servers follow at once."""
 
     def leaves(self, key: str) -> bool:
@@ -35,7 +35,7 @@ class Wishes:
         if self.rejected is not None and key == key_of(self.rejected):
             return True
         back = (self.candidate or self.stable).name
-        return self.hurry and key.partition(":")[0] != back
+        return self.immediate and key.partition(":")[0] != back
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Change:
     """The spec that a server's ModelServer is to have."""
 
     member: Member
-    assigned: Manifest
-    staged: Manifest | None = None
-    shadow: Manifest | None = None
+    assigned: KubeObject
+    staged: KubeObject | None = None
+    shadow: KubeObject | None = None
     report_seconds: int | None = None
 
 
@@ -59,7 +59,7 @@ def rhythm(servers: int) -> int | None:
     return min(seconds, 3600) if seconds > OFTEN_SECONDS else None
 
 
-def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Change]:
+def assignments(observed: Observed, wishes: DesiredServers, tallies: Tallies) -> list[Change]:
     """The changes to make now, at most a batch of each kind; each server at most once."""
     changes: dict[str, Change] = {}
 
@@ -119,7 +119,7 @@ def assignments(observed: Observed, wishes: Wishes, tallies: Tallies) -> list[Ch
     return list(changes.values())
 
 
-def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
+def _strays(observed: Observed, wishes: DesiredServers) -> Iterator[Member]:
     """Servers that hold neither stable nor the candidate: back to stable.
 
     At once where a version was rolled back, also by hand, and where a server cannot be reached or
@@ -149,7 +149,7 @@ def _strays(observed: Observed, wishes: Wishes) -> Iterator[Member]:
         )
 
 
-def _leftovers(observed: Observed, wishes: Wishes) -> list[Member]:
+def _leftovers(observed: Observed, wishes: DesiredServers) -> list[Member]:
     """Servers that still stage or shadow what no rollout wants any more."""
     fleet = observed.fleet
     staging = wishes.candidate.key if wishes.candidate else ""
@@ -179,19 +179,19 @@ def _spec(observed: Observed, member: Member) -> Mapping[str, Any]:
     return server["spec"] if server else {}
 
 
-def _held(observed: Observed, wishes: Wishes, member: Member) -> Manifest:
+def _held(observed: Observed, wishes: DesiredServers, member: Member) -> KubeObject:
     """What a server is to go on holding: its assignment, else stable."""
     assigned = _spec(observed, member).get("assigned")
     return assigned or wishes.stable.assignment(_product(observed, member))
 
 
-def _shadowing(version: Manifest, wanted: Shadow) -> Manifest:
+def _shadowing(version: KubeObject, wanted: Shadow) -> KubeObject:
     """An api.modelserver.Shadowing."""
     return {"version": version, "share": wanted.share, "busyPercent": wanted.busy_percent}
 
 
-def _shadow(observed: Observed, member: Member) -> Manifest | None:
-    found: Manifest | None = _spec(observed, member).get("shadow")
+def _shadow(observed: Observed, member: Member) -> KubeObject | None:
+    found: KubeObject | None = _spec(observed, member).get("shadow")
     return found
 
 

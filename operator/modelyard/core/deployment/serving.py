@@ -8,23 +8,23 @@ from typing import Any
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.core import meta
-from modelyard.core.plan import Manifest, Ref
+from modelyard.core.plan import KubeObject, Ref
 
-Live = Callable[[str, str], Manifest | None]
+Live = Callable[[str, str], KubeObject | None]
 """From a kind's name in the cache and an object's name to what there is in the namespace."""
 
 
-def selector(obj: Manifest) -> dict[str, str]:
+def selector(obj: KubeObject) -> dict[str, str]:
     """Labels that all serving pods of a Deployment carry."""
     return {labels.OWNER_UID: meta.uid(obj), labels.COMPONENT: "server"}
 
 
-def metadata(obj: Manifest, child: str, **extra_labels: str) -> dict[str, Any]:
+def metadata(obj: KubeObject, child: str, **extra_labels: str) -> dict[str, Any]:
     """Metadata of a child."""
     return meta.child_metadata(obj, "Deployment", child=child, component="server", **extra_labels)
 
 
-def scale_target(obj: Manifest) -> dict[str, Any]:
+def scale_target(obj: KubeObject) -> dict[str, Any]:
     """Names the Modelyard Deployment itself to autoscalers.
 
     They write its replicas through the scale subresource, as they do with any Deployment, and the
@@ -33,7 +33,7 @@ def scale_target(obj: Manifest) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": "Deployment", "name": meta.name(obj)}
 
 
-def leftover(obj: Manifest, live: Live, kind: str, name: str) -> tuple[Ref, ...]:
+def leftover(obj: KubeObject, live: Live, kind: str, name: str) -> tuple[Ref, ...]:
     """A child that is wanted no more, if there is one and it is ours."""
     found = live(kind, name)
     if found is None or meta.deleting(found):

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
-from modelyard.core.deployment.look import Advance
+from modelyard.core.deployment.context import StepResult
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
@@ -30,7 +30,7 @@ class Situation:
     """Of the candidate, or of stable without one."""
     problem: Verdict | None
     rejected: Mapping[str, Any] | None
-    rollout: Advance | None
+    rollout: StepResult | None
     revision: int
     history: list[Any]
     override: Mapping[str, Any] | None

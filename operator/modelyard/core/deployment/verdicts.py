@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from modelyard.core import meta
 from modelyard.core.deployment.analysis import INCONCLUSIVE, SUCCESSFUL, Measured, Sources, measure
-from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.context import RolloutContext
 from modelyard.core.deployment.pauses import pause_ends
 from modelyard.core.deployment.stages import SHADOW, Stage
 
 
-def measured_in(look: Look, stage: Stage) -> Measured | None:
+def measured_in(look: RolloutContext, stage: Stage) -> Measured | None:
     """Figures and verdict of a stage that is reached; None if it has no analysis."""
     state = look.out.state
     if stage.analysis is None:
@@ -41,13 +41,13 @@ def measured_in(look: Look, stage: Stage) -> Measured | None:
     )
 
 
-def figures(look: Look) -> str:
+def figures(look: RolloutContext) -> str:
     """The figures of the last analysis, for people."""
     metrics = (look.out.state.get("analysis") or {}).get("metrics") or ()
     return "; ".join(f"{m['name']} {m['value']:.4g}" for m in metrics if "value" in m)
 
 
-def told(look: Look) -> bool:
+def told(look: RolloutContext) -> bool:
     """Whether the object says already that this stage's analysis has succeeded."""
     before = meta.status(look.observed.obj).get("rollout") or {}
     state = look.out.state

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from modelyard.core.fleet.facts import ZONE_LABEL, NodeFact, PodFact, ServerFact
 from modelyard.core.fleet.figures import Sums, Total
 from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
+from modelyard.core.fleet.projections import ZONE_LABEL, NodeFact, PodFact, ServerFact
 
 K = TypeVar("K")
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from modelyard.contract import labels
 from modelyard.core import meta
-from modelyard.core.fleet.facts import (
+from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.member import config_of
+from modelyard.core.fleet.projections import (
     NodeFact,
     PodFact,
     ServerFact,
@@ -14,9 +16,7 @@ from modelyard.core.fleet.facts import (
     read_pod,
     read_server,
 )
-from modelyard.core.fleet.fleet import Fleet
-from modelyard.core.fleet.member import config_of
-from modelyard.core.plan import AggregateKind, Key, Manifest
+from modelyard.core.plan import AggregateKind, Key, KubeObject
 
 EMPTY = Fleet("")
 """For a Deployment that nothing is known of yet. Nothing is ever put into it."""
@@ -39,7 +39,7 @@ class Fleets:
         """The fleet of a Deployment."""
         return self._fleets.get(uid, EMPTY)
 
-    def put(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         """See core.plan.Aggregate."""
         if kind == "Node":
             fact = read_node(obj)
@@ -57,7 +57,7 @@ class Fleets:
             return self.drop(kind, obj)
         return self._place(kind, obj, server, server.pod, server.node)
 
-    def drop(self, kind: str, obj: Manifest) -> Iterable[Key]:
+    def drop(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         """See core.plan.Aggregate."""
         if kind == "Node":
             return self._node(meta.name(obj), None)
@@ -70,7 +70,7 @@ class Fleets:
         return self._leave(kind, uid)
 
     def _place(
-        self, kind: str, obj: Manifest, fact: PodFact | ServerFact | None, pod: str, node: str
+        self, kind: str, obj: KubeObject, fact: PodFact | ServerFact | None, pod: str, node: str
     ) -> Iterable[Key]:
         """Take a pod or ModelServer in as a part of the member that it belongs to."""
         carried = obj["metadata"].get("labels") or {}
@@ -143,7 +143,7 @@ class Fleets:
         if fleet is not None and not fleet.members and uid not in self._keys:
             del self._fleets[uid]
 
-    def _key(self, owner: str, obj: Manifest) -> Iterable[Key]:
+    def _key(self, owner: str, obj: KubeObject) -> Iterable[Key]:
         known = self._keys.get(owner)
         if known is not None:
             return (known,)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from modelyard.api.base import duration_seconds
-from modelyard.core.fleet.facts import NodeFact, PodFact, ServerFact
+from modelyard.core.fleet.projections import NodeFact, PodFact, ServerFact
 
 Place = tuple[int, str, str]
 """Order within a group: servers that hold nothing useful first, then by hash, then by name."""

@@ -14,9 +14,9 @@ from modelyard.core.modelversion import names, reasons
 from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe
 from modelyard.core.modelversion.resources import evaluation_job, export_job
-from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
+from modelyard.core.namespace_policy import namespace_verdict
+from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, View
 from modelyard.core.policy import Verdict
-from modelyard.core.prepared import namespace_verdict
 from modelyard.core.statusing import compose, progress_conditions
 from modelyard.core.usage import needs_inputs
 
@@ -81,7 +81,7 @@ def _go(
     observed: Observed,
     now: datetime,
     going: Verdict,
-    create: tuple[Manifest, ...],
+    create: tuple[KubeObject, ...],
     roles: list[str],
 ) -> Plan:
     status = _status(observed, now, going)
@@ -192,22 +192,22 @@ def _keep(observed: Observed) -> Plan:
     return Plan(status=status)
 
 
-def _used_by_deployment(obj: Manifest, view: View) -> Iterable[Key]:
+def _used_by_deployment(obj: KubeObject, view: View) -> Iterable[Key]:
     """Versions that a Deployment uses, and those that still say that it does."""
     space = meta.namespace(obj)
     for name in versions_of(obj):
         yield Key("ModelVersion", space, name)
-    for name in view.facts("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
+    for name in view.projections("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
         yield Key("ModelVersion", space, name)
 
 
-def _used_by_training(obj: Manifest, view: View) -> Iterable[Key]:
+def _used_by_training(obj: KubeObject, view: View) -> Iterable[Key]:
     base = obj["spec"].get("baseVersion")
     if base:
         yield Key("ModelVersion", meta.namespace(obj), base["name"])
 
 
-def versions_of(deployment: Manifest) -> tuple[str, ...]:
+def versions_of(deployment: KubeObject) -> tuple[str, ...]:
     """ModelVersions that a Modelyard Deployment serves, rolls out or pins."""
     status, spec = meta.status(deployment), deployment["spec"]
     held = {(status.get(k) or {}).get("modelVersion") for k in ("stable", "candidate")}
@@ -217,7 +217,7 @@ def versions_of(deployment: Manifest) -> tuple[str, ...]:
     return tuple(sorted(name for name in held if name))
 
 
-def _used_base(training: Manifest) -> tuple[str, ...]:
+def _used_base(training: KubeObject) -> tuple[str, ...]:
     base = training["spec"].get("baseVersion")
     return (base["name"],) if base and needs_inputs(training) else ()
 

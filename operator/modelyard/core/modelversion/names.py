@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from modelyard.core import meta
 from modelyard.core.naming import child_name, short_hash
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 EXPORT = "export"
 EVALUATE = "evaluate"
 
 
-def job_name(obj: Manifest, role: str, attempt: int) -> str:
+def job_name(obj: KubeObject, role: str, attempt: int) -> str:
     """The Job of one role, `export-NAME` or `evaluate-GROUP`, in one attempt."""
     return child_name(meta.name(obj), role, short_hash(meta.uid(obj), role, attempt))
 

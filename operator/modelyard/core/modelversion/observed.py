@@ -15,7 +15,7 @@ from modelyard.api.modelversion import (
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.modelversion import names, reasons
-from modelyard.core.plan import Manifest, View
+from modelyard.core.plan import KubeObject, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
 from modelyard.core.usage import users
@@ -41,7 +41,7 @@ class Group:
 class Observed:
     """A ModelVersion with its Jobs."""
 
-    obj: Manifest
+    obj: KubeObject
     spec: ModelVersionSpec
     settings: Settings
     attempt: int
@@ -60,7 +60,7 @@ def _spec(spec: Any) -> ModelVersionSpec:
     return ModelVersionSpec.model_validate(spec, extra="ignore")
 
 
-def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
     spec = _spec(obj)
@@ -93,8 +93,8 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
         evaluations=evaluations,
         used_by=users(
             [
-                ("Deployment", view.facts("Deployment", space, "version", name)),
-                ("TrainingJob", view.facts("TrainingJob", space, "base-user", name)),
+                ("Deployment", view.projections("Deployment", space, "version", name)),
+                ("TrainingJob", view.projections("TrainingJob", space, "base-user", name)),
             ]
         ),
     )

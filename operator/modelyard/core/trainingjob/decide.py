@@ -11,7 +11,7 @@ from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import with_suspend
 from modelyard.core.jobstate import lost_result
-from modelyard.core.plan import Controller, Event, Key, Manifest, Plan, View
+from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, View
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.trainingjob import reasons
@@ -107,7 +107,7 @@ def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -
 
 def _follow(observed: Observed, now: datetime) -> Plan:
     """The Job is there and has not ended."""
-    apply: tuple[Manifest, ...] = ()
+    apply: tuple[KubeObject, ...] = ()
     job = observed.job
     if job.job is not None and job.suspended != observed.spec.suspend:
         apply = (with_suspend(job.job, observed.spec.suspend),)
@@ -214,42 +214,42 @@ def _ended(
     return compose(observed.obj, phase=phase, message=message, conds=conds, now=now, **fields)
 
 
-def _awaiting_dataset(obj: Manifest, view: View) -> Iterable[Key]:
+def _awaiting_dataset(obj: KubeObject, view: View) -> Iterable[Key]:
     space = meta.namespace(obj)
-    for name in view.facts("TrainingJob", space, "dataset-waiter", meta.name(obj)):
+    for name in view.projections("TrainingJob", space, "dataset-waiter", meta.name(obj)):
         yield Key("TrainingJob", space, name)
 
 
-def _of_version(obj: Manifest, view: View) -> Iterable[Key]:
+def _of_version(obj: KubeObject, view: View) -> Iterable[Key]:
     """The TrainingJob that a version came out of, and those that wait for it."""
     space = meta.namespace(obj)
     own = (obj["spec"].get("lineage") or {}).get("trainingJob") or {}
     if own.get("name"):
         yield Key("TrainingJob", space, own["name"])
-    for name in view.facts("TrainingJob", space, "base-waiter", meta.name(obj)):
+    for name in view.projections("TrainingJob", space, "base-waiter", meta.name(obj)):
         yield Key("TrainingJob", space, name)
 
 
-def _started(training: Manifest) -> bool:
+def _started(training: KubeObject) -> bool:
     """Whether the inputs are pinned: what becomes of them later does not matter any more."""
     return bool(meta.status(training).get("runHash"))
 
 
-def _awaited_dataset(obj: Manifest) -> tuple[str, ...]:
+def _awaited_dataset(obj: KubeObject) -> tuple[str, ...]:
     return () if _started(obj) else (obj["spec"]["dataset"]["name"],)
 
 
-def _awaited_base(obj: Manifest) -> tuple[str, ...]:
+def _awaited_base(obj: KubeObject) -> tuple[str, ...]:
     base = obj["spec"].get("baseVersion")
     return (base["name"],) if base and not _started(obj) else ()
 
 
-def _number(obj: Manifest) -> dict[str, int]:
+def _number(obj: KubeObject) -> dict[str, int]:
     """A version's number, by its line."""
     return {obj["spec"]["modelLine"]: int(obj["spec"]["version"])}
 
 
-def _number_made(obj: Manifest) -> dict[str, int]:
+def _number_made(obj: KubeObject) -> dict[str, int]:
     """The number of the version that a TrainingJob made, by its line: it is not used again as long
     as its training is remembered, even if the version is deleted."""
     line = obj["spec"]["output"]["modelLine"]
@@ -257,7 +257,7 @@ def _number_made(obj: Manifest) -> dict[str, int]:
     return {line: int(number)} if prefix == line and number.isdigit() else {}
 
 
-def _trained_by(obj: Manifest) -> tuple[str, ...]:
+def _trained_by(obj: KubeObject) -> tuple[str, ...]:
     uid = ((obj["spec"].get("lineage") or {}).get("trainingJob") or {}).get("uid")
     return (uid,) if uid else ()
 
@@ -275,5 +275,5 @@ CONTROLLER = Controller(
         ("ModelVersion", "number"): _number,
         ("ModelVersion", "trained-by"): _trained_by,
     },
-    reported=("progress",),
+    pod_owned_fields=("progress",),
 )

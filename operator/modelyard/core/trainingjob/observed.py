@@ -13,7 +13,7 @@ from modelyard.contract import paths
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.naming import short_hash
-from modelyard.core.plan import Manifest, View
+from modelyard.core.plan import KubeObject, View
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
 from modelyard.core.trainingjob import names
@@ -23,16 +23,16 @@ from modelyard.core.trainingjob import names
 class Observed:
     """A TrainingJob with its inputs, its Job and its output."""
 
-    obj: Manifest
+    obj: KubeObject
     spec: TrainingJobSpec
     settings: Settings
     attempt: int
     job_name: str
     job: JobState
-    dataset: Manifest | None
-    base_version: Manifest | None
+    dataset: KubeObject | None
+    base_version: KubeObject | None
     """The ModelVersion to fine-tune, if one is named and exists."""
-    version: Manifest | None
+    version: KubeObject | None
     """The ModelVersion that came out of this very TrainingJob."""
     taken_numbers: tuple[Iterable[int], ...]
     """Numbers that versions of the line have or had."""
@@ -63,7 +63,7 @@ def _read(spec: Any) -> tuple[TrainingJobSpec, str]:
     return read, short_hash(made_from)
 
 
-def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
+def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
     should have refused."""
     spec, spec_hash = _read(obj)
@@ -73,8 +73,8 @@ def observe(view: View, obj: Manifest, settings: Settings) -> Observed:
     job = view.get("Job", space, job_name)
     line, base = spec.output.model_line, spec.base_version
     taken = (
-        view.facts("ModelVersion", space, "number", line),
-        view.facts("TrainingJob", space, "number-made", line),
+        view.projections("ModelVersion", space, "number", line),
+        view.projections("TrainingJob", space, "number-made", line),
     )
     versions = view.select("ModelVersion", space, "trained-by", own)
     return Observed(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelyard.api.hyperparameters import check
 from modelyard.core import meta
+from modelyard.core.namespace_policy import namespace_verdict
 from modelyard.core.policy import Policy, Verdict
-from modelyard.core.prepared import namespace_verdict
 from modelyard.core.trainingjob import reasons
 from modelyard.core.trainingjob.observed import Observed
 

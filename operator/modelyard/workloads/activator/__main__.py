@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from modelyard.contract import exitcodes
-from modelyard.workloads.activator.gate import Gate, Limits
+from modelyard.workloads.activator.proxy import Gate, Limits
 from modelyard.workloads.activator.scale import Scale
 from modelyard.workloads.activator.servers import Address, Servers
 from modelyard.workloads.agent.settings import CREDENTIALS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...played import broken_data_outcome, data_outcome
+from ...fake_status import broken_data_outcome, data_outcome
 from ..actor import Ending
 from ..scene import Scene
 from .workload import Step, Workload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...played import data_outcome
+from ...fake_status import data_outcome
 from ..actor import Ending
 from ..scene import Scene
 from .dataset import HTTP

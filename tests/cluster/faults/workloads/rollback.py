@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...played import Served
+from ...fake_status import Served
 from ..scene import Scene
 from .version import ready_version
 from .workload import Step, Workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...played import TOO_MANY_CPUS
+from ...fake_status import TOO_MANY_CPUS
 from ..scene import Scene
 from .version import ready_version
 from .workload import Step, Workload

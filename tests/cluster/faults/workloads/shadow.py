@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...played import Served
+from ...fake_status import Served
 from ..scene import Scene
 from .version import ready_version
 from .workload import Step, Workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.contract import exitcodes
 from modelyard.contract.result import Outcome
 
-from ...played import data_outcome, train_outcome
+from ...fake_status import data_outcome, train_outcome
 from ..actor import Ending
 from ..scene import Scene
 from .dataset import HTTP

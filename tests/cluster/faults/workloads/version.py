@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...played import DIGEST_A, DIGEST_B, artifact, evaluate_outcome, export_outcome
+from ...fake_status import DIGEST_A, DIGEST_B, artifact, evaluate_outcome, export_outcome
 from ..actor import Ending
 from ..scene import Scene
 from .workload import Step, Workload

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...played import Served
+from ...fake_status import Served
 from ..actor import Script
 from ..scene import Scene
 

@@ -12,13 +12,13 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
-from modelyard.core.fleet.facts import key_of
-from modelyard.core.plan import Event, Manifest
+from modelyard.core.fleet.projections import key_of
+from modelyard.core.plan import Event, KubeObject
 from modelyard.core.policy import Verdict
 
 
 @dataclass(frozen=True)
-class Target:
+class DesiredRelease:
     """What is to be served, and what of the status leads there."""
 
     release: Release | None
@@ -34,7 +34,7 @@ class Target:
     events: tuple[Event, ...] = ()
 
 
-def target(observed: Observed, actions: Actions, template: str, now: str) -> Target:
+def target(observed: Observed, actions: Actions, template: str, now: str) -> DesiredRelease:
     """The release to serve. `template` is the hash of edge pods' template."""
     status = meta.status(observed.obj)
     asked = _wish(observed)
@@ -74,11 +74,11 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Tar
             user = override.get("by")
     release = asked if isinstance(asked, Verdict) else _release(observed, asked, template)
     if isinstance(release, Verdict):
-        return Target(None, release, override, rejected, trigger, user, tuple(events))
+        return DesiredRelease(None, release, override, rejected, trigger, user, tuple(events))
     if rejected is not None and _is(rejected, release):
         problem = Verdict(rejected["reason"], rejected["message"], stalled=True, phase="Degraded")
-        return Target(None, problem, override, rejected, trigger, user, tuple(events))
-    return Target(release, None, override, None, trigger, user, tuple(events))
+        return DesiredRelease(None, problem, override, rejected, trigger, user, tuple(events))
+    return DesiredRelease(release, None, override, None, trigger, user, tuple(events))
 
 
 def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _in_force(
     return dict(override) if held else None
 
 
-def _no_way_back(observed: Observed, number: int, version: Manifest | None) -> str:
+def _no_way_back(observed: Observed, number: int, version: KubeObject | None) -> str:
     name = f"{observed.spec.model_line}-{number}"
     if version is None:
         return f"cannot roll back to {name}: it does not exist"
@@ -126,13 +126,13 @@ def _no_way_back(observed: Observed, number: int, version: Manifest | None) -> s
     return "" if phase == "Ready" else f"cannot roll back to {name}: it is {phase}, not Ready"
 
 
-def _wish(observed: Observed) -> Manifest | Verdict:
+def _wish(observed: Observed) -> KubeObject | Verdict:
     """The ModelVersion that the spec asks for."""
     number = observed.spec.version.number
     return _latest(observed) if number is None else _pinned(observed, number)
 
 
-def _latest(observed: Observed) -> Manifest | Verdict:
+def _latest(observed: Observed) -> KubeObject | Verdict:
     ready = [n for n, v in observed.versions.items() if meta.status(v).get("phase") == "Ready"]
     if ready:
         return observed.versions[max(ready)]
@@ -149,7 +149,7 @@ def _latest(observed: Observed) -> Manifest | Verdict:
     )
 
 
-def _pinned(observed: Observed, number: int) -> Manifest | Verdict:
+def _pinned(observed: Observed, number: int) -> KubeObject | Verdict:
     name = f"{observed.spec.model_line}-{number}"
     version = observed.versions.get(number)
     if version is None:
@@ -170,7 +170,7 @@ def _pinned(observed: Observed, number: int) -> Manifest | Verdict:
     return version
 
 
-def _release(observed: Observed, version: Manifest, template: str) -> Release | Verdict:
+def _release(observed: Observed, version: KubeObject, template: str) -> Release | Verdict:
     release = release_of(version, observed.pipeline, product=observed.product, template=template)
     if release is not None:
         return release

@@ -20,7 +20,7 @@ OBJECT = {"namespace": "test", "name": "shapes", "uid": "u-1"}
 
 
 @dataclass
-class Yard:
+class WorkloadRunner:
     """A store and the workloads that use it."""
 
     folder: Path

@@ -13,7 +13,7 @@ from modelyard.core.conditions import is_true, parse_timestamp
 from modelyard.core.fleet.figures import Sums, read_figures, read_shadow
 from modelyard.core.jobstate import pod_trouble
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -97,7 +97,7 @@ class NodeFact:
         return self.labels.get(GPU_PRODUCT_LABEL, "")
 
 
-def read_pod(pod: Manifest) -> PodFact | None:
+def read_pod(pod: KubeObject) -> PodFact | None:
     """A serving pod; None for one that serves no more, or is none."""
     if meta.deleting(pod):
         return None
@@ -119,7 +119,7 @@ def read_pod(pod: Manifest) -> PodFact | None:
     )
 
 
-def node_of(spec: Manifest) -> str:
+def node_of(spec: KubeObject) -> str:
     """Where a pod runs, or where the DaemonSet's controller wants it that made it: an edge server's
     pod that fits its node no longer must not go unseen. Empty for a pod that may go anywhere."""
     if spec.get("nodeName"):
@@ -133,7 +133,7 @@ def node_of(spec: Manifest) -> str:
     return ""
 
 
-def read_server(server: Manifest) -> ServerFact | None:
+def read_server(server: KubeObject) -> ServerFact | None:
     """A ModelServer; None for one that is being deleted."""
     if meta.deleting(server):
         return None
@@ -180,7 +180,7 @@ def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:
     return key, "failed" if reported.get("failure") else done
 
 
-def read_node(node: Manifest) -> NodeFact:
+def read_node(node: KubeObject) -> NodeFact:
     """A node; one that is being deleted counts as not ready."""
     return NodeFact(
         name=meta.name(node),

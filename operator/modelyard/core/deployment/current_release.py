@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.core import meta
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 
 
 def stable(observed: Observed, template: str) -> Release | None:
@@ -21,7 +21,7 @@ def stable(observed: Observed, template: str) -> Release | None:
     return named(observed, served)
 
 
-def named(observed: Observed, served: Manifest) -> Release:
+def named(observed: Observed, served: KubeObject) -> Release:
     """A release that the status names."""
     version = observed.versions.get(int(served["version"]))
     if version is not None and meta.name(version) == served["modelVersion"]:

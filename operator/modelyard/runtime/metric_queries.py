@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from modelyard.core.plan import Answer, Key, Question
+from modelyard.core.plan import Key, MetricQuery, QueryResult
 from modelyard.runtime.prometheus import Prometheus, Trouble
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ REST = timedelta(seconds=1)
 NOT_SET = "no Prometheus is configured: set the chart's prometheus.url"
 
 
-class Questions:
+class MetricQueries:
     """The latest answer to each query, and the queries under way."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Questions:
         self._wake = wake
         self._asked = asked
         self._now = now
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._answers: OrderedDict[str, QueryResult] = OrderedDict()
         self._waiting: dict[str, set[Key]] = {}
         """Queries under way, with who waits for them."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,20 +53,20 @@ class Questions:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def answer(self, query: str) -> Answer | None:
+    def answer(self, query: str) -> QueryResult | None:
         """The latest answer to a query; None if there is none yet."""
         found = self._answers.get(query)
         if found is not None:
             self._answers.move_to_end(query)
         return found
 
-    def ask(self, key: Key, questions: Sequence[Question]) -> None:
+    def ask(self, key: Key, queries: Sequence[MetricQuery]) -> None:
         """Ask what has no answer that is young enough; the key is woken when there is one.
 
         To be called right after the decision, before anything else happens: an answer that it
         could have seen wakes nobody.
         """
-        for query, at_least in questions:
+        for query, at_least in queries:
             known = self._answers.get(query)
             if known is not None and known.at >= at_least:
                 continue
@@ -101,7 +101,7 @@ class Questions:
             started, at = time.perf_counter(), self._now()
             value, problem = await self._number(query)
             self._asked("problem" if problem else "number", time.perf_counter() - started)
-        self._answers[query] = Answer(value, problem, at)
+        self._answers[query] = QueryResult(value, problem, at)
         self._answers.move_to_end(query)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from modelyard.core.plan import Controller
-from modelyard.handlers.session import NOT_SERVED
+from modelyard.handlers.kopf_session import NOT_SERVED
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.errors import ApiError, Forbidden
@@ -31,7 +31,7 @@ async def refusal(kind: KubeKind, api: HttpApi) -> int:
         return error.status
 
 
-async def lacking(
+async def missing_kinds(
     controllers: Iterable[Controller], api: HttpApi, seconds: float = PATIENCE_SECONDS
 ) -> frozenset[str]:
     """The optional kinds that cannot be watched; all of them if the API server does not say."""

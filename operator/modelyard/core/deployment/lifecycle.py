@@ -5,29 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from modelyard.contract import people
+from modelyard.contract import attribution
 from modelyard.core import meta
 from modelyard.core.deployment.actions import changed_by
+from modelyard.core.deployment.current_release import named
+from modelyard.core.deployment.desired_release import DesiredRelease
 from modelyard.core.deployment.history import bounded, record
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.served import named
 from modelyard.core.deployment.starting import begin
-from modelyard.core.deployment.target import Target
 from modelyard.core.plan import Event
 
 
-class Succession:
+class RolloutLifecycle:
     """What begins and ends in this decision: rollouts, history, the rejected release."""
 
-    def __init__(self, observed: Observed, wanted: Target, now: datetime) -> None:
+    def __init__(self, observed: Observed, wanted: DesiredRelease, now: datetime) -> None:
         status = meta.status(observed.obj)
         self._observed, self._wanted, self._now = observed, wanted, now
         self.history: list[Any] = list(status.get("history") or ())
         self.revision = int(status.get("revision") or 0)
         self.rejected = wanted.rejected
         override, release = wanted.override, wanted.release
-        self.hurry = (
+        self.immediate = (
             override is not None
             and release is not None
             and int(override["version"]) == release.version
@@ -35,7 +35,7 @@ class Succession:
         """Whether the release is one that somebody went back to."""
         self.events: list[Event] = []
 
-    def carry_on(
+    def resume_or_start(
         self, goal: Release, stable: Release
     ) -> tuple[dict[str, Any] | None, Release | None]:
         """The rollout that goes on or starts, and its candidate."""
@@ -44,7 +44,7 @@ class Succession:
         served = status.get("candidate")
         before = named(self._observed, served) if served else None
         if state is not None and before is not None and not goal.same(before):
-            if self.hurry:
+            if self.immediate:
                 text = f"{self._who} went back to {goal.name}"
                 self.end(state, before, stable, "Aborted", text)
             else:
@@ -64,10 +64,12 @@ class Succession:
                 self._now,
                 stable=stable,
                 user=user,
-                full=self.hurry,
+                full=self.immediate,
             )
             # Its number: news that reads like what was told before is not told again.
-            text = f"rollout {self.revision}, {_brings(goal, stable)}: {trigger}{people.by(user)}"
+            text = (
+                f"rollout {self.revision}, {_brings(goal, stable)}: {trigger}{attribution.by(user)}"
+            )
             self.events.append(Event("Normal", "RolloutStarted", text))
         return state, goal
 
@@ -88,7 +90,7 @@ class Succession:
     @property
     def _who(self) -> str:
         """Who went back, for people."""
-        return people.readable((self._wanted.override or {}).get("by")) or "somebody"
+        return attribution.readable((self._wanted.override or {}).get("by")) or "somebody"
 
     def end(
         self,

@@ -1,4 +1,4 @@
-"""What becomes of questions: who is woken, what is asked again, and what is no number. Against a
+"""What becomes of queries: who is woken, what is asked again, and what is no number. Against a
 real HTTP server that answers as Prometheus does."""
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from modelyard.core.plan import Key, Question
-from modelyard.runtime import questions as module
+from modelyard.core.plan import Key, MetricQuery
+from modelyard.runtime import metric_queries as module
+from modelyard.runtime.metric_queries import MetricQueries
 from modelyard.runtime.prometheus import Prometheus, Trouble
-from modelyard.runtime.questions import Questions
 
 KEY, OTHER = Key("Deployment", "shop", "a"), Key("Deployment", "shop", "b")
 ANCIENT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -82,14 +82,14 @@ async def server() -> AsyncIterator[Server]:
 
 
 class Asker:
-    """Questions with a clock that the test moves, and who was woken."""
+    """MetricQueries with a clock that the test moves, and who was woken."""
 
     def __init__(self, prometheus: Prometheus | None) -> None:
         self.clock = datetime(2026, 11, 25, 12, tzinfo=UTC)
         self.woken: list[tuple[Key, float]] = []
         self.results: list[str] = []
         self._quiet = asyncio.Event()
-        self.questions = Questions(
+        self.queries = MetricQueries(
             prometheus,
             wake=self._wake,
             asked=lambda result, seconds: self.results.append(result),
@@ -98,12 +98,12 @@ class Asker:
 
     def _wake(self, key: Key, delay: float) -> None:
         self.woken.append((key, delay))
-        if not len(self.questions):
+        if not len(self.queries):
             self._quiet.set()
 
     def ask(self, key: Key, *queries: str, at_least: datetime = ANCIENT) -> None:
         self._quiet.clear()
-        self.questions.ask(key, [Question(query, at_least) for query in queries])
+        self.queries.ask(key, [MetricQuery(query, at_least) for query in queries])
 
     async def answered(self) -> None:
         """Return when nothing is under way any more."""
@@ -115,15 +115,15 @@ class Asker:
 async def asker(server: Server) -> AsyncIterator[Asker]:
     made = Asker(Prometheus(server.url))
     yield made
-    await made.questions.close()
+    await made.queries.close()
 
 
 async def test_an_answer_wakes_who_asked(server: Server, asker: Asker) -> None:
     server.answers["up"] = vector("0.25")
-    assert asker.questions.answer("up") is None
+    assert asker.queries.answer("up") is None
     asker.ask(KEY, "up")
     await asker.answered()
-    found = asker.questions.answer("up")
+    found = asker.queries.answer("up")
     assert found == (0.25, "", asker.clock)
     assert asker.woken == [(KEY, 0.0)]
     assert asker.results == ["number"]
@@ -147,7 +147,7 @@ async def test_an_answer_that_is_young_enough_is_not_asked_again(
     asker.ask(OTHER, "up", at_least=asker.clock)
     asker.clock += timedelta(seconds=30)
     asker.ask(OTHER, "up", at_least=asker.clock - timedelta(seconds=30))
-    assert len(asker.questions) == 0
+    assert len(asker.queries) == 0
     assert server.asked == ["up"]
     asker.ask(OTHER, "up", at_least=asker.clock)
     await asker.answered()
@@ -158,7 +158,7 @@ async def test_an_answer_that_is_young_enough_is_not_asked_again(
 async def test_nothing_is_asked_before_its_time(server: Server, asker: Asker) -> None:
     asker.ask(KEY, "up", at_least=asker.clock + timedelta(seconds=20))
     assert asker.woken == [(KEY, 20.0)]
-    assert len(asker.questions) == 0
+    assert len(asker.queries) == 0
 
 
 async def test_a_query_rests_between_two_times(server: Server, asker: Asker) -> None:
@@ -187,18 +187,18 @@ async def test_answers_that_nobody_looks_at_are_forgotten(
     for query in ("a", "b"):
         asker.ask(KEY, query)
         await asker.answered()
-    assert asker.questions.answer("a") is not None
+    assert asker.queries.answer("a") is not None
     asker.ask(KEY, "c")
     await asker.answered()
-    assert asker.questions.answer("a") is not None
-    assert asker.questions.answer("b") is None
+    assert asker.queries.answer("a") is not None
+    assert asker.queries.answer("b") is None
 
 
 async def test_without_prometheus_the_problem_says_what_to_set() -> None:
     asker = Asker(None)
     asker.ask(KEY, "up")
     await asker.answered()
-    found = asker.questions.answer("up")
+    found = asker.queries.answer("up")
     assert found is not None
     assert found.value is None
     assert "prometheus.url" in found.problem
@@ -210,7 +210,7 @@ async def test_what_is_given_up_wakes_nobody(server: Server, asker: Asker) -> No
     server.go_on.clear()
     asker.ask(KEY, "up")
     await server.reached(1)
-    asker.questions.clear()
+    asker.queries.clear()
     server.go_on.set()
     asker.ask(OTHER, "up")
     await asker.answered()
@@ -338,7 +338,7 @@ async def test_a_bug_of_ours_is_an_answer_too(
     monkeypatch.setattr(Prometheus, "number", fail)
     asker.ask(KEY, "up")
     await asker.answered()
-    found = asker.questions.answer("up")
+    found = asker.queries.answer("up")
     assert found is not None
     assert "RuntimeError" in found.problem
     assert asker.woken == [(KEY, 0.0)]

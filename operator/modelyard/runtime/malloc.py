@@ -18,7 +18,7 @@ def _found() -> Callable[[int], int] | None:
 _trim = _found()
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Return freed memory to the system, as after a list: it takes a few milliseconds."""
     if _trim is not None:
         _trim(0)

@@ -18,7 +18,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Begun, Tallies, at_most, tally
 from modelyard.core.deployment.stages import Stage, stages
-from modelyard.core.plan import Event, Question
+from modelyard.core.plan import Event, MetricQuery
 
 
 def begun_by(
@@ -38,7 +38,7 @@ def begun_by(
 
 
 @dataclass
-class Advance:
+class StepResult:
     """A rollout after one look."""
 
     state: dict[str, Any]
@@ -54,13 +54,13 @@ class Advance:
     stuck: bool = False
     """Whether only somebody's help gets it on."""
     events: list[Event] = field(default_factory=list)
-    questions: tuple[Question, ...] = ()
+    queries: tuple[MetricQuery, ...] = ()
     looks: list[datetime] = field(default_factory=list)
     """When to look again although nothing has changed."""
 
 
 @dataclass
-class Look:
+class RolloutContext:
     """What a rollout goes by; the modules of its parts write what comes of it into `out`."""
 
     observed: Observed
@@ -68,7 +68,7 @@ class Look:
     candidate: Release
     actions: Actions
     now: datetime
-    out: Advance
+    out: StepResult
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -7,7 +7,7 @@ the reason, it would lead it through the whole fleet.
 
 from __future__ import annotations
 
-from modelyard.core.deployment.look import Look
+from modelyard.core.deployment.context import RolloutContext
 from modelyard.core.fleet.member import Group
 
 LEAST = 3
@@ -16,7 +16,7 @@ MANY_TIMES = 2
 """How much more often than the others the servers that were told have to go."""
 
 
-def vanishing(look: Look) -> str:
+def node_loss(look: RolloutContext) -> str:
     """Says how many servers cannot be reached since they were told of the candidate, where that is
     more than those that are left, and far more often than among the others; else empty. Somebody
     who promotes the rollout wants it to go on all the same.
@@ -44,14 +44,14 @@ def vanishing(look: Look) -> str:
     )
 
 
-def _told(look: Look, group: Group) -> bool:
+def _told(look: RolloutContext, group: Group) -> bool:
     """Whether a group's servers have the candidate in their spec, and pods of its template if it
     brings new ones."""
     begun = look.begun
     return look.tallies.has(group) and not (begun and begun.pods and not group.template)
 
 
-def _gone(look: Look, groups: list[Group]) -> int:
+def _gone(look: RolloutContext, groups: list[Group]) -> int:
     """How many servers of some groups could still be reached when the rollout began."""
     if look.begun is None:
         return 0

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.core.plan import Controller, Plan
-from modelyard.handlers.served import lacking, wait_served, watch_for
+from modelyard.handlers.discovery import missing_kinds, wait_served, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import Forbidden, Unreachable
@@ -47,7 +47,7 @@ class Api:
 
 
 async def absent(api: Any, seconds: float = 5) -> frozenset[str]:
-    return await lacking([ROUTED], api, seconds)
+    return await missing_kinds([ROUTED], api, seconds)
 
 
 async def test_kinds_that_are_not_installed_are_absent() -> None:
@@ -109,6 +109,6 @@ def test_absent_kinds_are_not_watched_and_there_is_none_of_them() -> None:
     assert watched == ("Deployment", "Service", "HTTPRoute")
     cache = Cache(watched, absent={"GRPCRoute"})
     assert cache.kinds == watched
-    assert cache.served("HTTPRoute")
-    assert not cache.served("GRPCRoute")
+    assert cache.kind_available("HTTPRoute")
+    assert not cache.kind_available("GRPCRoute")
     assert cache.get("GRPCRoute", "shop", "cameras") is None

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modelyard.handlers.tap import ExpiredWatch, TappedWatch
+from modelyard.handlers.watch_stream import ExpiredWatch, TappedWatch
 
 
 class Response:

@@ -4,7 +4,8 @@ kopf lists a kind before it watches it, and hands every listed object to a task 
 says neither when a list is complete nor which objects have vanished since the last one. So the
 engine lists by itself (runtime/resync.py), and kopf's own list is narrowed to nothing: it only
 gives the resourceVersion that the watch starts from. The engine lists after that watch has
-started, so no change falls between the two. The events of a watch go to the engine: see tap.py.
+started, so no change falls between the two. The events of a watch go to the engine: see
+watch_stream.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiohttp
 
-from modelyard.handlers.tap import GONE, ExpiredWatch, TappedWatch
+from modelyard.handlers.watch_stream import GONE, ExpiredWatch, TappedWatch
 from modelyard.kube.api import Object
 from modelyard.kube.connection import Connection
 from modelyard.kube.kinds import KubeKind

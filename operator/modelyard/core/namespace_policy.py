@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from modelyard.core import meta
-from modelyard.core.plan import Manifest
+from modelyard.core.plan import KubeObject
 from modelyard.core.policy import Verdict
 from modelyard.core.settings import Settings
 
 
-def namespace_verdict(obj: Manifest, settings: Settings) -> Verdict | None:
+def namespace_verdict(obj: KubeObject, settings: Settings) -> Verdict | None:
     """Objects outside the prepared namespaces wait: their pods would lack service accounts and
     the store's Secret."""
     own = meta.namespace(obj)

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 
 from modelyard.workloads.activator import http2
-from modelyard.workloads.activator.ends import Client, Server
+from modelyard.workloads.activator.connections import Client, Server
 from modelyard.workloads.activator.servers import Address, Servers
 
 logger = logging.getLogger(__name__)
