@@ -15,7 +15,7 @@ from modelyard.cli import options, rollouthistory, servers, times
 from modelyard.cli.errors import USAGE, CliError, one_line
 from modelyard.cli.kube import Cluster, Object, connect, name, status
 from modelyard.cli.rolloutdraw import OUTCOMES
-from modelyard.contract.naming import edge_server_name
+from modelyard.contract.naming import edge_server_name, version_name
 
 
 class Output(enum.StrEnum):
@@ -112,7 +112,7 @@ def _server_at(cluster: Cluster, server: Object, when: datetime) -> dict[str, An
 
 def _deployment_at(cluster: Cluster, obj: Object, when: datetime) -> dict[str, Any]:
     version, note = rollouthistory.rolled_out(obj, when)
-    wanted = f"{obj['spec']['modelLine']}-{version}" if version else ""
+    wanted = version_name(obj["spec"]["modelLine"], version) if version else ""
     return {
         "deployment": name(obj),
         "title": f"Modelyard Deployment {name(obj)}",

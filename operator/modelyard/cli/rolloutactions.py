@@ -15,6 +15,7 @@ from modelyard.cli.errors import CliError
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutdraw import sentence
 from modelyard.cli.rolloutview import View, view
+from modelyard.contract.statustext import micro_timestamp
 
 PREFIX = "modelyard.dev/"
 
@@ -30,7 +31,7 @@ class Request:
 
     def value(self, now: datetime) -> str:
         """The annotation's value; the time makes it a new one."""
-        return f"{self.word}@{now.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}"
+        return f"{self.word}@{micro_timestamp(now)}"
 
     @property
     def annotation(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 
 from modelyard.cli.errors import USAGE, CliError
+from modelyard.contract.statustext import parse_timestamp
 
 
 def moment(text: object) -> datetime | None:
     """The moment of an API timestamp; None for none."""
-    return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
+    return parse_timestamp(str(text)) if text else None
 
 
 def span(seconds: float) -> str:

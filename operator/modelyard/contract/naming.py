@@ -16,6 +16,11 @@ def short_hash(*parts: Any, length: int = 8) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def version_name(line: str, number: int | str) -> str:
+    """Name of a ModelVersion; admission holds every ModelVersion to it."""
+    return f"{line}-{number}"
+
+
 def edge_server_name(deployment: str, node: str) -> str:
     """The ModelServer of a Deployment on an edge node, whichever pod serves there.
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from modelyard.api.base import Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
 from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.contract.statustext import truncate
 
 MAX_BYTES = 4096
-MAX_MESSAGE = 1024
 
 
 class DataResult(StatusModel):
@@ -69,11 +69,11 @@ class Outcome(StatusModel):
     def termination_message(self) -> str:
         """JSON of at most MAX_BYTES bytes: long texts are cut, then per-class rows dropped."""
         small = self.model_copy(deep=True)
-        small.message = _cut(small.message, MAX_MESSAGE)
+        small.message = truncate(small.message)
         if small.data:
-            small.data.problems = [_cut(p, 200) for p in small.data.problems[:10]]
+            small.data.problems = [truncate(p, 200) for p in small.data.problems[:10]]
             for one in small.data.classes:
-                one.name = _cut(one.name, 60)
+                one.name = truncate(one.name, 60)
         text = small.model_dump_json(by_alias=True, exclude_none=True)
         while len(text.encode()) > MAX_BYTES and small.data and small.data.classes:
             keep = len(small.data.classes) * 3 // 4
@@ -93,7 +93,3 @@ def parse_outcome(message: str | None) -> Outcome | None:
         return Outcome.model_validate_json(message)
     except ValueError:
         return None
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,14 +6,29 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-MAX_MESSAGE = 1024
-"""Longest message; objects must stay small."""
+from modelyard.contract.statustext import (
+    MAX_MESSAGE,
+    READY,
+    RECONCILING,
+    STALLED,
+    parse_timestamp,
+    timestamp,
+)
+from modelyard.contract.statustext import truncate as cut
 
-READY = "Ready"
-RECONCILING = "Reconciling"
-"""kstatus: present only while work is going on."""
-STALLED = "Stalled"
-"""kstatus: present only while nothing will happen until somebody acts."""
+__all__ = [
+    "MAX_MESSAGE",
+    "READY",
+    "RECONCILING",
+    "STALLED",
+    "Cond",
+    "conditions",
+    "cut",
+    "find",
+    "is_true",
+    "parse_timestamp",
+    "timestamp",
+]
 
 
 class Cond(NamedTuple):
@@ -24,21 +39,6 @@ class Cond(NamedTuple):
     """None is Unknown."""
     reason: str
     message: str = ""
-
-
-def timestamp(moment: datetime) -> str:
-    """A moment as metav1.Time writes it, in UTC with seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_timestamp(text: str) -> datetime:
-    """The moment of a metav1.Time or MicroTime. Raises ValueError."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def cut(message: str, limit: int = MAX_MESSAGE) -> str:
-    """A message of at most `limit` characters."""
-    return message if len(message) <= limit else message[: limit - 1] + "…"
 
 
 def conditions(

@@ -6,12 +6,11 @@ import hashlib
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
+from modelyard.contract.statustext import micro_timestamp, truncate
 from modelyard.core.plan import Event, KubeObject
 from modelyard.kube.api import Object
 
 CONTROLLER = "modelyard.dev/operator"
-MAX_NOTE = 1024
-"""Longest note that the API server accepts."""
 REPEAT_AFTER = timedelta(minutes=10)
 REMEMBERED = 4096
 
@@ -26,10 +25,10 @@ def event_manifest(obj: KubeObject, event: Event, *, instance: str, now: datetim
             "name": f"{metadata['name'][:200]}.{int(now.timestamp() * 1e6):x}{_suffix(event)}",
             "namespace": metadata["namespace"],
         },
-        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "eventTime": micro_timestamp(now),
         "type": event.type,
         "reason": event.reason,
-        "note": event.message[:MAX_NOTE],
+        "note": truncate(event.message),
         "action": "Reconciling",
         "reportingController": CONTROLLER,
         "reportingInstance": instance[:128],

@@ -6,12 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from modelyard.contract.statustext import STALLED, timestamp, truncate
 from modelyard.core.plan import KubeObject
 from modelyard.kube.api import Object
-
-STALLED = "Stalled"
-"""kstatus: nothing more will happen until somebody acts."""
-MAX_MESSAGE = 1024
 
 
 def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
@@ -61,10 +58,8 @@ def with_stalled(obj: KubeObject, reason: str, message: str, now: datetime) -> O
         "type": STALLED,
         "status": "True",
         "reason": reason,
-        "message": message[:MAX_MESSAGE],
-        "lastTransitionTime": old["lastTransitionTime"]
-        if unchanged and old
-        else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "message": truncate(message),
+        "lastTransitionTime": old["lastTransitionTime"] if unchanged and old else timestamp(now),
         "observedGeneration": obj["metadata"].get("generation", 0),
     }
     status["conditions"] = [c for c in conditions if c.get("type") != STALLED] + [fresh]

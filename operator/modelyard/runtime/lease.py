@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from modelyard.contract.statustext import micro_timestamp
 from modelyard.kube.api import Api, Object
 from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
 from modelyard.kube.kinds import LEASE
@@ -112,7 +113,7 @@ class Lease:
         return now - self._seen_at > float(spec.get("leaseDurationSeconds") or self.seconds)
 
     async def _write(self, lease: Object) -> Object:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = micro_timestamp(datetime.now(UTC))
         old = lease.get("spec") or {}
         taken = old.get("holderIdentity") != self.identity
         spec: dict[str, Any] = {

@@ -22,6 +22,7 @@ from modelyard.api.modelserver import (
     StagedVersion,
 )
 from modelyard.contract.run import OFTEN_SECONDS
+from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.report import SETTLE_SECONDS, YOUNG
 from modelyard.workloads.agent.retry import Cause, Retries
 from modelyard.workloads.agent.status import (
@@ -31,7 +32,6 @@ from modelyard.workloads.agent.status import (
     Report,
     build,
     difference,
-    timestamp,
 )
 
 from .config import FleetConfig

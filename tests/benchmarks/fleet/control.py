@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from modelyard.workloads.agent.status import timestamp
+from modelyard.contract.statustext import timestamp
 
 from ..processes import until
 from ..report import Goal, Table, at_most
@@ -88,7 +89,7 @@ async def _changes(
         agent = agents[(number // 2) % len(agents)]
         assert agent.server is not None
         server = agent.server["metadata"]["name"]
-        body = {**change(agent, number), "reportedAt": timestamp()}
+        body = {**change(agent, number), "reportedAt": timestamp(datetime.now(UTC))}
         await site.api.patch(SERVERS, server, {"status": body})
         ahead = begun + (number + 1) / RATE - time.perf_counter()
         if ahead > 0:

@@ -10,10 +10,11 @@ import pytest
 
 from modelyard.api.modelserver import Figures, LoadedVersion, ShadowFigures, Traffic
 from modelyard.contract.run import OFTEN_SECONDS
+from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.apiserver import ApiError
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.report import Reporter
-from modelyard.workloads.agent.status import NOTHING, Beside, Phase, Reason, Report, timestamp
+from modelyard.workloads.agent.status import NOTHING, Beside, Phase, Reason, Report
 from modelyard.workloads.agent.watch import Assigned
 
 from ..mergepatch import merged
@@ -205,7 +206,9 @@ async def test_version_that_comes_up_brings_the_next_report_nearer():
     scene = Scene()
     scene.now += 1.2 * EVERY
     await scene.writes()
-    young = scene.report.loaded.model_copy(update={"since": timestamp(), "version": 2})
+    young = scene.report.loaded.model_copy(
+        update={"since": timestamp(datetime.now(UTC)), "version": 2}
+    )
     scene.report = replace(scene.report, loaded=young)
     assert len(await scene.writes()) == 1
     scene.now += 1.2 * OFTEN_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.contract.naming import version_name
 from modelyard.core import meta
 from modelyard.core.conditions import cut, timestamp
 from modelyard.core.deployment import reasons
@@ -119,7 +120,7 @@ def _in_force(
 
 
 def _no_way_back(observed: Observed, number: int, version: KubeObject | None) -> str:
-    name = f"{observed.spec.model_line}-{number}"
+    name = version_name(observed.spec.model_line, number)
     if version is None:
         return f"cannot roll back to {name}: it does not exist"
     phase = meta.status(version).get("phase")
@@ -145,12 +146,12 @@ def _latest(observed: Observed) -> KubeObject | Verdict:
     phase = meta.status(observed.versions[last]).get("phase") or "Pending"
     return Verdict(
         reasons.NO_READY_VERSION,
-        f"waiting for a Ready version of model line {line}: {line}-{last} is {phase}",
+        f"waiting for a Ready version of model line {line}: {version_name(line, last)} is {phase}",
     )
 
 
 def _pinned(observed: Observed, number: int) -> KubeObject | Verdict:
-    name = f"{observed.spec.model_line}-{number}"
+    name = version_name(observed.spec.model_line, number)
     version = observed.versions.get(number)
     if version is None:
         return Verdict(

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.api.modelversion import GateResult
+from modelyard.contract.naming import version_name
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
 from modelyard.core.jobstate import lost_result
@@ -213,7 +214,7 @@ def versions_of(deployment: KubeObject) -> tuple[str, ...]:
     held = {(status.get(k) or {}).get("modelVersion") for k in ("stable", "candidate")}
     number = (spec.get("version") or {}).get("number")
     if number:
-        held.add(f"{spec['modelLine']}-{number}")
+        held.add(version_name(spec["modelLine"], number))
     return tuple(sorted(name for name in held if name))
 
 

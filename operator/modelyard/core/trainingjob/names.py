@@ -16,8 +16,3 @@ def job_name(obj: KubeObject, attempt: int) -> str:
 def run_key(obj: KubeObject) -> str:
     """Where checkpoints lie in the store: the same for all attempts, so that they resume."""
     return meta.uid(obj)
-
-
-def version_name(line: str, number: int) -> str:
-    """Name of a ModelVersion."""
-    return f"{line}-{number}"

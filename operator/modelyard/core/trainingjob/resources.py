@@ -7,6 +7,7 @@ from typing import Any
 from modelyard.api.base import API_VERSION
 from modelyard.api.modelversion import WeightsSource
 from modelyard.contract import labels
+from modelyard.contract.naming import version_name
 from modelyard.contract.result import TrainResult
 from modelyard.contract.run import ObjectId, TrainRun
 from modelyard.core import meta
@@ -90,7 +91,7 @@ def model_version(observed: Observed, result: TrainResult) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": "ModelVersion",
         "metadata": {
-            "name": names.version_name(line, observed.next_number),
+            "name": version_name(line, observed.next_number),
             "namespace": meta.namespace(obj),
             "labels": {
                 labels.NAME: "modelyard",

@@ -11,22 +11,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from modelyard.api.modelserver import Assignment, LoadedVersion
+from modelyard.contract.naming import version_name
+from modelyard.contract.statustext import timestamp
 from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
 from modelyard.serving.triton import Triton, TritonUnavailableError
 from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched, StoppedError
-from modelyard.workloads.agent.failures import (
-    Failure,
-    InterruptedLoadError,
-    TritonCrashedError,
-    failure,
-)
+from modelyard.workloads.agent.failures import Failure, failure
 from modelyard.workloads.agent.hardware import Hardware
+from modelyard.workloads.agent.loading import load
 from modelyard.workloads.agent.memory import Memory, Served
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.retry import Retries
-from modelyard.workloads.agent.status import Phase, Reason, Report, timestamp
+from modelyard.workloads.agent.status import Phase, Reason, Report
 from modelyard.workloads.agent.watch import Assigned, Wanted
 
 logger = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ class Loader:
         self._known = {memory.served.generation: memory.served} if memory.served else {}
         self._fresh = True
         self._acquainted = False
-        self._started = timestamp()
+        self._started = timestamp(datetime.now(UTC))
         self.report: Report | None = None
         """What is to be said of the server; None until there is something."""
         self.switching = asyncio.Event()
@@ -211,18 +210,14 @@ class Loader:
         settings = self._hardware.settings(assignment)
         self.switching.set()
         try:
-            swap = await self._switcher.ensure(
-                assignment.version, fetched.manifest, fetched.model_file, settings
+            swap = await load(
+                self._triton,
+                assignment,
+                self._switcher.ensure(
+                    assignment.version, fetched.manifest, fetched.model_file, settings
+                ),
+                advice=": see the log of the container triton",
             )
-        except TritonUnavailableError as error:
-            if await self._triton.ready():
-                raise InterruptedLoadError(
-                    f"Triton was too slow while it loaded {assignment.model_version}: {error}"
-                ) from error
-            raise TritonCrashedError(
-                f"Triton ended while it loaded {assignment.model_version}: see the log of the "
-                "container triton"
-            ) from error
         finally:
             self.switching.clear()
         await self._served(assignment, swap)
@@ -230,7 +225,7 @@ class Loader:
     async def _served(self, assignment: Assignment, swap: Swap) -> None:
         name = swap.generation.name
         before = self._known.get(name)
-        since = before.since if before and not swap.changed else timestamp()
+        since = before.since if before and not swap.changed else timestamp(datetime.now(UTC))
         served = Served(assignment=assignment, generation=name, since=since)
         self._known = {name: served}
         if served != self._memory.served:
@@ -310,7 +305,7 @@ class Loader:
             return None
         # Brought up by an agent whose memory is lost: only the ModelVersion's name is not known.
         return LoadedVersion(
-            model_version=f"{serving.generation.line}-{serving.generation.version}",
+            model_version=version_name(serving.generation.line, serving.generation.version),
             version=serving.generation.version,
             digest=serving.record.manifest.file.digest,
             pipeline=serving.record.settings.pipeline,

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 from modelyard.api.modelserver import Assignment, StagedVersion
+from modelyard.contract.statustext import truncate
 from modelyard.workloads.agent.artifacts import StoppedError
 from modelyard.workloads.agent.failures import failure
 from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.retry import Retries
-from modelyard.workloads.agent.status import cut
 from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
@@ -81,5 +81,5 @@ def _staged(wish: Assignment, failure: str | None = None) -> StagedVersion:
         model_version=wish.model_version,
         version=wish.version,
         digest=wish.digest,
-        failure=cut(failure) if failure else None,
+        failure=truncate(failure) if failure else None,
     )

@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelyard.contract.run import OFTEN_SECONDS
+from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.metrics import Metrics
-from modelyard.workloads.agent.status import Beside, Report, build, difference, timestamp
+from modelyard.workloads.agent.status import Beside, Report, build, difference
 from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from modelyard.api.modelserver import Assignment, ShadowFigures, Shadowing
+from modelyard.contract.statustext import truncate
 from modelyard.serving.names import Generation
 from modelyard.serving.spool import Sample, Spool
 from modelyard.serving.switch import Serving, Switcher
@@ -20,11 +21,12 @@ from modelyard.serving.triton import InferenceError, Triton, TritonUnavailableEr
 from modelyard.workloads.agent.artifacts import Fetched, StoppedError
 from modelyard.workloads.agent.comparison import ClassMap, Comparison
 from modelyard.workloads.agent.copies import Copies
-from modelyard.workloads.agent.failures import InterruptedLoadError, TritonCrashedError, failure
+from modelyard.workloads.agent.failures import failure
 from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.hardware import Hardware
+from modelyard.workloads.agent.loading import load
 from modelyard.workloads.agent.retry import MAX_CRASHES, Cause, Retries
-from modelyard.workloads.agent.status import Reason, cut
+from modelyard.workloads.agent.status import Reason
 from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ class Shadower:
                 model_version=one.model_version,
                 version=one.version,
                 digest=one.digest,
-                failure=cut(self._failure),
+                failure=truncate(self._failure),
             )
         return self._comparison.report(self._copies.dropped) if self._comparison else None
 
@@ -221,19 +223,12 @@ class Shadower:
 
     async def _load(self, version: Assignment, fetched: Fetched) -> Generation:
         settings = self._hardware.settings(version)
-        try:
-            return await self._switcher.prepare(
-                version.version, fetched.manifest, fetched.model_file, settings
-            )
-        except TritonUnavailableError as error:
-            if await self._triton.ready():
-                raise InterruptedLoadError(
-                    f"Triton was too slow while it loaded {version.model_version}: {error}"
-                ) from error
-            raise TritonCrashedError(
-                f"Triton ended while it loaded {version.model_version} beside the version that "
-                "serves; if it ran out of memory, give the server more"
-            ) from error
+        return await load(
+            self._triton,
+            version,
+            self._switcher.prepare(version.version, fetched.manifest, fetched.model_file, settings),
+            advice=" beside the version that serves; if it ran out of memory, give the server more",
+        )
 
     async def _look_up(self) -> Serving | None:
         """What serves, looked up now and then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,15 +17,7 @@ from modelyard.api.modelserver import (
     StagedVersion,
     Traffic,
 )
-
-READY = "Ready"
-"""Condition: the assigned version answers."""
-RECONCILING = "Reconciling"
-"""kstatus' condition, present only while the agent works on it or will try again soon."""
-STALLED = "Stalled"
-"""kstatus' condition, present only while another assignment, or somebody's help, is needed."""
-
-MAX_MESSAGE = 1024
+from modelyard.contract.statustext import READY, RECONCILING, STALLED, timestamp, truncate
 
 
 class Phase(StrEnum):
@@ -111,17 +103,12 @@ _MEASURED = ("traffic", "figures", "shadow")
 """Fields that change with every request."""
 
 
-def timestamp(moment: datetime | None = None) -> str:
-    """A moment, now by default, as metav1.Time writes it."""
-    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def build(
     report: Report, observed: ModelServerStatus, beside: Beside, now: datetime
 ) -> ModelServerStatus:
     """The status that says what the report says. Transition times carry over from `observed`, and
     so do figures where nothing was asked before nor since."""
-    message = cut(report.message)
+    message = truncate(report.message)
     ready = report.phase is Phase.READY
     conditions = [(READY, ready, report.reason)]
     if report.stalled:
@@ -221,8 +208,3 @@ def _condition(
 
 def _dump(status: ModelServerStatus) -> dict[str, Any]:
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
-
-
-def cut(text: str) -> str:
-    """A message, not longer than the status takes."""
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"

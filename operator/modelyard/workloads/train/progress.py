@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelyard.api.trainingjob import TrainingProgress
+from modelyard.contract.statustext import timestamp
 
 PREPARING = "Preparing"
 TRAINING = "Training"
@@ -82,7 +83,7 @@ class Progress:
             percent=self._percent(),
             remaining_seconds=self._remaining(),
             resumed_from_epoch=self._resumed_from,
-            updated_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            updated_at=timestamp(datetime.now(UTC)),
             metrics=self._metrics or None,
         )
         return {"progress": progress.model_dump(by_alias=True)}
