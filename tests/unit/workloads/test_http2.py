@@ -1,4 +1,4 @@
-"""What the activator understands of what a gRPC client says."""
+"""What the activator parses of the bytes of a gRPC client."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ BEFORE = http2.PREFACE + CLIENT_SETTINGS + WINDOW + DATA
 @pytest.mark.parametrize("size", [1, 2, 7, 9, 24, 1000])
 def test_only_the_first_acknowledgement_is_taken_out(size: int) -> None:
     said = BEFORE + ACK + DATA + ACK + DATA
-    words = http2.Words()
-    words.drop_acknowledgement = True
+    frames = http2.ClientFrames()
+    frames.drop_acknowledgement = True
     parts = [said[at : at + size] for at in range(0, len(said), size)]
-    assert b"".join(map(words, parts)) == BEFORE + DATA + ACK + DATA
+    assert b"".join(map(frames, parts)) == BEFORE + DATA + ACK + DATA
 
 
 def test_words_are_handed_on_whole_otherwise() -> None:
-    words = http2.Words()
-    assert words(BEFORE + ACK) == BEFORE + ACK
+    frames = http2.ClientFrames()
+    assert frames(BEFORE + ACK) == BEFORE + ACK
 
 
 @pytest.mark.parametrize("size", [1, 7, 9, 100])
-def test_only_parts_of_requests_ask_something(size: int) -> None:
-    words = http2.Words()
-    words(BEFORE)
-    assert words.asked
+def test_only_headers_and_data_belong_to_requests(size: int) -> None:
+    frames = http2.ClientFrames()
+    frames(BEFORE)
+    assert frames.carried_request
     for at in range(0, len(ACK + WINDOW), size):
-        words((ACK + WINDOW)[at : at + size])
-        assert not words.asked
+        frames((ACK + WINDOW)[at : at + size])
+        assert not frames.carried_request
     asked = []
     for at in range(0, len(DATA), size):
-        words(DATA[at : at + size])
-        asked.append(words.asked)
+        frames(DATA[at : at + size])
+        asked.append(frames.carried_request)
     assert asked[-1]
-    words(WINDOW)
-    assert not words.asked
+    frames(WINDOW)
+    assert not frames.carried_request
 
 
 def test_only_http2_is_recognized() -> None:
-    assert http2.begins(BEFORE)
-    assert not http2.begins(b"POST /v2/models/shelf/infer HTTP/1.1\r\n")
-    assert not http2.begins(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert http2.is_preface(BEFORE)
+    assert not http2.is_preface(b"POST /v2/models/shelf/infer HTTP/1.1\r\n")
+    assert not http2.is_preface(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")

@@ -1,4 +1,4 @@
-"""`python -m modelyard.workloads.activator`"""
+"""Entry point of the activator's pod: `python -m modelyard.workloads.activator`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from modelyard.contract import exitcodes
-from modelyard.workloads.activator.proxy import Gate, Limits
+from modelyard.workloads.activator.proxy import Limits, Proxy
 from modelyard.workloads.activator.scale import Scale
 from modelyard.workloads.activator.servers import Address, Servers
 from modelyard.workloads.agent.settings import CREDENTIALS
@@ -25,22 +25,26 @@ from modelyard.workloads.runner import log_to_stdout
 logger = logging.getLogger("modelyard.workloads.activator")
 
 END_SECONDS = 20.0
-"""Most time that requests which have reached a server get after SIGTERM."""
+"""Maximum time after SIGTERM for requests that have reached a server."""
 READY_SECONDS = 2.0
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the operator has written into the pod."""
+    """The command line, which core/deployment/activator.py writes into the pod."""
     parser = argparse.ArgumentParser(prog="modelyard.workloads.activator")
-    parser.add_argument("--deployment", required=True, help="Modelyard Deployment to wake")
+    parser.add_argument("--deployment", required=True, help="Modelyard Deployment to scale")
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--servers", type=int, default=1, help="servers to wake")
-    parser.add_argument("--after", type=float, required=True, help="seconds until servers sleep")
-    parser.add_argument("--wait", type=float, required=True, help="seconds that clients wait")
+    parser.add_argument("--servers", type=int, default=1, help="servers to scale up to")
     parser.add_argument(
-        "--leave", type=float, default=0, help="seconds for which servers that go still answer"
+        "--after", type=float, required=True, help="seconds without traffic until scale to zero"
     )
-    parser.add_argument("--ready", required=True, help="URL that says whether a server answers")
+    parser.add_argument(
+        "--wait", type=float, required=True, help="maximum seconds that clients wait"
+    )
+    parser.add_argument(
+        "--leave", type=float, default=0, help="seconds for which terminating servers still answer"
+    )
+    parser.add_argument("--ready", required=True, help="readiness URL of the servers")
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - clients are other pods
     parser.add_argument(
         "--port",
@@ -48,7 +52,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         type=_port,
         required=True,
         metavar="LISTEN=HOST:PORT",
-        help="where a port's connections lead; may be repeated",
+        help="port to listen on and where it forwards to; repeatable",
     )
     parser.add_argument("--credentials", type=Path, default=CREDENTIALS)
     parser.add_argument("--api", default="", help="API server, as https://HOST:PORT")
@@ -68,39 +72,41 @@ def _api() -> str:
 
 
 async def run(options: argparse.Namespace, stop: asyncio.Event) -> None:
-    """Accept connections until `stop`, then let those that are open end. Raises OSError if a port
-    is taken."""
+    """Accept connections until `stop`, then drain those that are open. Raises OSError if a port is
+    in use."""
     name = options.deployment
     async with Scale(options.api or _api(), options.namespace, options.credentials) as scale:
 
-        async def wake() -> None:
+        async def scale_up() -> None:
             if await scale.replicas(name) == 0:
                 await scale.scale(name, options.servers)
-                logger.info("asked for %d servers of %s", options.servers, name)
+                logger.info("scaled %s up to %d servers", name, options.servers)
 
-        async def sleep() -> None:
+        async def scale_down() -> None:
             if await scale.replicas(name) > 0:
                 await scale.scale(name, 0)
-                logger.info("nobody asked for %.0f s: %s sleeps", options.after, name)
+                logger.info("no traffic for %.0f s: scaled %s to zero", options.after, name)
 
         ready = functools.partial(_ready, options.ready)
-        behind = Servers(wake=wake, sleep=sleep, ready=ready, leave=options.leave)
-        gate = Gate(Limits(options.after, options.wait), behind)
+        servers = Servers(
+            scale_up=scale_up, scale_down=scale_down, ready=ready, drain_seconds=options.leave
+        )
+        proxy = Proxy(Limits(options.after, options.wait), servers)
         listening = [
-            await gate.listen(options.host, port, address) for port, address in options.port
+            await proxy.listen(options.host, port, address) for port, address in options.port
         ]
-        resting = asyncio.create_task(gate.rest(), name="rest")
+        idle_timer = asyncio.create_task(proxy.run_idle_timer(), name="idle timer")
         await stop.wait()
-        resting.cancel()
+        idle_timer.cancel()
         for server in listening:
             server.close()
-        await gate.end(END_SECONDS)
+        await proxy.end(END_SECONDS)
 
 
 async def _ready(url: str) -> bool:
     timeout = aiohttp.ClientTimeout(total=READY_SECONDS)
     try:
-        # A new connection each time: an old one may lead to a server that has left the Service.
+        # A new connection each time: an old one may lead to a server outside the Service by now.
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
             return response.status == HTTPStatus.OK
     except (aiohttp.ClientError, OSError):
@@ -115,7 +121,7 @@ async def _main() -> int:
     try:
         await run(options, stop)
     except OSError as error:
-        logger.error("a port cannot be used: %s", error)
+        logger.error("cannot listen on a port: %s", error)
         return exitcodes.RETRYABLE
     return exitcodes.OK
 

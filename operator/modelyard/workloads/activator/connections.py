@@ -1,6 +1,8 @@
-"""The two ends of a connection that is handed on, with little of it in memory at any time.
+"""The two sides of a forwarded connection: bytes in, bytes out, with bounded buffers.
 
-Streams would take up to a quarter of a MiB for each direction of each connection.
+asyncio's streams would buffer up to 256 KiB per direction and connection; a thousand waiting
+connections would need half a gigabyte. These protocols share one read buffer and stop reading
+while the other side is slow. Who decides where a connection goes: proxy.py.
 """
 
 from __future__ import annotations
@@ -10,122 +12,128 @@ from typing import Protocol
 
 from modelyard.workloads.activator import http2
 
-FIRST = 16 * 1024
-"""Most bytes that are taken of who may have to wait."""
-CHUNK = 64 * 1024
-"""Most bytes that are taken at once, and that wait for a slow reader before no more are taken."""
+MAX_WAITING_BYTES = 16 * 1024
+"""Maximum buffered bytes per connection that waits for a server."""
+CHUNK_BYTES = 64 * 1024
+"""Maximum bytes per read, and the write buffer size above which reading from the other side is
+paused."""
 
-_buffer = memoryview(bytearray(CHUNK))
-"""Of all connections: what is read is copied at once."""
+_buffer = memoryview(bytearray(CHUNK_BYTES))
+"""Read buffer shared by all connections: what is read is copied at once."""
 
 
 class Listener(Protocol):
-    """Who wants to know what clients do."""
+    """Receives the events of client connections."""
 
-    def begun(self, client: Client, first: bytes) -> None:
-        """A client has said something; no more is read until it is joined."""
+    def opened(self, client: ClientConnection, first: bytes) -> None:
+        """A client has sent its first bytes; no more are read until it is connected."""
 
-    def heard(self, client: Client) -> None:
-        """A client or its server has said something."""
+    def active(self, client: ClientConnection) -> None:
+        """Bytes have passed in either direction."""
 
-    def lost(self, client: Client) -> None:
-        """The connection of a client has ended."""
+    def closed(self, client: ClientConnection) -> None:
+        """The client's connection has ended."""
 
 
-class _End(asyncio.BufferedProtocol):
+class _Connection(asyncio.BufferedProtocol):
+    """One side; `peer` is the other one, once there is one."""
+
     transport: asyncio.Transport
-    other: _End | None = None
+    peer: _Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(high=CHUNK)
+        transport.set_write_buffer_limits(high=CHUNK_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.said(bytes(_buffer[:nbytes]))
+        self.received(bytes(_buffer[:nbytes]))
 
-    def said(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         raise NotImplementedError
 
     def pause_writing(self) -> None:
-        if self.other is not None:
-            self.other.transport.pause_reading()
+        if self.peer is not None:
+            self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.other is not None:
-            self.other.transport.resume_reading()
+        if self.peer is not None:
+            self.peer.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # What is on its way to the other end still gets there.
-        if self.other is not None:
-            self.other.transport.close()
+        # Closing flushes: bytes on their way to the peer still arrive.
+        if self.peer is not None:
+            self.peer.transport.close()
 
 
-class Client(_End):
-    """The end at a client. Who says nothing, such as a probe, is not heard of."""
+class ClientConnection(_Connection):
+    """The client's side. The listener never learns of a connection without a byte, such as a
+    TCP health check."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._begun = False
-        self._words: http2.Words | None = None
-        self.asks = True
-        """Whether the client has asked something since its server last said something."""
-        self.heard = 0.0
-        """When either has."""
+        self._opened = False
+        self._frames: http2.ClientFrames | None = None
+        self.awaits_response = True
+        """Whether the client has sent part of a request since the server last sent anything."""
+        self.last_active = 0.0
+        """When bytes last passed in either direction; the listener keeps it."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _buffer if self._begun else _buffer[:FIRST]
+        return _buffer if self._opened else _buffer[:MAX_WAITING_BYTES]
 
-    def said(self, data: bytes) -> None:
-        if not self._begun:
-            self._begun = True
+    def received(self, data: bytes) -> None:
+        if not self._opened:
+            self._opened = True
             self.transport.pause_reading()
-            self._listener.begun(self, data)
-        elif self.other is not None:
-            if self._words is not None:
-                data = self._words(data)
-            self.asks |= self._words is None or self._words.asked
-            self._listener.heard(self)
-            self.other.transport.write(data)
+            self._listener.opened(self, data)
+        elif self.peer is not None:
+            if self._frames is not None:
+                data = self._frames(data)
+            self.awaits_response |= self._frames is None or self._frames.carried_request
+            self._listener.active(self)
+            self.peer.transport.write(data)
 
-    def answered(self, data: bytes) -> None:
-        """The server says something to the client."""
-        self.asks = False
-        self._listener.heard(self)
+    def respond(self, data: bytes) -> None:
+        """Forward the server's bytes to the client."""
+        self.awaits_response = False
+        self._listener.active(self)
         self.transport.write(data)
 
-    def join(self, server: Server, first: bytes, words: http2.Words | None) -> None:
-        """Hand on what the client said first and what both say from now on; `words` understands
-        the client, if it speaks HTTP/2."""
+    def connect(
+        self, server: ServerConnection, first: bytes, frames: http2.ClientFrames | None
+    ) -> None:
+        """Forward the client's first bytes, and from now on everything in both directions;
+        `frames` parses a client that speaks HTTP/2."""
         if self.transport.is_closing():
             server.transport.close()
             return
-        self.other, self._words = server, words
-        server.other = self
-        server.transport.write(words(first) if words else first)
+        self.peer, self._frames = server, frames
+        server.peer = self
+        server.transport.write(frames(first) if frames else first)
         self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        if self.other is None:
+        if self.peer is None:
             return False
-        # The client has asked all it wants to, and is still answered.
-        self.other.transport.write_eof()
+        # Half-closed: the client sends no more requests, but still reads responses.
+        self.peer.transport.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._listener.lost(self)
+        self._listener.closed(self)
 
 
-class Server(_End):
-    """The end at a server. Once it says no more, nobody would answer what the client may still
-    ask: the connection ends."""
+class ServerConnection(_Connection):
+    """The server's side. When the server closes it, later requests of the client could not be
+    answered, so the client's connection is closed too."""
 
-    other: Client | None = None
+    peer: ClientConnection | None = None
 
-    def said(self, data: bytes) -> None:
-        if self.other is not None:
-            self.other.answered(data)
+    def received(self, data: bytes) -> None:
+        if self.peer is not None:
+            self.peer.respond(data)

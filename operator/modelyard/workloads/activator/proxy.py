@@ -1,4 +1,10 @@
-"""Hands connections on to servers, which may have to be woken first."""
+"""All connections of one Deployment: forwards them, and scales the servers to zero when idle.
+
+    client ── listening port ── Proxy ── Servers.connect ── server
+                                  └── run_idle_timer ── Servers.scale_to_zero
+
+Idle means that no byte has passed for `Limits.after` seconds. See __init__.py for the parts.
+"""
 
 from __future__ import annotations
 
@@ -8,156 +14,160 @@ import logging
 from dataclasses import dataclass
 
 from modelyard.workloads.activator import http2
-from modelyard.workloads.activator.connections import Client, Server
+from modelyard.workloads.activator.connections import ClientConnection, ServerConnection
 from modelyard.workloads.activator.servers import Address, Servers
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-SILENCE_SECONDS = 1.0
-"""A connection that was answered and is silent for so long may be closed."""
-LOOK_AGAIN_SECONDS = 60.0
-"""Servers that sleep are sent to sleep again after this long, if not `after`: somebody else may
-have woken them."""
+CLOSE_AFTER_SECONDS = 1.0
+"""While the proxy ends, a connection whose last response is this old may be closed."""
+SCALE_DOWN_AGAIN_SECONDS = 60.0
+"""Minimum interval at which scaling to zero is repeated: somebody else may have scaled up."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how many."""
+    """Times and counts."""
 
     after: float
-    """Seconds without a byte after which servers sleep."""
+    """Seconds without traffic after which the servers are scaled to zero."""
     wait: float
-    """Longest time in seconds that a connection waits for a server."""
-    held: int = 1000
-    """Most connections that wait at the same time; more are closed at once."""
+    """Maximum seconds that a connection waits for a server."""
+    max_waiting: int = 1000
+    """Maximum connections that wait at the same time; further ones are closed at once."""
 
 
-class Gate:
-    """All connections of one Deployment."""
+class Proxy:
+    """Owns the client connections and the idle timer of one Deployment."""
 
     def __init__(self, limits: Limits, servers: Servers) -> None:
         self._limits = limits
         self._servers = servers
         self._clock = asyncio.get_running_loop().time
-        self._heard = self._clock()
-        self._slept: float | None = None
-        """When servers were sent to sleep, if nobody has said anything since."""
-        self._answering = False
-        """Whether a server is known to have answered since servers were last sent to sleep."""
-        self._open: set[Client] = set()
-        """Clients that have said something."""
+        self._last_active = self._clock()
+        self._scaled_down_at: float | None = None
+        """When the servers were scaled to zero, if there was no traffic since."""
+        self._serving = False
+        """Whether a server is known to have answered since the servers were last scaled down."""
+        self._open: set[ClientConnection] = set()
+        """Connections on which the client has sent something."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int, address: Address) -> asyncio.Server:
-        """Take connections from now on, which lead to `address`. Raises OSError."""
-        door = _Door(self, address)
+        """Accept connections that lead to `address`. Raises OSError."""
+        listener = _ListeningPort(self, address)
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Client(door), host, port, backlog=BACKLOG)
+        return await loop.create_server(
+            lambda: ClientConnection(listener), host, port, backlog=BACKLOG
+        )
 
-    def begun(self, client: Client, first: bytes, address: Address) -> None:
-        """A client has said something."""
+    def opened(self, client: ClientConnection, first: bytes, address: Address) -> None:
+        """A client has sent its first bytes: connect it."""
         self._open.add(client)
-        self.heard(client)
-        task = asyncio.create_task(self._serve(first, client, address))
+        self.active(client)
+        task = asyncio.create_task(self._connect(first, client, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def heard(self, client: Client) -> None:
-        """A client or its server has said something."""
-        self._heard = client.heard = self._clock()
-        self._slept = None
+    def active(self, client: ClientConnection) -> None:
+        """Bytes have passed on a connection."""
+        self._last_active = client.last_active = self._clock()
+        self._scaled_down_at = None
 
-    def lost(self, client: Client) -> None:
+    def closed(self, client: ClientConnection) -> None:
         """A connection has ended."""
         self._open.discard(client)
 
-    async def rest(self, every: float = 1.0) -> None:
-        """Send servers to sleep whenever nobody has said anything for long enough, but not while
+    async def run_idle_timer(self, every: float = 1.0) -> None:
+        """Scale the servers to zero whenever there was no traffic for long enough, but not while
         they may be starting for somebody."""
-        again = max(self._limits.after, LOOK_AGAIN_SECONDS)
+        again = max(self._limits.after, SCALE_DOWN_AGAIN_SECONDS)
         while True:
             await asyncio.sleep(every)
             now = self._clock()
-            if self._slept is not None and now - self._slept < again:
+            if self._scaled_down_at is not None and now - self._scaled_down_at < again:
                 continue
             longest = self._limits.after + self._limits.wait
-            if not self._answering and now - self._heard < longest:
-                # An activator that ends may have had them woken for who waits there. They stay
-                # awake from their first answer on, as if a client of ours had got it.
-                if await self._servers.answer():
-                    self._answering = True
-                    self._heard = self._clock()
+            if not self._serving and now - self._last_active < longest:
+                # An activator that is ending may have scaled them up for connections that wait
+                # there. Their first answer starts the idle time, as if it had been for us.
+                if await self._servers.responds():
+                    self._serving = True
+                    self._last_active = self._clock()
                 continue
-            # A client that waits for an answer postpones it, but not for ever: over TLS, the last
-            # word of an idle connection may be the client's, too.
-            asked = any(client.asks for client in self._open)
-            if now - self._heard >= (longest if asked else self._limits.after):
-                await self._doze()
+            # A client that awaits a response postpones it, but not for ever: over TLS, the last
+            # bytes of an idle connection may be the client's, too.
+            awaited = any(client.awaits_response for client in self._open)
+            if now - self._last_active >= (longest if awaited else self._limits.after):
+                await self._scale_to_zero()
 
     async def end(self, seconds: float) -> None:
-        """Let who waits for a server get its answer; then close all connections, those that are
-        busy after so many seconds."""
-        while self._servers.wanted:  # noqa: ASYNC110 - no hurry
+        """Connect everybody who waits for a server; then close all connections, busy ones after
+        `seconds`."""
+        while self._servers.waiting:  # noqa: ASYNC110 - polled rarely, at the end only
             await asyncio.sleep(0.1)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._open:
                     now = self._clock()
                     for client in list(self._open):
-                        if not client.asks and now - client.heard >= SILENCE_SECONDS:
+                        idle = now - client.last_active >= CLOSE_AFTER_SECONDS
+                        if idle and not client.awaits_response:
                             client.transport.close()
                     await asyncio.sleep(0.1)
 
-    async def _serve(self, first: bytes, client: Client, address: Address) -> None:
-        if self._servers.wanted >= self._limits.held:
-            logger.warning("%d connections wait already: one more is refused", self._limits.held)
+    async def _connect(self, first: bytes, client: ClientConnection, address: Address) -> None:
+        if self._servers.waiting >= self._limits.max_waiting:
+            logger.warning(
+                "%d connections wait already: refused one more", self._limits.max_waiting
+            )
             client.transport.close()
             return
-        words = http2.Words() if http2.begins(first) else None
+        frames = http2.ClientFrames() if http2.is_preface(first) else None
 
-        def waits() -> None:
-            if words is not None:
+        def on_wait() -> None:
+            if frames is not None:
                 client.transport.write(http2.SETTINGS)
-                words.drop_acknowledgement = True
+                frames.drop_acknowledgement = True
 
-        async def dial() -> Server:
+        async def dial() -> ServerConnection:
             loop = asyncio.get_running_loop()
-            return (await loop.create_connection(Server, *address))[1]
+            return (await loop.create_connection(ServerConnection, *address))[1]
 
-        server = await self._servers.reach(dial, self._limits.wait, waits)
-        self.heard(client)
+        server = await self._servers.connect(dial, self._limits.wait, on_wait)
+        self.active(client)
         if server is None:
             client.transport.close()
         else:
-            self._answering = True
-            client.join(server, first, words)
+            self._serving = True
+            client.connect(server, first, frames)
 
-    async def _doze(self) -> None:
-        if self._servers.wanted:
+    async def _scale_to_zero(self) -> None:
+        if self._servers.waiting:
             return
-        heard = self._heard
-        # Clients must not send on a connection whose server is about to go.
+        last_active = self._last_active
+        # A client must not send on a connection whose server is about to end.
         for client in list(self._open):
             client.transport.close()
-        if await self._servers.send_away():
-            self._answering = False
-            if self._heard == heard:
-                self._slept = self._clock()
+        if await self._servers.scale_to_zero():
+            self._serving = False
+            if self._last_active == last_active:
+                self._scaled_down_at = self._clock()
 
 
 @dataclass(frozen=True)
-class _Door:
-    """A port of the gate."""
+class _ListeningPort:
+    """A port of the proxy, and where it forwards to."""
 
-    gate: Gate
+    proxy: Proxy
     address: Address
 
-    def begun(self, client: Client, first: bytes) -> None:
-        self.gate.begun(client, first, self.address)
+    def opened(self, client: ClientConnection, first: bytes) -> None:
+        self.proxy.opened(client, first, self.address)
 
-    def heard(self, client: Client) -> None:
-        self.gate.heard(client)
+    def active(self, client: ClientConnection) -> None:
+        self.proxy.active(client)
 
-    def lost(self, client: Client) -> None:
-        self.gate.lost(client)
+    def closed(self, client: ClientConnection) -> None:
+        self.proxy.closed(client)

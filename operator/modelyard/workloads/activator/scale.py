@@ -1,4 +1,4 @@
-"""Reads and writes the replicas of a Modelyard Deployment."""
+"""Client of the scale subresource of a Modelyard Deployment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Scale(ApiServer):
     """The scale subresource. Use it as an asynchronous context manager."""
 
     async def replicas(self, name: str) -> int:
-        """The number of servers that is asked for. Raises ApiError."""
+        """spec.replicas. Raises ApiError."""
         found = await self._json("GET", f"deployments/{name}/scale")
         return int((found.get("spec") or {}).get("replicas") or 0)
 
     async def scale(self, name: str, replicas: int) -> None:
-        """Ask for so many servers. Raises ApiError."""
+        """Set spec.replicas. Raises ApiError."""
         await self._json(
             "PATCH",
             f"deployments/{name}/scale",
