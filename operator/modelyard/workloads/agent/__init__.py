@@ -44,7 +44,7 @@ Lifecycle
     --exit-timeout-secs lets requests in flight finish. Agent: no preStop. On SIGTERM it changes
     nothing any more, keeps answering probes for as long as Triton answers (at most 20 s), makes
     its last report, and exits. terminationGracePeriodSeconds: 40. Kubernetes itself takes a
-    terminating pod out of the Service, so readiness stays what it says: whether the model
+    terminating pod out of the Service, so readiness keeps its meaning: the model
     answers; an agent that alone is asked to stop does not end serving.
 RBAC (in the pod's namespace)
     modelyard.dev modelservers: list, watch; modelservers/status: patch; deployments: get

@@ -39,11 +39,11 @@ logger = logging.getLogger(__name__)
 
 _TRAFFIC_SECONDS = 2.0
 _TRAFFIC_SECONDS_SWITCHING = 0.05
-"""A version's counters are gone with it: read them closely while it may go."""
+"""A version's counters vanish with it: they are read often while it may be unloaded."""
 _STORE_RETRIES = StoreRetries(attempts=3, seconds=20)
-"""Short: the agent tries again itself, and says so meanwhile."""
+"""Short: the agent retries itself, and reports that it does."""
 _SILENCE_SECONDS = 1200.0
-"""A loop that has not come round for so long hangs; a load may take 10 minutes."""
+"""A loop without an iteration for this long hangs; a load may take 10 minutes."""
 
 
 class Agent:
@@ -75,7 +75,7 @@ class Agent:
         switcher = Switcher(
             Repository(settings.models, run.model_line),
             self._triton,
-            before_switch=self._look_at_traffic,
+            before_switch=self._read_traffic,
         )
         hardware = Hardware(run.cpu_limit, run.gpus, run.instances, run.max_batch_size)
         self._loader = Loader(
@@ -188,7 +188,7 @@ class Agent:
     async def _count_traffic(self) -> None:
         while True:
             self._rounds["traffic"] = time.monotonic()
-            await self._look_at_traffic()
+            await self._read_traffic()
             switching = self._loader.switching
             if switching.is_set():
                 await asyncio.sleep(_TRAFFIC_SECONDS_SWITCHING)
@@ -196,8 +196,8 @@ class Agent:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(switching.wait(), _TRAFFIC_SECONDS)
 
-    async def _look_at_traffic(self) -> None:
-        with contextlib.suppress(TritonError):  # the loader says so
+    async def _read_traffic(self) -> None:
+        with contextlib.suppress(TritonError):  # the loader reports it
             self._meter.add(await self._triton.statistics(pipeline_name(self._line)))
 
     async def _keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:

@@ -30,7 +30,7 @@ _MAX_LINE = 4 * 1024 * 1024
 
 
 class ApiError(Exception):
-    """The API server refused a request or could not be reached; the message says which."""
+    """The API server refused a request or could not be reached; the message has the cause."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)

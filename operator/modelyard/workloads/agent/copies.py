@@ -1,4 +1,5 @@
-"""Copies of requests for a shadowed version: asked of Triton's pipeline, and taken out."""
+"""Copies of requests for a shadowed version: turns copying in Triton's pipeline on and off, and
+reads the copies."""
 
 from __future__ import annotations
 
@@ -10,22 +11,22 @@ from modelyard.serving.spool import Sample, Spool
 
 
 class Copies:
-    """What is copied for one shadowed version after another."""
+    """The copies of the version that is shadowed now."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._asked: tuple[float, Generation] | None = None
         """Share and generation that are copied now."""
         self._dropped = 0
-        """Copies that were lost before the present ones were asked for."""
+        """Copies that were lost before the present share was set."""
 
     async def begin(self) -> None:
-        """Drops all that lies there, for another version, and counts anew."""
+        """Discard copies of an earlier version and reset the count."""
         await self.sweep()
         self._dropped = 0
 
     async def ask(self, share: float, generation: Generation) -> None:
-        """Has a share of the requests copied that a generation answers. Raises OSError."""
+        """Copy a share (0 to 1) of the requests that a generation answers. Raises OSError."""
         if self._asked != (share, generation):
             await asyncio.to_thread(self._spool.control, share, generation)
             self._asked = (share, generation)
@@ -35,13 +36,13 @@ class Copies:
         return await asyncio.to_thread(self._spool.take)
 
     async def end(self) -> None:
-        """Has nothing copied any more."""
+        """Stop copying."""
         if self._asked is not None:
             self._dropped = self.dropped
             await self.sweep()
 
     async def sweep(self) -> None:
-        """Ends copying and clears away what lies there."""
+        """Stop copying and discard what was copied."""
         self._asked = None
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._spool.off)

@@ -1,4 +1,4 @@
-"""What an error means for the assignment: reason, words, and how soon to try again."""
+"""Classifies errors of a load: reason and message for the status, and how soon to retry."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Brings Triton to the wanted version, and back to the last good one where that fails.
+"""Brings Triton to the assigned version, and back to the last good one if that fails.
 
-`step` looks at what Triton answers and does the next thing that is due. It keeps no state that
-Triton, the repository or `memory` could tell, but the failures of the current assignment; so an
-agent or a Triton that starts anew converges by the same steps.
+`step` compares what Triton serves with the assignment and does the next thing that is due. Apart
+from the failures of the current assignment it keeps no state that Triton, the repository or
+`memory` has, so a restarted agent or Triton converges by the same steps. Switching itself:
+serving/switch.py; loading: loading.py; retries: retry.py.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from modelyard.workloads.agent.watch import Assigned, Wanted
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
-"""How often Triton is asked what it answers."""
+POLL_SECONDS = 2.0
+"""Poll interval of what Triton serves."""
 PATIENCE = 3
-"""Failures of a kind that passes by itself before the phase is Failed."""
+"""Consecutive transient failures before the phase is Failed."""
 
 
 class SupersededError(Exception):
@@ -55,7 +56,7 @@ class Loader:
         hardware: Hardware,
         on_report: Callable[[], None],
     ) -> None:
-        """`on_report` is called when `report` is another one."""
+        """`on_report` is called when `report` changes."""
         self._triton = triton
         self._switcher = switcher
         self._artifacts = artifacts
@@ -73,17 +74,17 @@ class Loader:
         self._acquainted = False
         self._started = timestamp(datetime.now(UTC))
         self.report: Report | None = None
-        """What is to be said of the server; None until there is something."""
+        """The report for the status; None before the first one."""
         self.switching = asyncio.Event()
         """Set while Triton is being changed."""
         self.stopping = False
         """Once set, nothing is changed any more."""
 
     async def step(self) -> float:
-        """Does what is due; returns the seconds until it is worth while to look again."""
+        """Do the next thing that is due; returns the seconds until the next step."""
         wanted = self._assigned.wanted
         if wanted is None or self.stopping:
-            return LOOK_SECONDS
+            return POLL_SECONDS
         if self._assigned.server is not None and not self._acquainted:
             self._acquainted = True
             self._memory.adopt(self._assigned.status)
@@ -95,7 +96,7 @@ class Loader:
             else:
                 text = f"{error}; see the log of the container triton"
                 self._say(wanted, Phase.LOADING, Reason.TRITON_UNAVAILABLE, text, None)
-            return LOOK_SECONDS
+            return POLL_SECONDS
 
     async def _step(self, wanted: Wanted) -> float:
         serving = await self._switcher.serving()
@@ -108,7 +109,7 @@ class Loader:
             text = f"this agent cannot read the assignment ({wanted.problem}): update its image"
             self._say(wanted, Phase.FAILED, Reason.INVALID_ASSIGNMENT, text, serving, stalled=True)
             self._settled(assignment)
-            return LOOK_SECONDS
+            return POLL_SECONDS
         if assignment != self._tried:
             self._tried = assignment
             self._retries.reset()
@@ -120,7 +121,7 @@ class Loader:
             text = f"{assignment.model_version} answers"
             self._say(wanted, Phase.READY, Reason.SERVING, text, serving)
             self._settled(assignment)
-            return LOOK_SECONDS
+            return POLL_SECONDS
         alternative = self._alternative(serving, assignment)
         if self._retries.due(time.monotonic(), alternative=alternative):
             try:
@@ -136,10 +137,10 @@ class Loader:
         if serving is None:
             await self._restore(assignment)
         self._settled(assignment)
-        return min(LOOK_SECONDS, max(0.1, self._retries.next_try - time.monotonic()))
+        return min(POLL_SECONDS, max(0.1, self._retries.next_try - time.monotonic()))
 
     def _settled(self, assignment: Assignment | None) -> None:
-        """Nothing is due now, unless another assignment came meanwhile."""
+        """Mark the loader idle, unless another assignment came since."""
         wanted = self._assigned.wanted
         if wanted is not None and wanted.assignment == assignment:
             self._assigned.idle.set()
@@ -157,7 +158,7 @@ class Loader:
         await self._load(assignment, fetched)
 
     async def _restore(self, assignment: Assignment) -> None:
-        """Serves the last good version again where the assigned one cannot be brought up."""
+        """Serve the last good version again if the assigned one cannot be loaded."""
         served = self._memory.served
         if served is None or served.assignment == assignment:
             return
@@ -201,7 +202,7 @@ class Loader:
         except StoppedError as error:
             raise SupersededError from error
         finally:
-            # A thread that waits for the store goes on unheard until its next piece.
+            # A thread that waits for the store ends at its next piece; its result is not used.
             task.cancel()
         self._metrics.fetched(fetched.downloaded, time.monotonic() - started)
         return fetched
@@ -289,7 +290,7 @@ class Loader:
         return known is not None and known.assignment == assignment
 
     def _loaded(self, serving: Serving | None) -> LoadedVersion | None:
-        """What answers, in the words of the status."""
+        """The serving version in the form of the status."""
         if serving is None:
             return None
         known = self._known.get(serving.generation.name)

@@ -1,4 +1,4 @@
-"""Loads a version into Triton, and says whose fault it is when Triton goes away meanwhile.
+"""Loads a version into Triton, and classifies what happened if Triton stops answering.
 
 The version that is to serve (loader.py) and one that runs beside it (shadow.py) are loaded alike.
 A Triton that no longer answers has either died, most likely of the version, or was only too slow:

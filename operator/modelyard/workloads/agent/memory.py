@@ -1,5 +1,5 @@
-"""What the server served last and before, on disk: it serves it again when it starts without its
-operator, and can tell which version answered when."""
+"""What the server served last and before, on disk: it serves that again when it starts without its
+operator, and it answers which version served when."""
 
 from __future__ import annotations
 

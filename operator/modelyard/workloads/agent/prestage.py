@@ -1,6 +1,6 @@
 """Fetches a version ahead of its switch, so that a later switch needs no download.
 
-It gives way: while something is due for the assigned version, nothing is fetched here.
+It has low priority: nothing is fetched here while the assigned version still needs something.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Stager:
     def __init__(
         self, *, fetching: BackgroundFetch, assigned: Assigned, on_report: Callable[[], None]
     ) -> None:
-        """`on_report` is called when `report` is another one."""
+        """`on_report` is called when `report` changes."""
         self._fetching = fetching
         self._assigned = assigned
         self._on_report = on_report
         self._wish: Assignment | None = None
         self._retries = Retries()
         self.report: StagedVersion | None = None
-        """What is to be said of it; None if nothing is wanted or known."""
+        """The report for the status; None if nothing is to be staged or known yet."""
 
     async def run(self) -> None:
-        """Stages for ever."""
+        """Stages until cancelled."""
         while True:
             delay = await self.step()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._assigned.staged_changed.wait(), delay)
 
     async def step(self) -> float | None:
-        """Does what is due; returns the seconds until it is worth while to look again, None for
-        not before something else is wanted."""
+        """Do the next thing that is due; returns the seconds until the next step, None to wait for
+        another assignment."""
         self._assigned.staged_changed.clear()
         wish = self._assigned.staged
         if wish != self._wish:

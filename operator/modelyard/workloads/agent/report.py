@@ -1,8 +1,8 @@
-"""Writes the ModelServer's status: when something changed, and now and then what was measured.
+"""Patches the ModelServer's status: at once after a change of state, periodically for figures.
 
-How often what was measured is worth a write depends: often while somebody looks at a new version's
-figures, seldom else, and not at all if there was no request. An edge server says now and then that
-it is there, which is how the operator tells it from one that is offline.
+Figures are written often while a version is new or shadowed, since analyses wait for them, rarely
+otherwise, and never if there was no request. An edge server also sends a heartbeat, by which the
+operator tells it from a server that is offline. What the status contains: status.py.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from modelyard.workloads.agent.watch import Assigned
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.2
-"""States that are over sooner than this are not worth a write."""
+"""States that last shorter than this are not written."""
 YOUNG = timedelta(minutes=15)
-"""How long a version counts as new: its figures are reported often."""
+"""Age up to which a version counts as new, and its figures are reported often."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 
 
 class Reporter:
-    """Brings the status in the API server to what the agent has to say."""
+    """Keeps the status in the API server equal to the agent's state."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Reporter:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`written` is called (in a thread) when the traffic was; `every_seconds`: how often what
-        was measured alone is worth a write; `heartbeat`: whether a report is written as often
-        even if there is nothing to say."""
+        """`written` is called (in a thread) after the traffic figures were written;
+        `every_seconds` is the interval of reports of which only figures differ; `heartbeat`
+        writes at that interval even if nothing differs."""
         self._api = api
         self._assigned = assigned
         self._name = server_name
@@ -68,11 +68,11 @@ class Reporter:
         self._beat_due = 0.0
 
     def changed(self) -> None:
-        """There is something new to say."""
+        """Notify the loop that the agent's state has changed."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Reports for ever."""
+        """Reports until cancelled."""
         backoff = _FIRST_BACKOFF
         self._due = self._clock() + self._every * random.random()  # noqa: S311
         while True:
@@ -84,22 +84,22 @@ class Reporter:
             except (ApiError, OSError) as error:
                 self._metrics.api_error()
                 logger.warning("cannot report into ModelServer %s: %s", self._name, error)
-                # A connection that is back, or more to say, is worth a try before the time.
+                # A restored connection or another change ends the wait early.
                 await self._wait(backoff * random.uniform(0.7, 1.3))  # noqa: S311
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
                 self._changed.set()
 
     async def write(self, *, measured: bool = False) -> None:
-        """Writes what differs from the status as last seen; `measured` also if only what was
-        measured does. Raises ApiError."""
+        """Writes what differs from the status as last seen; with `measured`, also if only figures
+        differ. Raises ApiError."""
         now = self._clock()
         measured = measured or now >= self._due
         after = now + self._seconds() * random.uniform(0.9, 1.1)  # noqa: S311
-        # A version that came up meanwhile brings the next report nearer.
+        # A version that came up since shortens the interval.
         self._due = after if now >= self._due else min(self._due, after)
         observed = self._assigned.server
-        # Somebody else's report would be refused: another pod has taken over, or will be told
-        # to, which the watch says.
+        # The API server would refuse a report of a pod that is not named in the spec: another pod
+        # has taken over, or the spec is about to name this one, which the watch will show.
         if observed is None or not self._assigned.reported_by(self._pod_name):
             return
         patch = self._patch(measured, beat=self._heartbeat and now >= self._beat_due)
@@ -110,7 +110,7 @@ class Reporter:
             server = await self._api.patch_status("modelservers", self._name, uid, patch)
         except ApiError as error:
             if error.status in (404, 409):
-                return  # deleted or replaced meanwhile, which the watch will say
+                return  # deleted or replaced since, which the watch will show
             raise
         self._beat_due = now + self._every * 0.9
         self._metrics.reported()
@@ -131,14 +131,14 @@ class Reporter:
         return patch
 
     def _seconds(self) -> float:
-        """How often what was measured is worth a write now."""
+        """Seconds between reports of which only figures differ."""
         if not self._watched():
             return self._every
         spec = (self._assigned.server or {}).get("spec") or {}
         return min(float(spec.get("reportSeconds") or OFTEN_SECONDS), self._every)
 
     def _watched(self) -> bool:
-        """Whether somebody is likely to look at the figures."""
+        """Whether figures are needed soon: the version is new or shadowed."""
         if self._assigned.shadow is not None:
             return True
         report = self._report()
@@ -147,7 +147,7 @@ class Reporter:
         return report.loaded.since > timestamp(datetime.now(UTC) - YOUNG)
 
     async def _wait(self, seconds: float) -> None:
-        """Until something changed here or there, but not longer."""
+        """Wait for a local change, or one of the ModelServer, at most so many seconds."""
         events = (self._changed, self._assigned.seen)
         waiters = [asyncio.create_task(event.wait()) for event in events]
         try:

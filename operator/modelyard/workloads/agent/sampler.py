@@ -1,4 +1,4 @@
-"""Looks at Triton's metrics now and then, for the figures of the last minute."""
+"""Scrapes Triton's metrics periodically, for the figures of the last minute."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3.0
 AGAIN_SECONDS = 0.2
-"""After a look that met a hand-over of counters, which is over soon."""
+"""Interval after a scrape during a hand-over of counters, which ends soon."""
 _MOST_PARTIAL = 5
-"""Looks in a row that may meet one: a step that ended in the middle never finishes its own."""
+"""Consecutive scrapes that may see one: a step that dies in the middle never completes its own."""
 _PENDING = re.compile(
     r'^nv_inference_pending_request_count\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE
 )
@@ -32,7 +32,7 @@ class Sampler:
     """Keeps a window over one model's counters."""
 
     def __init__(self, url: str, line: str, serving: Callable[[], int | None]) -> None:
-        """`url` is Triton's Prometheus endpoint; `serving` tells which version serves."""
+        """`url` is Triton's Prometheus endpoint; `serving` returns the version that serves."""
         self._url = url
         self._line = line
         self._serving = serving
@@ -42,16 +42,16 @@ class Sampler:
         self._partial = 0
 
     async def run(self) -> None:
-        """Looks for ever."""
+        """Scrapes until cancelled."""
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                pause = await self._look(session)
+                pause = await self._scrape(session)
                 await asyncio.sleep(pause)
 
     @property
     def pending(self) -> float:
-        """Requests that waited for a step of the pipeline at the last look."""
+        """Requests that were queued for a step of the pipeline at the last scrape."""
         return self._pending
 
     def figures(self) -> Figures | None:
@@ -59,8 +59,8 @@ class Sampler:
         version = self._serving()
         return None if version is None else self._window.figures(version, time.monotonic())
 
-    async def _look(self, session: aiohttp.ClientSession) -> float:
-        """Takes a look; returns how many seconds to wait for the next one."""
+    async def _scrape(self, session: aiohttp.ClientSession) -> float:
+        """Scrape once; returns the seconds until the next scrape."""
         try:
             async with session.get(self._url, raise_for_status=True) as response:
                 text = await response.text()

@@ -25,7 +25,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What the agent was told by its pod."""
+    """The agent's settings, from its pod's environment."""
 
     run: AgentRun
     pod_name: str

@@ -1,4 +1,4 @@
-"""Runs a version beside the one that serves, on copies of requests, and compares the answers.
+"""Runs a version beside the one that serves, on copies of requests, and compares the responses.
 
 It stays behind: nothing starts while something is due for the assigned version, and copies are
 answered one at a time, with pauses. Users only ever see the serving version's answers.
@@ -31,16 +31,16 @@ from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
-"""How often the copies are looked at."""
+POLL_SECONDS = 0.5
+"""Poll interval of the spool."""
 BUSY_PENDING = 8
-"""Requests that wait in Triton from which on the copies wait too."""
+"""Queued requests in Triton from which on copies are not replayed."""
 _REPLAY_SECONDS = 30.0
 _TROUBLE_SECONDS = 30.0
 _SETTLE_SECONDS = 3.0
-"""Until requests that came in before copying ended have left their copies."""
+"""Time for requests in flight to leave their copies after copying was turned off."""
 _SERVING_SECONDS = 2.0
-"""How often it is looked up what serves."""
+"""How long the serving version is cached."""
 
 
 class Shadower:
@@ -58,8 +58,8 @@ class Shadower:
         pending: Callable[[], float],
         on_report: Callable[[], None],
     ) -> None:
-        """`pending` tells how many requests wait in Triton; `on_report` is called when there is
-        more to say than other figures."""
+        """`pending` returns the number of requests queued in Triton; `on_report` is called when
+        the report changes other than in its figures."""
         self._triton = triton
         self._switcher = switcher
         self._copies = Copies(spool)
@@ -70,7 +70,7 @@ class Shadower:
         self._on_report = on_report
         self._wish: Shadowing | None = None
         self._left = True
-        """Whether something of an earlier wish may be left."""
+        """Whether models or copies of an earlier assignment may be left."""
         self._retries = Retries()
         self._failure: str | None = None
         self._given_up = False
@@ -92,7 +92,7 @@ class Shadower:
 
     @property
     def report(self) -> ShadowFigures | None:
-        """What is to be said of it; None if nothing runs beside."""
+        """The report for the status; None if no version is shadowed."""
         wish = self._wish
         if wish is None:
             return None
@@ -107,15 +107,15 @@ class Shadower:
         return self._comparison.report(self._copies.dropped) if self._comparison else None
 
     async def run(self) -> None:
-        """Shadows for ever."""
+        """Shadows until cancelled."""
         while True:
             delay = await self.step()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._assigned.shadow_changed.wait(), delay)
 
     async def step(self) -> float | None:
-        """Does what is due; returns the seconds until it is worth while to look again, None for
-        not before something else is wanted."""
+        """Do the next thing that is due; returns the seconds until the next step, None to wait for
+        another assignment."""
         self._assigned.shadow_changed.clear()
         if self.stopping:
             return 1.0
@@ -133,13 +133,13 @@ class Shadower:
                 return _SERVING_SECONDS
             return await self._shadow(wish)
         except StoppedError:
-            return LOOK_SECONDS
+            return POLL_SECONDS
         except TritonUnavailableError as error:
             self._lost(error)
             return _SERVING_SECONDS
 
     async def _begin(self, wish: Shadowing | None) -> None:
-        """Another version is wanted, or none: what was is over."""
+        """Reset for another version, or for none."""
         if self._wish is not None or wish is not None:
             self._left = True
         had = self.report is not None
@@ -159,7 +159,7 @@ class Shadower:
             self._on_report()
 
     async def _release(self) -> float | None:
-        """Takes away what was prepared, once it is certain that nothing switches to it."""
+        """Unload the prepared version once it is certain that nothing switches to it."""
         if self._left:
             await self._assigned.idle.wait()
             if self._assigned.shadow is None:
@@ -196,10 +196,10 @@ class Shadower:
             if sample.version == serving.generation.version:
                 rest = 100 / wish.busy_percent - 1
                 await asyncio.sleep(await self._replay(sample, serving) * rest)
-        return 0.0 if samples else LOOK_SECONDS
+        return 0.0 if samples else POLL_SECONDS
 
     async def _prepare(self, version: Assignment) -> None:
-        """Brings the version up beside what serves."""
+        """Load the version beside the one that serves."""
         try:
             fetched = await self._fetching.fetch(version, lambda: self._is_wished(version))
             self._generation = await self._load(version, fetched)
@@ -231,7 +231,7 @@ class Shadower:
         )
 
     async def _look_up(self) -> Serving | None:
-        """What serves, looked up now and then."""
+        """The serving version, cached for a moment."""
         now = time.monotonic()
         if self._serving is None or now >= self._serving_due:
             self._serving = await self._switcher.serving()
@@ -239,13 +239,13 @@ class Shadower:
         return self._serving
 
     async def _samples(self) -> list[Sample]:
-        """Copies to answer now; none while requests wait."""
+        """Copies to replay now; none while requests are queued."""
         if self._pending() >= BUSY_PENDING:
             return []
         return await self._copies.take()
 
     async def _replay(self, sample: Sample, serving: Serving) -> float:
-        """Has the shadowed version answer a copy; returns the seconds that it took."""
+        """Replay a copy on the shadowed version; returns the seconds that it took."""
         generation, comparison = self._generation, self._comparison
         if generation is None or comparison is None:
             return 0.0
@@ -255,7 +255,7 @@ class Shadower:
                 generation.name, sample.image, seconds=_REPLAY_SECONDS
             )
         except (InferenceError, TritonUnavailableError):
-            # A Triton that started anew does not know the version: that says nothing of it.
+            # A restarted Triton has not loaded the version: no failure of the version.
             if await self._triton.model_ready(generation.name):
                 comparison.failed()
             else:

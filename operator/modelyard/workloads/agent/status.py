@@ -1,4 +1,4 @@
-"""What the agent says of its server: phases, reasons, and the status that they make."""
+"""The ModelServer's status as the agent reports it: phases, reasons, conditions, merge patches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from modelyard.contract.statustext import READY, RECONCILING, STALLED, timestamp
 
 
 class Phase(StrEnum):
-    """Where the server is with its assignment."""
+    """Progress of the server towards its assignment."""
 
     FETCHING = "Fetching"
     LOADING = "Loading"
@@ -89,7 +89,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Beside:
-    """What the agent has to say besides."""
+    """Parts of the status that come from other loops than the loader."""
 
     staged: StagedVersion | None = None
     shadow: ShadowFigures | None = None
@@ -106,8 +106,8 @@ _MEASURED = ("traffic", "figures", "shadow")
 def build(
     report: Report, observed: ModelServerStatus, beside: Beside, now: datetime
 ) -> ModelServerStatus:
-    """The status that says what the report says. Transition times carry over from `observed`, and
-    so do figures where nothing was asked before nor since."""
+    """The status for a report. Transition times carry over from `observed`, and so do figures where
+    there was no request before nor since."""
     message = truncate(report.message)
     ready = report.phase is Phase.READY
     conditions = [(READY, ready, report.reason)]
@@ -157,7 +157,7 @@ def difference(
 def _said(status: dict[str, Any], key: str) -> Any:
     value = status.get(key)
     if key == "traffic" and value:
-        # A mean over no request is no news.
+        # A mean over no request is no change.
         return {k: v for k, v in value.items() if k != "meanMilliseconds"}
     return value
 
@@ -173,7 +173,7 @@ def _only_measured(before: dict[str, Any], after: dict[str, Any], key: str) -> b
 
 
 def _figures(measured: Figures | None, observed: Figures | None) -> Figures | None:
-    """A server that nobody asks reports 0 once, and nothing more."""
+    """A server without requests reports 0 once."""
     if _asked(measured) or _asked(observed):
         return measured
     return observed

@@ -1,4 +1,4 @@
-"""Requests that the server answered, summed over versions that come and go.
+"""Counts the server's requests over all versions that it has served.
 
 Triton forgets a version's counters when it unloads the version, so they are read often and their
 growth is added up; what a version answered after the last look at it is not counted.
@@ -58,7 +58,7 @@ class TrafficMeter:
         for one in statistics:
             before = totals.seen.get(one.version, Counters())
             if one.successes < before.successes or one.failures < before.failures:
-                before = Counters()  # loaded anew meanwhile
+                before = Counters()  # reloaded since
             totals.requests += one.successes - before.successes
             totals.failures += one.failures - before.failures
             totals.busy_ns += max(0, one.success_ns - before.success_ns)
@@ -90,7 +90,7 @@ class TrafficMeter:
         return Traffic(requests=self.requests, failures=self.failures, mean_milliseconds=mean)
 
     def reported(self) -> None:
-        """The figures were sent: the mean starts anew, and the sums are kept on disk."""
+        """Called once the figures are written: the mean starts over, the sums go to disk."""
         self._reported = (self._totals.requests, self._totals.busy_ns)
         try:
             write_whole(self._path, self._totals.model_dump_json())

@@ -1,6 +1,7 @@
 """Where the assignment comes from: the ModelServer, else the Deployment, else memory.
 
-Level-triggered: each source is read whole, and the last state counts, however it was learnt.
+Level-triggered: each source is read whole and only its latest state counts, whichever way it
+arrived.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ _Model = TypeVar("_Model", bound=BaseModel)
 Source = Literal["ModelServer", "Deployment", "memory"]
 
 _WATCH_SECONDS = 240
-"""How long one watch lasts before the object is listed again, whatever was missed."""
+"""Duration of one watch; the object is listed again after it, in case an event was missed."""
 _NO_SERVER_SECONDS = 10
-"""The same while there is no ModelServer: its Deployment's stable version is looked at then."""
+"""The same while there is no ModelServer and the Deployment's stable version is served instead."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the server must hold, and who says so."""
+    """What the server must hold, and the source of that."""
 
     assignment: Assignment | None
     """None if the source has one that this agent cannot read."""
@@ -67,7 +68,7 @@ class Assigned:
     """The ModelServer was seen in another state."""
 
     def want(self, wanted: Wanted) -> None:
-        """Takes in an assignment; wakes whoever brings the server there if it is another."""
+        """Set the assignment; wakes the loader if it differs."""
         if wanted != self.wanted:
             logger.info("assigned %s (%s)", _words(wanted), wanted.source)
             if self.wanted is None or wanted.assignment != self.wanted.assignment:
@@ -76,7 +77,7 @@ class Assigned:
             self.changed.set()
 
     def see(self, server: Object | None) -> None:
-        """Takes in a state of the ModelServer, unless a later one is known already."""
+        """Take over a state of the ModelServer, unless a later one is known."""
         if server and self.server and _older(server, self.server):
             return
         self.server = server
@@ -167,10 +168,10 @@ class Watch:
         self._remembered = remembered
         self._on_error = on_error
         self.connected = False
-        """Whether the last call to the API server went well."""
+        """Whether the last call to the API server succeeded."""
 
     async def run(self) -> None:
-        """Watches for ever."""
+        """Watches until cancelled."""
         backoff = _FIRST_BACKOFF
         while True:
             try:
@@ -201,8 +202,8 @@ class Watch:
                     return
 
     async def _ask_deployment(self) -> None:
-        # Once a ModelServer has spoken, its last word stands until it is back: the stable version
-        # may be an older one in the middle of a rollout.
+        # Once there was a ModelServer, its last assignment holds until it is back: in the middle
+        # of a rollout, the stable version may be older.
         wanted = self._assigned.wanted
         if wanted is not None and wanted.source == "ModelServer":
             return
@@ -214,7 +215,7 @@ class Watch:
     def _lost(self, error: Exception) -> None:
         self._on_error()
         if self.connected or self._assigned.wanted is None:
-            logger.warning("%s; what is served stays", error)
+            logger.warning("%s; the present version goes on serving", error)
         self.connected = False
         if self._assigned.wanted is None and self._remembered is not None:
             self._assigned.want(Wanted(self._remembered, "memory"))

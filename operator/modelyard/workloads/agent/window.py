@@ -9,7 +9,7 @@ from modelyard.serving.figures import Totals
 
 SECONDS = 60.0
 SETTLE_SECONDS = 2.5
-"""How late counters may be (`FLUSH_SECONDS` of the pipeline's last step, and some)."""
+"""Maximum delay of counters: `FLUSH_SECONDS` of the pipeline's last step, and a margin."""
 
 
 class Window:
@@ -22,10 +22,10 @@ class Window:
         self._samples: deque[tuple[float, Totals]] = deque()
 
     def add(self, at: float, version: int | None, totals: Totals | None) -> None:
-        """Takes in the counters of the version that serves, None if there are none; `at` is in
-        seconds of any monotonic clock. Another version starts anew: what it answered before it
-        served, such as test images and copies of requests, does not count, also where its
-        counters tell of it only later."""
+        """Add a reading of the counters of the version that serves, None if there are none; `at`
+        is in seconds of any monotonic clock. Another version starts a new window: what it answered
+        before it served (test images, copies of requests) does not count, even if its counters
+        show it only later."""
         if version != self._version or self._restarted(totals):
             self._samples.clear()
             self._began = at
@@ -37,7 +37,7 @@ class Window:
             self._samples.popleft()
 
     def _restarted(self, totals: Totals | None) -> bool:
-        """Whether the counters started anew, with the version or with Triton."""
+        """Whether the counters were reset, with the version or with Triton."""
         if totals is None or not self._samples:
             return totals is None
         before = self._samples[-1][1]
@@ -52,7 +52,7 @@ class Window:
         )
 
     def figures(self, version: int, now: float) -> Figures | None:
-        """What a version did; None if it was not looked at for long enough, or not lately."""
+        """Figures of a version; None if the readings span too little time or are too old."""
         samples = self._samples
         if version != self._version or not samples or samples[-1][0] < now - self._seconds / 4:
             return None
