@@ -1,4 +1,10 @@
-"""Which kinds the API server serves: kopf looks only once, so it has to be known before."""
+"""Which kinds the API server serves.
+
+kopf reads this once, at its start, and then never watches a kind that came later. So the process
+waits for our own kinds before it starts kopf (`wait_served`), leaves out optional kinds of others
+that are missing (`missing_kinds`), and restarts when one of those appears (`watch_for`). See
+kopf_adapter.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,6 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from modelyard.core.plan import Controller
-from modelyard.handlers.kopf_session import NOT_SERVED
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.errors import ApiError, Forbidden
@@ -17,6 +22,8 @@ from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
+NOT_SERVED = 404
+"""HTTP status of a kind without a CRD."""
 PATIENCE_SECONDS = 5.0
 """An API server that does not answer for so long at the start is not waited for here."""
 WAIT_SECONDS = 2.0

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modelyard.handlers.watch_stream import ExpiredWatch, TappedWatch
+from modelyard.handlers.kopf_adapter import EventStream, ExpiredWatch
 
 
 class Response:
@@ -46,7 +46,7 @@ async def listen(*chunks: bytes, broken: str = "") -> tuple[list[str], list[dict
             raise RuntimeError("a bug")
         taken.append(f"{type_} {obj['metadata']['name']}")
 
-    watch: Any = TappedWatch(Response(*chunks), "Dataset", take)  # type: ignore[arg-type]
+    watch: Any = EventStream(Response(*chunks), "Dataset", take)  # type: ignore[arg-type]
     left = [json.loads(line) async for line in watch.content.iter_chunked(1024)]
     return taken, left
 
