@@ -27,7 +27,7 @@ class Choice:
     """Kind → why not, in the order in which they were looked at."""
 
     def lines(self) -> list[str]:
-        """What a person is shown."""
+        """What the user is shown."""
         return [f"cluster {kind}: skipped, {why}" for kind, why in self.skipped.items()] + [
             f"cluster {self.kind}: chosen, {self.reason}"
         ]
@@ -62,7 +62,7 @@ def choose(forced: str, obstacles: Mapping[str, str]) -> Choice:
 
 
 def probe(forced: str = "") -> dict[str, str]:
-    """Looks at this machine: why each kind cannot be used, empty where it can.
+    """Check this machine: why each kind cannot be used, empty where it can.
 
     With `forced`, only that kind is looked at: a probe of kind may pull an image.
     """

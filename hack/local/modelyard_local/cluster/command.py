@@ -20,7 +20,7 @@ from modelyard_local.cluster.status import ClusterStatus, age
 
 app = typer.Typer(
     name="cluster",
-    help="A Kubernetes cluster on this machine: bring it up, look at it, take it down.",
+    help="A Kubernetes cluster on this machine: bring it up, show its state, take it down.",
     no_args_is_help=True,
 )
 
@@ -148,7 +148,7 @@ def _progress() -> Progress:
 
 @contextlib.contextmanager
 def _errors_shown() -> Iterator[None]:
-    """Turns what a person can act on into a message, without a traceback."""
+    """Turn an error that the user can act on into a message, without a traceback."""
     try:
         yield
     except ClusterError as error:

@@ -108,7 +108,7 @@ class ControlPlane:
             except ComponentFailed as failure:
                 if not failure.port_taken:
                     raise
-                # Another program took the port between our look and the component's start.
+                # Another program took the port between our check and the component's start.
                 progress(f"{failure.component}: its port was taken meanwhile, trying another")
                 ports.forget(self.layout.ports, [failure.component, "etcd/peer"])
         return self._bring_up(self.plan(binaries), progress)

@@ -1,4 +1,4 @@
-"""The one error that the cluster tool raises for what a person can act on."""
+"""The one error that the cluster tool raises for what the user can act on."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class LocalCluster:
         progress(f"cluster {self.name}: stopped{' and removed' if purge else ''}")
 
     def status(self) -> ClusterStatus:
-        """Looks at every component and at the node; changes nothing."""
+        """Check every component and the node; changes nothing."""
         rows: list[ComponentStatus] = []
         if self.layout.ports.exists():
             plan = self._node_plan(self.control_plane.plan({}))

@@ -87,7 +87,7 @@ class DetachedControlPlane:
         progress(f"cluster {self.name}: stopped{' and removed' if purge else ''}")
 
     def status(self) -> ClusterStatus:
-        """Looks at every component; changes nothing."""
+        """Check every component; changes nothing."""
         rows = []
         if self.layout.ports.exists():
             rows = component_statuses(self._plane.checks(), self._plane.processes)

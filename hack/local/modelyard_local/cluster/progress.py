@@ -1,4 +1,4 @@
-"""How long-running steps tell what they are doing: one line of text now and then."""
+"""How long-running steps report what they are doing: one line of text now and then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[str], None]
-"""Receives one line for a person, from any thread."""
+"""Receives one line for the user, from any thread."""
 
 
 def silent(_line: str) -> None:
@@ -14,7 +14,7 @@ def silent(_line: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `0.8 s`, `42 s`, `3 min 05 s`."""
+    """Seconds for reading: `0.8 s`, `42 s`, `3 min 05 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

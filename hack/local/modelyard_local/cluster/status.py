@@ -56,7 +56,7 @@ class ClusterStatus:
 
 
 def component_status(name: str, processes: Processes, check: Check) -> ComponentStatus:
-    """Looks at one component's process, then asks it."""
+    """Check one component's process, then its health endpoint."""
     running = processes.running(name)
     if running is None:
         return ComponentStatus(name, None, False, None, "not running")

@@ -80,12 +80,17 @@ def main(
             live=live,
         )
     chain = Chain(objects, screen, folder, checkout.absolute() / "examples/digits")
+    _follow(chain, cluster_kind=picked.kind)
+    _show(screen, chain, here.kubeconfig)
+
+
+def _follow(chain: Chain, *, cluster_kind: str) -> None:
+    """Run the chain; its figures are kept also when it fails."""
     begun = time.time()
     try:
         chain.run()
     finally:
-        _summary(folder, chain, picked.kind, begun)
-    _show(screen, chain, here.kubeconfig)
+        _summary(chain, cluster_kind=cluster_kind, begun=begun)
 
 
 @app.command()
@@ -126,11 +131,11 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def _summary(folder: Path, chain: Chain, kind: str, begun: float) -> None:
+def _summary(chain: Chain, *, cluster_kind: str, begun: float) -> None:
     _write(
-        folder / "summary.json",
+        chain.folder / "summary.json",
         {
-            "cluster": kind,
+            "cluster": cluster_kind,
             "seconds": chain.screen.seconds,
             "chainSeconds": round(time.time() - begun, 1),
             "training": chain.training,

@@ -1,4 +1,4 @@
-"""Brings up what the demo stands on: a cluster, the images in it, the chart."""
+"""Brings up what the demo needs: a cluster, the images in it, the chart."""
 
 from __future__ import annotations
 
@@ -95,18 +95,18 @@ class _Managed:
 
 def bring_up(cluster: Cluster, checkout: Path, live: Progress) -> dict[str, str]:
     """Cluster and images side by side, then the images into the cluster; image name → tag."""
-    said = {"cluster": "starting", "images": "starting"}
+    latest = {"cluster": "starting", "images": "starting"}
 
-    def tell(part: str) -> Progress:
+    def report(part: str) -> Progress:
         def progress(text: str) -> None:
-            said[part] = text
-            live("; ".join(f"{k}: {v}" for k, v in said.items()))
+            latest[part] = text
+            live("; ".join(f"{k}: {v}" for k, v in latest.items()))
 
         return progress
 
     with ThreadPoolExecutor(2) as pool:
-        started: Future[None] = pool.submit(cluster.up, tell("cluster"))
-        built = pool.submit(build_images, checkout, tell("images"))
+        started: Future[None] = pool.submit(cluster.up, report("cluster"))
+        built = pool.submit(build_images, checkout, report("images"))
         refs = built.result()
         started.result()
     for name, ref in refs.items():
@@ -188,7 +188,7 @@ def install_chart(
     if done.returncode:
         raise DemoError(
             f"the chart could not be installed: {done.stderr.strip()[-2000:]}\n"
-            f"Look at it with: kubectl --kubeconfig={cluster.kubeconfig} -n {SYSTEM_NAMESPACE} "
+            f"Inspect it with: kubectl --kubeconfig={cluster.kubeconfig} -n {SYSTEM_NAMESPACE} "
             "get pods,events"
         )
 

@@ -1,4 +1,4 @@
-"""Keeps asking the servers over HTTP and gRPC, and remembers every answer."""
+"""Keeps sending requests to the servers over HTTP and gRPC, and records every answer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 
 RECONNECT_EVERY = 25
-"""Requests after which a client connects anew: a Service balances connections, not requests."""
+"""Requests after which a client reconnects: a Service balances connections, not requests."""
 PAUSE_SECONDS = 0.05
 TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One request's fate."""
+    """The result of one request."""
 
     at: float
     """Seconds since the epoch when it was sent."""

@@ -1,4 +1,4 @@
-"""Tells a person what happens: phases with elapsed time, and one live line while they wait."""
+"""Shows progress: phases with elapsed time, and one live line for the current phase."""
 
 from __future__ import annotations
 
