@@ -19,6 +19,7 @@ from modelyard_local.cluster.network import Network
 from modelyard_local.cluster.node import NodePlan
 from modelyard_local.cluster.nodehealth import node_checks
 from modelyard_local.cluster.paths import FULL_CLUSTER, Layout
+from modelyard_local.cluster.processes import Component
 from modelyard_local.cluster.progress import Progress, Ticker, duration, silent
 from modelyard_local.cluster.status import ClusterStatus, ComponentStatus, component_statuses
 
@@ -187,7 +188,7 @@ class LocalCluster:
     def _start_node(self, plan: NodePlan, progress: Progress) -> None:
         checks = node_checks(plan, self._api(plan))
 
-        def bring(*group: components.Component) -> None:
+        def bring(*group: Component) -> None:
             bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
 
         bring(node.containerd(plan))
