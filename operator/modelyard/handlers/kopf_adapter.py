@@ -73,8 +73,8 @@ async def watch(
 ) -> None:
     """Watch `kinds` until `stop` is set; raises whatever ends kopf before.
 
-    `restore_signals` is called once kopf has installed its own signal handlers: it would end the
-    watches before the engine has stopped.
+    `restore_signals` is called once kopf has installed its own signal handlers, which would stop
+    kopf alone.
     """
     session = functools.partial(WatchSession, connection, kinds, watches, on_event)
     tasks = await kopf.spawn_tasks(

@@ -1,8 +1,8 @@
 """The life of the operator's process: connect, watch, reconcile, stop.
 
 kopf watches (kopf_adapter.py) and the engine reconciles (runtime/engine.py), each in a task of its
-own; whichever ends first ends the process. On a signal the engine stops first, so that no decision
-rests on a cache that is no longer kept up to date.
+own. A signal stops both, and the end of one stops the other. The process waits until the engine has
+ended its writes and released its Lease, and for kopf no longer than KOPF_STOP_SECONDS.
 """
 
 from __future__ import annotations
