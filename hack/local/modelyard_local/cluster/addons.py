@@ -17,10 +17,10 @@ def apply_addons(api: Api, network: Network, dns_port: int) -> None:
 
 
 def mark_stopped(api: Api, node: str) -> None:
-    """Has `node` and its pods say that they do not run, before a node starts afresh.
+    """Mark `node` and its pods as not running, before the node starts again.
 
-    Until kubelet has looked at a pod, its status is from before the stop, and whoever waits for it
-    would be told that it is ready. The node lifecycle controller does the same to a lost node.
+    Until kubelet has synchronised a pod, its status is from before the stop, and a client that
+    waits for it would find it ready. The node lifecycle controller does the same to a lost node.
     """
     if api.get(f"/api/v1/nodes/{node}"):
         ready = {

@@ -11,7 +11,8 @@ from modelyard_local.cluster.errors import ClusterError
 
 TOOL_MODULES = Path(__file__).parent / "tools"
 FULL_CLUSTER = Path("/run/modelyard/full-cluster")
-"""Holds the state folder of the machine's one full cluster, whoever's it is, until `down`."""
+"""Contains the path of the state folder of the machine's one full cluster, whichever user's that
+is, until `down`."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -110,5 +111,5 @@ class Layout:
         """Creates the folders that every mode uses."""
         for folder in (self.root, self.logs, self.run, self.pki, self.config):
             folder.mkdir(parents=True, exist_ok=True)
-        # Keys and etcd's data are nobody else's business.
+        # Nobody else may read keys and etcd's data.
         self.root.chmod(0o700)

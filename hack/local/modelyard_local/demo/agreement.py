@@ -1,4 +1,4 @@
-"""Compares the boxes that came back with the labels of the pictures."""
+"""Compares predicted boxes with the labels of the pictures."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ Live = Callable[[str], None]
 
 @dataclass
 class Chain:
-    """The steps, in order, and what they found."""
+    """The steps, in order, and their results."""
 
     objects: Objects
     screen: Screen
     folder: Path
-    """Where the demo leaves its results."""
+    """Folder for the results."""
     examples: Path
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Chain:
     swap: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
-        """All of it; what is already there is not made again. Raises DemoError."""
+        """Run all steps; what already exists is not made again. Raises DemoError."""
         self._dataset()
         self._apply("deployment.yaml")
         # An interrupted run may have left it pinned.
@@ -277,8 +277,8 @@ def _metrics(metrics: dict[str, float]) -> str:
 
 
 def _with_count(live: Live, loop: RequestLoop) -> Live:
-    def tell(text: str) -> None:
+    def show(text: str) -> None:
         failed = sum(a.error is not None for a in loop.answers)
         live(f"{len(loop.answers)} requests, {failed} failed; {text}")
 
-    return tell
+    return show

@@ -35,11 +35,11 @@ class Screen:
         return f"{minutes:02}:{seconds:02}"
 
     def say(self, text: str = "") -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self.console.print(text, soft_wrap=True)
 
     def live(self, text: str) -> None:
-        """What is going on right now."""
+        """Set the live line: what is going on right now."""
         with self._lock:
             self._text = text
             if self._live is not None:
