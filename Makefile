@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GPU_VENV := .venv-gpu
+# Both distributions: the product, and the local cluster with the demo.
+EDITABLE := --editable '.[dev]' --editable hack/local
 GPU_PYTHON ?=
 export CLUSTER ?=
 BENCH ?=
@@ -25,18 +27,18 @@ PLAN ?=
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml hack/local/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Modelyard needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "Installing Modelyard's Python packages into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE)
 	@touch $@
 
 constraints: ## Take up newer versions of the Python packages, within pyproject.toml's ranges.
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check $(EDITABLE)
 	{ sed '/^[^#]/d' constraints.txt; $(BIN)/pip freeze --exclude-editable --exclude certifi --exclude tzdata; } > $(VENV)/constraints
 	mv $(VENV)/constraints constraints.txt
 	touch $(READY)
@@ -84,10 +86,10 @@ test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 test-e2e: $(READY) ## The demo's path with assertions: kubelet, images, training, Triton.
 	$(PYTEST) -s tests/e2e
 
-$(GPU_VENV)/.ready: pyproject.toml
+$(GPU_VENV)/.ready: pyproject.toml hack/local/pyproject.toml
 	@echo "Installing torch with CUDA, Ultralytics and more into $(GPU_VENV) (several GB) …"
 	@$(PYTHON) -m venv $(GPU_VENV)
-	@$(GPU_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,train]'
+	@$(GPU_VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,train]' --editable hack/local
 	@touch $@
 
 test-gpu: $(if $(GPU_PYTHON),,$(GPU_VENV)/.ready) ## On an NVIDIA GPU; GPU_PYTHON=… has torch and Ultralytics already.

@@ -41,7 +41,7 @@ class Image:
     without: tuple[str, ...] = ()
     """Subpackages of modelyard left out: an edit there must not rebuild this image."""
     tools: Mapping[str, str] = field(default_factory=dict)
-    """File in the context → Go program that `modelyard.cluster.binaries` builds."""
+    """File in the context → Go program that `modelyard_local.cluster.binaries` builds."""
     locks: tuple[Lock, ...] = ()
     """What `images/lock.py` writes for it."""
 
@@ -51,7 +51,7 @@ class Image:
         return ROOT / "images" / self.name / "Dockerfile"
 
 
-_PERSON_ONLY = ("cli", "cluster")
+_CLI_ONLY = ("cli",)
 _ENGINE_ONLY = ("core", "handlers", "runtime")
 
 IMAGES: dict[str, Image] = {
@@ -67,7 +67,7 @@ IMAGES: dict[str, Image] = {
                 "images/trainer/warm.py",
                 PACKAGE,
             ),
-            without=(*_PERSON_ONLY, *_ENGINE_ONLY),
+            without=(*_CLI_ONLY, *_ENGINE_ONLY),
             locks=(
                 Lock(("train",), "3.13", provided="provided-by-debian.txt"),
                 Lock(("train",), "3.11", requirements="requirements-gpu.txt", also=("gpu.in",)),
@@ -77,14 +77,14 @@ IMAGES: dict[str, Image] = {
             "operator",
             bases=("bookworm",),
             include=("images/operator/requirements.txt", PACKAGE),
-            without=(*_PERSON_ONLY, "workloads"),
+            without=(*_CLI_ONLY, "workloads"),
             locks=(Lock(("operator",), "3.11"),),
         ),
         Image(
             "worker",
             bases=("bookworm",),
             include=("images/worker/requirements.txt", PACKAGE),
-            without=(*_PERSON_ONLY, *_ENGINE_ONLY),
+            without=(*_CLI_ONLY, *_ENGINE_ONLY),
             locks=(Lock(("data", "agent"), "3.11"),),
         ),
         Image(
@@ -96,7 +96,9 @@ IMAGES: dict[str, Image] = {
         Image("store", tools={"images/store/versitygw": "versitygw"}),
     )
 }
-TOOL_SOURCES = f"{PACKAGE}/cluster/tools"
+LOCAL = "hack/local"
+"""Distribution with the cluster tool, which builds Go programs."""
+TOOL_SOURCES = f"{LOCAL}/modelyard_local/cluster/tools"
 
 
 def select(names: list[str]) -> list[Image]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from . import archives, bases, context, engines, pip_settings, process
-from .catalog import ROOT, Image, select, version
+from .catalog import LOCAL, ROOT, Image, select, version
 from .errors import ImageError
 from .progress import Callback, Progress, State, parse_step
 from .refs import ImageRef
@@ -182,14 +182,17 @@ class _Builder:
 
 def _tool(name: str, tell: _Tell) -> Path:
     """The path of a Go program, built by the cluster tool's own cache where it is missing."""
-    package = str(ROOT / "operator")
+    package = str(ROOT / LOCAL)
     if package not in sys.path:
         sys.path.insert(0, package)
     try:
-        from modelyard.cluster import binaries
-        from modelyard.cluster.errors import ClusterError
+        from modelyard_local.cluster import binaries
+        from modelyard_local.cluster.errors import ClusterError
     except ImportError as error:
-        raise ImageError(f"The program {name} cannot be built: {error}; run make venv") from error
+        raise ImageError(
+            f"The program {name} cannot be built: {error}; run `make images`, or this script with "
+            ".venv/bin/python"
+        ) from error
     try:
         return binaries.ensure(name, lambda text: tell("base", text))
     except ClusterError as error:

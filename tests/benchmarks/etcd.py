@@ -15,8 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from modelyard.cluster import ControlPlane, components
-from modelyard.cluster.components import LOOPBACK
+from modelyard_local.cluster import ControlPlane, components
+from modelyard_local.cluster.components import LOOPBACK
 
 from .api import SPACE
 

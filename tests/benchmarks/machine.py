@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from modelyard.cluster.binaries import MODULES
+from modelyard_local.cluster.binaries import MODULES
 
 from .report import ROOT
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from modelyard.cluster.progress import duration
+from modelyard_local.cluster.progress import duration
 
 from . import machine, pages
 from .report import FOLDER, Report

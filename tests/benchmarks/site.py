@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from modelyard.cluster import ControlPlane
 from modelyard.kube.kinds import KubeKind
+from modelyard_local.cluster import ControlPlane
 
 from .api import SPACE, Api, Refused
 from .etcd import Etcd

@@ -6,9 +6,9 @@ import copy
 import subprocess
 from pathlib import Path
 
-from modelyard.cluster.binaries import Module, ensure_module
-from modelyard.cluster.progress import Progress, silent
 from modelyard.kube.kinds import KubeKind
+from modelyard_local.cluster.binaries import Module, ensure_module
+from modelyard_local.cluster.progress import Progress, silent
 
 from .api import SPACE, Manifest
 from .arms import JOB, Arm

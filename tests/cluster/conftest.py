@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
-from modelyard.cluster import ControlPlane, ensure, ensure_all
+from modelyard_local.cluster import ControlPlane, ensure, ensure_all
 
 from ..prebuild import say
 from .waiting import CRDS, until, until_discovered

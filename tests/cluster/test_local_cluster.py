@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane, LocalCluster, ensure, machine
-from modelyard.cluster.errors import ClusterError
-from modelyard.cluster.images import write_archive
-from modelyard.cluster.paths import FULL_CLUSTER
+from modelyard_local.cluster import ControlPlane, LocalCluster, ensure, machine
+from modelyard_local.cluster.errors import ClusterError
+from modelyard_local.cluster.images import write_archive
+from modelyard_local.cluster.paths import FULL_CLUSTER
 
 IMAGE = "modelyard.test/probe:1"
 # One program that is server, resolver and client: so the image needs nothing else.
@@ -361,7 +361,7 @@ class TestFullCluster:
     def test_up_goes_on_where_a_killed_up_stopped(self, workload: LocalCluster) -> None:
         workload.down()
         code = (
-            "from pathlib import Path; from modelyard.cluster import LocalCluster;"
+            "from pathlib import Path; from modelyard_local.cluster import LocalCluster;"
             f"LocalCluster(Path({str(workload.layout.root)!r})).up(print)"
         )
         starter = subprocess.Popen(

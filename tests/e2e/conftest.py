@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from modelyard.cli.demo.environment import build_images
-from modelyard.cli.demo.objects import Objects
-from modelyard.cluster import ensure_all
-from modelyard.cluster.local import LocalCluster
-from modelyard.cluster.paths import cluster_folder
+from modelyard_local.cluster import ensure_all
+from modelyard_local.cluster.local import LocalCluster
+from modelyard_local.cluster.paths import cluster_folder
+from modelyard_local.demo.environment import build_images
+from modelyard_local.demo.objects import Objects
 
 from ..prebuild import say, wanted
 

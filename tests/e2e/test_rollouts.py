@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.cli.demo import reach
-from modelyard.cli.demo.agreement import validation_scenes
-from modelyard.cli.demo.load import RequestLoop, TritonConnection, figures
 from modelyard.contract.run import OFTEN_SECONDS
+from modelyard_local.demo import reach
+from modelyard_local.demo.agreement import validation_scenes
+from modelyard_local.demo.load import RequestLoop, TritonConnection, figures
 
 from .conftest import Demo, until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster.local import LocalCluster
-from modelyard.cluster.paths import cluster_folder
+from modelyard_local.cluster.local import LocalCluster
+from modelyard_local.cluster.paths import cluster_folder
 
 from .conftest import NAME, Demo, run_demo
 

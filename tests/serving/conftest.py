@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from modelyard.cluster import ensure_all
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
 from modelyard.serving.repository import Repository
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
+from modelyard_local.cluster import ensure_all
 
 from ..prebuild import say, wanted
 from .server import Server, unpacked

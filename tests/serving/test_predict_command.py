@@ -19,8 +19,8 @@ from kubernetes import client, config
 from PIL import Image
 
 from modelyard.cli.draw import class_color
-from modelyard.cluster import ControlPlane
 from modelyard.serving.settings import ServingSettings
+from modelyard_local.cluster import ControlPlane
 
 from ..cluster.waiting import CRDS, until_discovered
 
@@ -123,7 +123,7 @@ def _declare(kubeconfig: Path, line: str, address: tuple[str, int]) -> None:
 
 
 def _kubectl(kubeconfig: Path, *arguments: str) -> str:
-    from modelyard.cluster import ensure
+    from modelyard_local.cluster import ensure
 
     command = [str(ensure("kubectl")), "--kubeconfig", str(kubeconfig), *arguments]
     done = subprocess.run(command, text=True, check=False, capture_output=True, timeout=60)

@@ -1,18 +1,27 @@
-"""The version has two homes: the distribution, and the package, which images copy alone."""
+"""The version is written in three places: both distributions, and the package, which images copy
+without the metadata of its distribution."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import modelyard
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_both_say_the_same() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert modelyard.__version__ == project["version"]
+def _project(path: str) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / path).read_text())["project"]
+    return project
+
+
+def test_all_places_say_the_same() -> None:
+    local = _project("hack/local/pyproject.toml")
+    assert _project("pyproject.toml")["version"] == modelyard.__version__
+    assert local["version"] == modelyard.__version__
+    assert f"modelyard[cli]=={modelyard.__version__}" in local["dependencies"]
 
 
 def test_what_runs_in_images_does_not_ask_for_metadata() -> None:

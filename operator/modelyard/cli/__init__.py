@@ -1,1 +1,1 @@
-"""The person's tool: `modelyard`, also as `kubectl modelyard`."""
+"""The command-line interface: `modelyard`, also as `kubectl modelyard`."""

@@ -1,37 +1,62 @@
-"""The entry point of `modelyard` and of `kubectl modelyard`."""
+"""The entry point of `modelyard` and of `kubectl modelyard`.
+
+Commands for any cluster are modules of this package. Other distributions add commands through
+entry points: modelyard-local (`hack/local` in a checkout) brings `modelyard cluster` and
+`modelyard demo`.
+"""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from importlib.metadata import version as installed_version
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from modelyard.api.base import API_VERSION
 from modelyard.cli import history, predict, rollout, status, weights
-from modelyard.cli.errors import FAILED, INTERRUPTED, CliError
+from modelyard.cli.errors import INTERRUPTED, USAGE, CliError
 from modelyard.cli.options import program
 
-LATER = {"cluster": "modelyard.cli.cluster", "demo": "modelyard.cli.demo.command"}
-"""Commands whose modules take long to import: only where they are meant, or listed."""
+ENTRY_POINTS = "modelyard.commands"
+"""Group of entry points, each of which names the `typer.Typer` of a further command."""
+LOCAL = ("cluster", "demo")
+"""Commands of the distribution modelyard-local."""
 
 
 class _Commands(TyperGroup):
-    """The commands, those of LATER imported when they are asked for."""
+    """The commands of this package, and those of entry points.
+
+    The latter are imported when they are called or listed, since they may take long to import.
+    """
+
+    @cached_property
+    def _others(self) -> Mapping[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *LATER]
+        return list(dict.fromkeys([*super().list_commands(ctx), *sorted(self._others)]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in LATER:
-            return super().get_command(ctx, cmd_name)
-        command = typer.main.get_command(importlib.import_module(LATER[cmd_name]).app)
-        command.name = cmd_name
-        return command
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        if cmd_name in self._others:
+            command = typer.main.get_command(self._others[cmd_name].load())
+            command.name = cmd_name
+            return command
+        if cmd_name in LOCAL:
+            raise CliError(
+                f"`modelyard {cmd_name}` comes with the package modelyard-local, which is not "
+                "installed here; in a checkout of Modelyard: pip install . ./hack/local",
+                USAGE,
+            )
+        return None
 
 
 app = typer.Typer(
@@ -43,6 +68,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Same as `version`."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 app.command()(status.status)
 app.add_typer(rollout.app)
 app.command()(history.history)
@@ -52,12 +95,12 @@ app.add_typer(weights.app)
 
 @app.command()
 def version() -> None:
-    """Show the version of this tool and of the API that it speaks."""
+    """Show the version of this program and of the API that it uses."""
     typer.echo(f"modelyard {installed_version('modelyard')} ({API_VERSION})")
 
 
 def main() -> None:
-    """Runs the command line; what a person can act on is told in one line."""
+    """Run the command line; an error that the user can act on is one line, without a traceback."""
     try:
         app(prog_name=program(sys.argv[0]))
     except CliError as error:
@@ -68,19 +111,6 @@ def main() -> None:
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        if not _for_people(error):
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(FAILED)
-
-
-def _for_people(error: Exception) -> bool:
-    """Whether an error of the cluster tool or the demo says what to do."""
-    from modelyard.cli.demo.errors import DemoError
-    from modelyard.cluster.errors import ClusterError
-
-    return isinstance(error, DemoError | ClusterError)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,2 @@
-"""kopf wiring: watching and the life of the process; a few lines each."""
+"""The operator's process: kopf_adapter.py watches with kopf, discovery.py finds out which kinds can
+be watched, process.py starts and stops everything."""

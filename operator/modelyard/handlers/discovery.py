@@ -1,4 +1,10 @@
-"""Which kinds the API server serves: kopf looks only once, so it has to be known before."""
+"""Which kinds the API server serves.
+
+kopf reads this once, at its start, and then never watches a kind that came later. So the process
+waits for our own kinds before it starts kopf (`wait_served`), leaves out optional kinds of others
+that are missing (`missing_kinds`), and restarts when one of those appears (`watch_for`). See
+kopf_adapter.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,6 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from modelyard.core.plan import Controller
-from modelyard.handlers.kopf_session import NOT_SERVED
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
 from modelyard.kube.errors import ApiError, Forbidden
@@ -17,10 +22,13 @@ from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 5.0
-"""An API server that does not answer for so long at the start is not waited for here."""
-WAIT_SECONDS = 2.0
-LOOK_SECONDS = 60.0
+NOT_SERVED = 404
+"""HTTP status of a kind without a CRD."""
+START_SECONDS = 5.0
+"""How long `missing_kinds` waits for an API server that does not answer."""
+RETRY_SECONDS = 2.0
+CHECK_SECONDS = 60.0
+"""Interval at which `watch_for` checks for missing optional kinds."""
 
 
 async def refusal(kind: KubeKind, api: HttpApi) -> int:
@@ -32,9 +40,9 @@ async def refusal(kind: KubeKind, api: HttpApi) -> int:
 
 
 async def missing_kinds(
-    controllers: Iterable[Controller], api: HttpApi, seconds: float = PATIENCE_SECONDS
+    controllers: Iterable[Controller], api: HttpApi, seconds: float = START_SECONDS
 ) -> frozenset[str]:
-    """The optional kinds that cannot be watched; all of them if the API server does not say."""
+    """The optional kinds that cannot be watched; all of them if the API server does not answer."""
     wanted = frozenset(name for controller in controllers for name in controller.optional)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -50,11 +58,11 @@ async def wait_served(
     watches: Watches,
     api: HttpApi,
     stop: asyncio.Event,
-    every: float = WAIT_SECONDS,
+    every: float = RETRY_SECONDS,
 ) -> bool:
-    """Wait until the API server serves all kinds, and let `watches` tell of those that it refuses.
+    """Wait until the API server serves all kinds, and report to `watches` those that it refuses.
     False if stopped."""
-    told = ""
+    logged = ""
     while not stop.is_set():
         unserved = 0
         try:
@@ -67,9 +75,9 @@ async def wait_served(
                     watches.mended(kind.name)
         except ApiError as error:
             trouble = f"waiting for the API server: {error}"
-            if trouble != told:
+            if trouble != logged:
                 log.warning(trouble)
-                told = trouble
+                logged = trouble
         else:
             if not unserved:
                 return True
@@ -80,9 +88,9 @@ async def wait_served(
 
 
 async def watch_for(
-    absent: Collection[str], api: HttpApi, stop: asyncio.Event, every: float = LOOK_SECONDS
+    absent: Collection[str], api: HttpApi, stop: asyncio.Event, every: float = CHECK_SECONDS
 ) -> None:
-    """Set `stop` when an absent kind has come, so that the process starts anew and watches it:
+    """Set `stop` when an absent kind has appeared, so that the process restarts and watches it:
     CRDs of others are installed once in the life of a cluster."""
     while absent and not stop.is_set():
         with contextlib.suppress(TimeoutError):
@@ -90,9 +98,9 @@ async def watch_for(
                 await stop.wait()
                 return
         with contextlib.suppress(ApiError):
-            come = frozenset(absent) - await _refused(absent, api)
-            if come:
-                log.warning("starting anew, since there is now %s", ", ".join(sorted(come)))
+            appeared = frozenset(absent) - await _refused(absent, api)
+            if appeared:
+                log.warning("restarting, since the cluster now has %s", ", ".join(sorted(appeared)))
                 stop.set()
 
 

@@ -1,17 +1,20 @@
-"""The life of the operator's process: connect, watch, lead, stop."""
+"""The life of the operator's process: connect, watch, reconcile, stop.
+
+kopf watches (kopf_adapter.py) and the engine reconciles (runtime/engine.py), each in a task of its
+own. A signal stops both, and the end of one stops the other. The process waits until the engine has
+ended its writes and released its Lease, and for kopf no longer than KOPF_STOP_SECONDS.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import Sequence
-from typing import Any
-
-import kopf
 
 from modelyard.core.plan import Controller
-from modelyard.handlers import watching
+from modelyard.handlers import kopf_adapter
 from modelyard.handlers.discovery import missing_kinds, wait_served, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.client import HttpApi
@@ -76,22 +79,11 @@ async def _watch(
 ) -> None:
     if not await wait_served(watched, engine.watches, api, stop):
         return
-    tasks = await kopf.spawn_tasks(
-        registry=watching.registry(watched, engine, connection),
-        settings=watching.settings(watched),
-        standalone=True,
-        clusterwide=True,
-        stop_flag=stop,
+    await kopf_adapter.watch(
+        watched,
+        connection=connection,
+        watches=engine.watches,
+        on_event=engine.on_event,
+        stop=stop,
+        restore_signals=functools.partial(_stop_on_signals, stop),
     )
-    # kopf has taken the signals over: it would end watching, at its leisure, before the engine
-    # hears of them.
-    _stop_on_signals(stop)
-    await kopf.run_tasks(tasks, ignored=_Everything())
-
-
-class _Everything(frozenset[Any]):
-    """In the end, kopf waits for and then cancels every task of the event loop but the ignored
-    ones, the engine's too."""
-
-    def __contains__(self, _: object) -> bool:
-        return True

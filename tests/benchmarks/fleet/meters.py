@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 from ..api import Manifest
 from ..ours import Operator

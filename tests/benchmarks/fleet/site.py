@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelyard.cluster import ControlPlane
 from modelyard.contract import paths
 from modelyard.contract.run import AgentRun, parse_run
 from modelyard.kube.kinds import by_name
+from modelyard_local.cluster import ControlPlane
 
 from .. import ours
 from ..api import SPACE, Manifest

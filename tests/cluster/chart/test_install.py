@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 pytestmark = pytest.mark.cluster
 CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")

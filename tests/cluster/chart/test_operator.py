@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 pytestmark = pytest.mark.cluster
 CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")

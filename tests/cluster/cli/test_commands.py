@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 pytestmark = pytest.mark.cluster
 Command = Callable[..., subprocess.CompletedProcess[str]]

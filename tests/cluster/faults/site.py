@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
 from ..fake_status import NODES_STAY

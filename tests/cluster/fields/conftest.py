@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 from ..fake_status import NODES_STAY
 from .apiserver import Server

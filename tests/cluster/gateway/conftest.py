@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.cluster import ControlPlane
-from modelyard.cluster.binaries import MODULES
+from modelyard_local.cluster import ControlPlane
+from modelyard_local.cluster.binaries import MODULES
 
 from ..admin import Admin, access
 from ..process import free_port

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from modelyard.cluster.binaries import Module, ensure_module
-from modelyard.cluster.paths import cache_home
+from modelyard_local.cluster.binaries import Module, ensure_module
+from modelyard_local.cluster.paths import cache_home
 
 from ..process import free_port
 from . import envoy

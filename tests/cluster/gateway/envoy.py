@@ -9,8 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from modelyard.cluster.files import locked
-from modelyard.cluster.paths import cache_home
+from modelyard_local.cluster.files import locked
+from modelyard_local.cluster.paths import cache_home
 
 VERSION = "1.40.0"
 WHEELS = {

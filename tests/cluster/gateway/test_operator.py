@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
 from ..fake_status import (

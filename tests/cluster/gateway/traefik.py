@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from modelyard.cluster import ensure
-from modelyard.cluster.binaries import cached
+from modelyard_local.cluster import ensure
+from modelyard_local.cluster.binaries import cached
 
 NAME = "traefik"
 CONTROLLER = "traefik.io/gateway-controller"

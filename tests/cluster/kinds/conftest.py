@@ -18,9 +18,9 @@ from kubernetes import client, config
 
 from modelyard.api.base import API_VERSION, GROUP, VERSION
 from modelyard.api.kinds import kind_info
-from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
+from modelyard_local.cluster import ControlPlane, ensure
 
 from ..fake_status import pod_status
 from ..waiting import until, until_discovered

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import yaml
 
-from modelyard.cluster import ensure
-from modelyard.cluster.binaries import cached
-from modelyard.cluster.pki import Pair
+from modelyard_local.cluster import ensure
+from modelyard_local.cluster.binaries import cached
+from modelyard_local.cluster.pki import Pair
 
 from ..process import free_port
 from ..waiting import until

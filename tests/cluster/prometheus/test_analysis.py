@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
 from ..fake_status import NODES_STAY

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster.pki import Authority
 from modelyard.runtime import prometheus as module
 from modelyard.runtime.prometheus import Prometheus, Trouble
+from modelyard_local.cluster.pki import Authority
 
 from .pages import Does, Page
 from .server import WINDOW, Server, built

@@ -18,9 +18,9 @@ import grpc
 import httpx
 import pytest
 
-from modelyard.cluster import ControlPlane
 from modelyard.workloads.activator import http2
 from modelyard.workloads.activator.__main__ import arguments, run
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
 from ..gateway.servers import METHOD, Pod

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.cluster import ControlPlane
 from modelyard.core.deployment import autoscaling, disruption, serving
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
 from ..fake_status import pod_status

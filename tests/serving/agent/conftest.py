@@ -25,13 +25,13 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from modelyard.api.pipeline import Pipeline
-from modelyard.cluster import ControlPlane, ensure
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, StoreLocation, dump_run
 from modelyard.serving.triton import Triton, TritonError
 from modelyard.serving.warmup import grey_png
 from modelyard.store import Store
+from modelyard_local.cluster import ControlPlane, ensure
 
 from ...cluster.process import free_port as next_port
 from .waiting import eventually

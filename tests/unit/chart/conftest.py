@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.cluster import ensure
+from modelyard_local.cluster import ensure
 
 CHART = Path(__file__).parent.parent.parent.parent / "charts/modelyard"
 

@@ -13,7 +13,7 @@ import promql_parser
 import pytest
 import yaml
 
-from modelyard.cluster.binaries import cached
+from modelyard_local.cluster.binaries import cached
 
 ROOT = Path(__file__).parent.parent.parent.parent
 CHART = ROOT / "charts/modelyard"

@@ -45,8 +45,9 @@ def test_help_names_the_commands(run: Run) -> None:
         assert command in out
 
 
-def test_version(run: Run) -> None:
-    code, out, _ = run("version")
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version(asked: str, run: Run) -> None:
+    code, out, _ = run(asked)
     assert code == 0
     assert "modelyard.dev/v1alpha1" in out
 
@@ -75,11 +76,32 @@ def test_a_wrong_option_is_a_usage_error(run: Run) -> None:
     assert "--namespace" in errors
 
 
-def test_commands_that_are_imported_late_work_like_the_others(run: Run, tmp_path: Path) -> None:
+def test_commands_of_the_other_distribution_work_like_the_rest(run: Run, tmp_path: Path) -> None:
     assert "Usage: modelyard cluster up" in run("cluster", "up", "--help")[1]
     code, _, errors = run("demo", "--checkout", str(tmp_path), "--folder", str(tmp_path / "demo"))
     assert code == 1
     assert errors.startswith("Error: examples/digits")
+
+
+@pytest.mark.parametrize("command", ["cluster", "demo"])
+def test_without_the_other_distribution_its_commands_say_what_to_install(
+    command: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.cli.main.entry_points", lambda group: ())
+    code, _, errors = run(command, "--help")
+    assert code == 2
+    assert errors.startswith(f"Error: `modelyard {command}` comes with the package modelyard-local")
+    assert f" {command} " not in run("--help")[1]
+
+
+def test_an_error_of_the_cluster_ends_the_demo_without_a_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = str(Path(__file__).parents[3])
+    folder = str(tmp_path / "demo")
+    code, _, errors = run("demo", "--checkout", checkout, "--folder", folder, "--cluster", "k3s")
+    assert code == 1
+    assert errors.startswith("Error: CLUSTER=k3s is unknown")
 
 
 def test_no_kubeconfig(run: Run) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster import helm
-from modelyard.cluster.binaries import (
+from modelyard_local.cluster import helm
+from modelyard_local.cluster.binaries import (
     MODULES,
     Module,
     cached,
@@ -17,7 +17,7 @@ from modelyard.cluster.binaries import (
     ensure_all,
     ensure_module,
 )
-from modelyard.cluster.errors import ClusterError
+from modelyard_local.cluster.errors import ClusterError
 
 GREETER = {
     "go.mod": "module example.com/greeter\n\ngo 1.21\n",

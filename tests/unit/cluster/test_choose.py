@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.cluster.choose import choose
-from modelyard.cluster.errors import ClusterError
+from modelyard_local.cluster.choose import choose
+from modelyard_local.cluster.errors import ClusterError
 
 
 def test_takes_the_first_that_works_and_says_why_not_the_others() -> None:

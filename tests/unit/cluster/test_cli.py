@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from modelyard.cli.cluster import app
-from modelyard.cluster import manage
-from modelyard.cluster.paths import Layout
-from modelyard.cluster.status import age
+from modelyard_local.cluster import manage
+from modelyard_local.cluster.command import app
+from modelyard_local.cluster.paths import Layout
+from modelyard_local.cluster.status import age
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modelyard.cluster import ControlPlane, components
+from modelyard_local.cluster import ControlPlane, components
 
 
 def test_more_flags_of_a_component_come_last_and_reach_no_other(tmp_path: Path) -> None:

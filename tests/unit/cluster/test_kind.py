@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster import kind
-from modelyard.cluster.errors import ClusterError
-from modelyard.cluster.kind import Engine, KindCluster, Result
+from modelyard_local.cluster import kind
+from modelyard_local.cluster.errors import ClusterError
+from modelyard_local.cluster.kind import Engine, KindCluster, Result
 
 
 class Recorder:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster import images, machine, network, node, ports, teardown
-from modelyard.cluster.addons import addons
-from modelyard.cluster.errors import ClusterError
-from modelyard.cluster.files import locked, write_atomic
-from modelyard.cluster.manage import Settings
-from modelyard.cluster.network import Network
-from modelyard.cluster.paths import Layout, cluster_folder
-from modelyard.cluster.volumes import IN_STOCK, keep_stock, persistent_volume
+from modelyard_local.cluster import images, machine, network, node, ports, teardown
+from modelyard_local.cluster.addons import addons
+from modelyard_local.cluster.errors import ClusterError
+from modelyard_local.cluster.files import locked, write_atomic
+from modelyard_local.cluster.manage import Settings
+from modelyard_local.cluster.network import Network
+from modelyard_local.cluster.paths import Layout, cluster_folder
+from modelyard_local.cluster.volumes import IN_STOCK, keep_stock, persistent_volume
 
 
 def test_addresses_follow_the_subnets() -> None:

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from cryptography import x509
 
-from modelyard.cluster import pki
-from modelyard.cluster.pki import Authority, Pair, signing_key, write_kubeconfig
+from modelyard_local.cluster import pki
+from modelyard_local.cluster.pki import Authority, Pair, signing_key, write_kubeconfig
 
 
 @pytest.fixture

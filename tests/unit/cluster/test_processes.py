@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cluster.paths import Layout
-from modelyard.cluster.processes import Component, Processes, start_ticks
+from modelyard_local.cluster.paths import Layout
+from modelyard_local.cluster.processes import Component, Processes, start_ticks
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_kills_what_ignores_the_polite_signal(processes: Processes) -> None:
 def test_outlives_the_command_that_started_it_or_dies_with_it(layout: Layout) -> None:
     def started_by_another(die: bool) -> None:
         code = (
-            "from pathlib import Path; from modelyard.cluster.paths import Layout;"
-            "from modelyard.cluster.processes import Component, Processes;"
+            "from pathlib import Path; from modelyard_local.cluster.paths import Layout;"
+            "from modelyard_local.cluster.processes import Component, Processes;"
             f"Processes(Layout(Path({str(layout.root)!r})), die_with_parent={die}).start("
             "Component('sleeper', ['sleep', '600'], {'PATH': '/usr/bin:/bin'}))"
         )

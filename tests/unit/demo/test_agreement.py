@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelyard.cli.demo.agreement import Scene, iou, matched
+from modelyard_local.demo.agreement import Scene, iou, matched
 
 LABELS = Scene("a", b"", np.array([[0, 0, 10, 10], [20, 20, 30, 30]], float), np.array([3, 4]))
 

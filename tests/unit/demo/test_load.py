@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from modelyard.cli.demo.load import Answer, RequestLoop, figures
+from modelyard_local.demo.load import Answer, RequestLoop, figures
 
 
 class Flaky:

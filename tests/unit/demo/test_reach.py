@@ -7,7 +7,7 @@ from threading import Timer
 
 import pytest
 
-from modelyard.cli.demo.reach import _connects
+from modelyard_local.demo.reach import _connects
 
 
 def test_a_service_whose_pod_is_not_known_yet_is_asked_again() -> None:

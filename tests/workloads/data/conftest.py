@@ -26,7 +26,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from modelyard.cluster.binaries import ensure
 from modelyard.contract.result import DataResult, Outcome, parse_outcome
 from modelyard.contract.run import DataRun, StoreLocation
 from modelyard.store import Store
@@ -34,6 +33,7 @@ from modelyard.store.opening import Credentials, Retries
 from modelyard.workloads.data.handler import handle
 from modelyard.workloads.data.limits import Limits
 from modelyard.workloads.runner import execute
+from modelyard_local.cluster.binaries import ensure
 
 from ...prebuild import say, wanted
 
