@@ -19,6 +19,7 @@ from modelyard.cluster.network import Network
 from modelyard.cluster.node import NodePlan
 from modelyard.cluster.nodehealth import node_checks
 from modelyard.cluster.paths import FULL_CLUSTER, Layout
+from modelyard.cluster.processes import Component
 from modelyard.cluster.progress import Progress, Ticker, duration, silent
 from modelyard.cluster.status import ClusterStatus, ComponentStatus, component_statuses
 
@@ -187,7 +188,7 @@ class LocalCluster:
     def _start_node(self, plan: NodePlan, progress: Progress) -> None:
         checks = node_checks(plan, self._api(plan))
 
-        def bring(*group: components.Component) -> None:
+        def bring(*group: Component) -> None:
             bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
 
         bring(node.containerd(plan))

@@ -54,10 +54,12 @@ class WatchSession:
 
     @property
     def headers(self) -> Any:
+        """The underlying session's headers."""
         return self._session.headers
 
     @property
     def closed(self) -> bool:
+        """Whether the underlying session is closed."""
         return self._session.closed
 
     async def close(self) -> None:

@@ -59,6 +59,7 @@ class TappedWatch:
 
     @property
     def content(self) -> Self:
+        """The response itself: kopf reads `response.content.iter_chunked`."""
         return self
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
@@ -116,6 +117,7 @@ class ExpiredWatch:
 
     @property
     def content(self) -> Self:
+        """The response itself: kopf reads `response.content.iter_chunked`."""
         return self
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:

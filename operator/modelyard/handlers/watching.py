@@ -30,9 +30,11 @@ class NoDiffs(kopf.DiffBaseStorage):
     """kopf compares each object with a copy of its last state for handlers that we do not have."""
 
     def build(self, **_: Any) -> Any:
+        """An empty essence, so that nothing is compared."""
         return {}
 
     def fetch(self, **_: Any) -> Any:
+        """No former essence is known."""
         return None
 
     def store(self, **_: Any) -> None:
@@ -43,6 +45,7 @@ class NoProgress(kopf.ProgressStorage):
     """Nor is there any progress of such handlers."""
 
     def fetch(self, **_: Any) -> Any:
+        """There is no progress."""
         return None
 
     def store(self, **_: Any) -> None:
@@ -55,6 +58,7 @@ class NoProgress(kopf.ProgressStorage):
         """Nothing is stored."""
 
     def clear(self, *, essence: Any) -> Any:
+        """The essence, unchanged: nothing of ours is in it."""
         return essence
 
 

@@ -1,4 +1,4 @@
-"""`python -m modelyard.workloads.activator`"""
+"""`python -m modelyard.workloads.activator`."""
 
 from __future__ import annotations
 

@@ -77,9 +77,11 @@ class Client(_End):
         """When either has."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """The shared buffer, since data is handed on before the next read; a short one at first."""
         return _buffer if self._begun else _buffer[:FIRST]
 
     def said(self, data: bytes) -> None:
+        """Take the first bytes of the request, or forward later ones to the server."""
         if not self._begun:
             self._begun = True
             self.transport.pause_reading()
@@ -109,6 +111,7 @@ class Client(_End):
         self.transport.resume_reading()
 
     def eof_received(self) -> bool:
+        """Forward the end of the client's requests; its connection stays open for answers."""
         if self.other is None:
             return False
         # The client has asked all it wants to, and is still answered.
@@ -116,6 +119,7 @@ class Client(_End):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the listener."""
         super().connection_lost(exc)
         self._listener.lost(self)
 
@@ -127,5 +131,6 @@ class Server(_End):
     other: Client | None = None
 
     def said(self, data: bytes) -> None:
+        """Forward an answer to the client."""
         if self.other is not None:
             self.other.answered(data)
