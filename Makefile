@@ -59,8 +59,9 @@ format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-unit: $(READY) ## Decisions, schemas, builders: a minute or two.
-	$(PYTEST) tests/unit
+test-unit: $(READY) ## Decisions, schemas, builders, with coverage: a minute or two.
+	$(PYTEST) tests/unit --cov --cov-report=
+	$(BIN)/python hack/coverage_floor.py
 
 test-random: $(READY) ## Thousands of other examples for the property-based tests.
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
