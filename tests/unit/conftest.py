@@ -1,7 +1,7 @@
 """Coverage is that of examples: property-based tests run outside of it.
 
-They visit a line by chance, which proves nothing about it; and tracing would make them, two thirds of
-these tests' time, nearly three times as slow.
+They visit a line by chance, which proves nothing about it; and tracing would make them, two thirds
+of these tests' time, nearly three times as slow.
 """
 
 from __future__ import annotations
