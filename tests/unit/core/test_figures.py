@@ -47,8 +47,10 @@ def total(*reports: dict[str, object]) -> Total:
 def test_a_figure_over_two_servers_is_that_of_one_like_them(
     metric: str, expected: float, samples: int
 ) -> None:
-    assert value(metric, total(REPORT)) == (pytest.approx(expected), samples)
-    assert value(metric, total(REPORT, REPORT)) == (pytest.approx(expected), 2 * samples)
+    one, of_one = value(metric, total(REPORT))
+    two, of_two = value(metric, total(REPORT, REPORT))
+    assert (one, two) == pytest.approx((expected, expected))
+    assert (of_one, of_two) == (samples, 2 * samples)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_without_samples_there_is_no_figure(metric: str) -> None:
 
 def test_a_quantile_is_linear_within_its_bucket() -> None:
     low, high = LATENCY_BOUNDS_MS[:2]
-    assert value("LatencyP50", total(REPORT)) == (pytest.approx((low + high) / 2), 90)
+    assert value("LatencyP50", total(REPORT))[0] == pytest.approx((low + high) / 2)
     assert quantile([], 0.5) is None
 
 

@@ -121,13 +121,11 @@ def test_a_version_without_notes_is_refused(version: str, says: str) -> None:
 
 
 def test_the_chart_names_the_releases_images(tmp_path: Path) -> None:
-    made = [
-        chart.package(
-            ROOT / "charts/modelyard", folder, "9.9.9", "registry.example/my", 1_700_000_000
-        )
-        for folder in (tmp_path, tmp_path / "again")
-        if folder.mkdir(exist_ok=True) is None
-    ]
+    made = []
+    for folder in (tmp_path / "first", tmp_path / "again"):
+        folder.mkdir()
+        source = ROOT / "charts/modelyard"
+        made.append(chart.package(source, folder, "9.9.9", "registry.example/my", 1_700_000_000))
     assert made[0].read_bytes() == made[1].read_bytes()
     with tarfile.open(made[0]) as archive:
         names = archive.getnames()
