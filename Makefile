@@ -19,10 +19,13 @@ PYTEST := $(BIN)/pytest -q --durations=5
 # Two workers, each with clusters of its own: most tests wait more than they work.
 SIDE_BY_SIDE := -n 2 --dist
 PLAN ?=
+VERSION ?=
+IMAGES ?=
+REGISTRY ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving \
 	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
-	constraints crds images clean
+	constraints crds images release clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -61,8 +64,9 @@ format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-unit: $(READY) ## Decisions, schemas, builders: a minute or two.
-	$(PYTEST) tests/unit
+test-unit: $(READY) ## Decisions, schemas, builders, with coverage: a minute or two.
+	$(PYTEST) tests/unit --cov --cov-report=
+	$(BIN)/python hack/coverage_floor.py
 
 test-random: $(READY) ## Thousands of other examples for the property-based tests.
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
@@ -109,6 +113,9 @@ crds: $(READY) ## Generate crds/, the chart's copies and the reference from the 
 
 images: $(READY) ## Build all images with Docker, Podman or buildah.
 	@$(BIN)/python images/build.py
+
+release: $(READY) ## All files of a release into dist/: VERSION=0.2.0; IMAGES=no leaves those out.
+	@$(BIN)/python hack/release $(VERSION) $(if $(filter no,$(IMAGES)),--no-images) $(if $(REGISTRY),--registry $(REGISTRY))
 
 clean: ## Remove what was made inside the checkout.
 	rm -rf $(VENV) $(GPU_VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache

@@ -82,7 +82,7 @@ def test_serving_pods_were_never_replaced(demo: Demo) -> None:
 def test_an_image_that_cannot_be_pulled_is_told_within_a_minute(demo: Demo) -> None:
     # Refused at once, whatever a DNS server outside would make of a name.
     image = "127.0.0.1:1/nobody/has:this"
-    _apply(demo, "unpullable", image=image, baseVersion="digits-1")
+    _apply(demo, "unpullable", image=image, base_version="digits-1")
 
     def told() -> bool:
         status = (demo.objects.get("TrainingJob", "unpullable") or {}).get("status") or {}
@@ -95,7 +95,7 @@ def test_an_image_that_cannot_be_pulled_is_told_within_a_minute(demo: Demo) -> N
 def test_a_killed_training_pod_resumes_from_its_last_checkpoint(demo: Demo) -> None:
     # More epochs than anybody waits for: one takes less than a second.
     settings = {"epochs": 200, "imgsz": 64, "batch": 16, "fraction": 0.1, "val": False}
-    _apply(demo, "interrupted", baseVersion="digits-1", hyperparameters=settings)
+    _apply(demo, "interrupted", base_version="digits-1", hyperparameters=settings)
 
     def progress() -> dict[str, Any]:
         found = demo.objects.get("TrainingJob", "interrupted") or {}
@@ -134,13 +134,13 @@ def _get(demo: Demo, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _apply(demo: Demo, name: str, *, baseVersion: str, **spec: Any) -> None:
+def _apply(demo: Demo, name: str, *, base_version: str, **spec: Any) -> None:
     body = {
         "apiVersion": "modelyard.dev/v1alpha1",
         "kind": "TrainingJob",
         "metadata": {"name": name},
         "spec": {
-            "baseVersion": {"name": baseVersion},
+            "baseVersion": {"name": base_version},
             "dataset": {"name": "digits"},
             "resources": {"cpu": "1", "memory": "3Gi"},
             "output": {"modelLine": name},

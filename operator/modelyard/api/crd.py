@@ -3,12 +3,16 @@
 The schema is a *structural* OpenAPI v3 schema
 (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/):
 references are inlined, `null` alternatives become absence, unknown keywords are dropped.
+
+A kind may be served in several API versions side by side (`CrdVersion`), by the rules of
+docs/api-versioning.md.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,24 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from modelyard.api.base import GROUP, VERSION
 from modelyard.api.kinds import ALL_KINDS, KindInfo
+
+
+@dataclass(frozen=True)
+class CrdVersion:
+    """One API version of a kind."""
+
+    name: str
+    """Such as `v1alpha1`."""
+    served: bool = True
+    """Whether clients may use it."""
+    storage: bool = False
+    """Whether objects are stored in it: exactly one version's are."""
+    deprecation: str = ""
+    """Shown to every client that uses the version; empty while it is not deprecated."""
+
+
+VERSIONS: tuple[CrdVersion, ...] = (CrdVersion(VERSION, storage=True),)
+"""What every kind is served in."""
 
 KEEP = {
     "type", "description", "properties", "required", "items", "enum", "default", "format",
@@ -115,8 +137,64 @@ def _strip_defaults(schema: dict[str, Any]) -> None:
             _strip_defaults(schema[key])
 
 
-def render(info: KindInfo) -> dict[str, Any]:
-    """The CustomResourceDefinition of a kind."""
+def render(info: KindInfo, versions: Sequence[CrdVersion] = VERSIONS) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind, in the given API versions.
+
+    All versions have the schema of the kind's models. The API server then converts between them by
+    changing `apiVersion` alone, which loses no field, and no webhook is needed. Raises ValueError
+    unless exactly one version is the storage version.
+    """
+    if [version.storage for version in versions].count(True) != 1:
+        raise ValueError(f"{info.kind} needs exactly one storage version")
+    spec: dict[str, Any] = {
+        "group": GROUP,
+        "scope": "Namespaced",
+        "names": {
+            "kind": info.kind,
+            "listKind": f"{info.kind}List",
+            "plural": info.plural,
+            "singular": info.singular,
+            "shortNames": [info.short],
+            "categories": ["modelyard"],
+        },
+        "versions": [_version(info, version) for version in versions],
+    }
+    if len(versions) > 1:
+        spec["conversion"] = {"strategy": "None"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": info.crd_name},
+        "spec": spec,
+    }
+
+
+def _version(info: KindInfo, version: CrdVersion) -> dict[str, Any]:
+    """An entry of `spec.versions`."""
+    subresources: dict[str, Any] = {"status": {}}
+    if info.scale:
+        subresources["scale"] = dict(info.scale)
+    rendered: dict[str, Any] = {
+        "name": version.name,
+        "served": version.served,
+        "storage": version.storage,
+        "schema": {"openAPIV3Schema": _root_schema(info)},
+        "subresources": subresources,
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind, "jsonPath": path}
+            | ({"priority": 1} if name in info.wide else {})
+            for name, kind, path in info.columns
+        ],
+    }
+    if info.selectable:
+        rendered["selectableFields"] = [{"jsonPath": path} for path in info.selectable]
+    if version.deprecation:
+        rendered |= {"deprecated": True, "deprecationWarning": version.deprecation}
+    return rendered
+
+
+def _root_schema(info: KindInfo) -> dict[str, Any]:
+    """The schema of a whole object."""
     root: dict[str, Any] = {
         "type": "object",
         "description": " ".join((sys.modules[info.spec.__module__].__doc__ or "").split()),
@@ -131,47 +209,7 @@ def render(info: KindInfo) -> dict[str, Any]:
     }
     if info.root_rules:
         root["x-kubernetes-validations"] = [dict(r) for r in info.root_rules]
-    subresources: dict[str, Any] = {"status": {}}
-    if info.scale:
-        subresources["scale"] = dict(info.scale)
-    selectable = (
-        {"selectableFields": [{"jsonPath": path} for path in info.selectable]}
-        if info.selectable
-        else {}
-    )
-    columns = [
-        {"name": name, "type": kind, "jsonPath": path}
-        | ({"priority": 1} if name in info.wide else {})
-        for name, kind, path in info.columns
-    ]
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": info.crd_name},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": info.kind,
-                "listKind": f"{info.kind}List",
-                "plural": info.plural,
-                "singular": info.singular,
-                "shortNames": [info.short],
-                "categories": ["modelyard"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": root},
-                    "subresources": subresources,
-                    "additionalPrinterColumns": columns,
-                }
-                | selectable
-            ],
-        },
-    }
+    return root
 
 
 def write_all(folder: Path) -> list[Path]:

@@ -32,10 +32,12 @@ class KindInfo:
 
     @property
     def singular(self) -> str:
+        """The kind's name in lower case."""
         return self.kind.lower()
 
     @property
     def crd_name(self) -> str:
+        """Name of the CustomResourceDefinition: plural and group."""
         return f"{self.plural}.{GROUP}"
 
 

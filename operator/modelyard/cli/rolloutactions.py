@@ -35,6 +35,7 @@ class Request:
 
     @property
     def annotation(self) -> str:
+        """The annotation that asks the operator for the action."""
         return PREFIX + self.action
 
 

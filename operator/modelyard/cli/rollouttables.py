@@ -35,10 +35,12 @@ class Paper:
 
 
 def indented(row: Row) -> Row:
+    """A row, indented by two spaces."""
     return [("  ", ""), *row]
 
 
 def servers(seen: View, paper: Paper) -> Iterator[Row]:
+    """The table of updated and ready servers, in total and by pool."""
     if not seen.all.servers and not seen.pools:
         return
     shown = _of_interest(seen.pools) if len(seen.pools) > MOST_POOLS else list(seen.pools)
@@ -127,6 +129,7 @@ def _cells(count: int, total: int, width: int) -> int:
 
 
 def analysis(seen: View, paper: Paper) -> Iterator[Row]:
+    """The table of the analysis' metrics with value, bound and samples."""
     if not seen.measures:
         return
     since = elapsed(seen.analysis_started, paper.now)

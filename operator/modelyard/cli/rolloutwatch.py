@@ -123,7 +123,7 @@ class Screen:
         typer.echo(text)
         sys.stdout.flush()
 
-    def _paper(self) -> rolloutdraw.Paper:
+    def _paper(self) -> rollouttables.Paper:
         return rollouttables.Paper(
             now=datetime.now(UTC),
             width=self._console.width if self._console.is_terminal else 100,

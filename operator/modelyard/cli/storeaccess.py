@@ -112,7 +112,7 @@ def _credentials(
 
 
 def _service_of(endpoint: str | None) -> tuple[str, int] | None:
-    """Host and port of an endpoint that is a Service of the cluster: NAME.NAMESPACE.svc…"""
+    """Host and port of an endpoint that is a Service of the cluster (NAME.NAMESPACE.svc…)."""
     parts = urlsplit(endpoint or "")
     host = parts.hostname or ""
     if parts.scheme == "http" and (host.endswith(".svc") or ".svc." in host):

@@ -123,7 +123,7 @@ Run = Annotated[
     DataRun | TrainRun | ExportRun | EvaluateRun | AgentRun, Field(discriminator="kind")
 ]
 # A tagged union is no class, which type checkers disagree about.
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(cast("Any", Run))
+_ADAPTER: TypeAdapter[Run] = TypeAdapter(cast("Any", Run))
 
 
 def parse_run(text: str | bytes) -> Run:

@@ -71,7 +71,10 @@ def conditions(
 
 def find(obj: Mapping[str, Any] | None, type_: str) -> Mapping[str, Any] | None:
     """A condition of an object by type, or None."""
-    for cond in ((obj or {}).get("status") or {}).get("conditions") or ():
+    conditions: Iterable[Mapping[str, Any]] = ((obj or {}).get("status") or {}).get(
+        "conditions"
+    ) or ()
+    for cond in conditions:
         if cond.get("type") == type_:
             return cond
     return None

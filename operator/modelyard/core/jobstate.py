@@ -36,10 +36,14 @@ class JobState:
 
     @property
     def exists(self) -> bool:
+        """Whether the Job exists."""
         return self.job is not None
 
     def _condition(self, type_: str) -> KubeObject | None:
-        for cond in (self.job or {}).get("status", {}).get("conditions") or ():
+        conditions: Iterable[KubeObject] = (self.job or {}).get("status", {}).get(
+            "conditions"
+        ) or ()
+        for cond in conditions:
             if cond.get("type") == type_ and cond.get("status") == "True":
                 return cond
         return None
@@ -67,6 +71,7 @@ class JobState:
 
     @property
     def suspended(self) -> bool:
+        """Whether the Job is suspended."""
         return bool(self.job and self.job["spec"].get("suspend"))
 
     @property
@@ -82,6 +87,7 @@ class JobState:
 
     @property
     def running(self) -> bool:
+        """Whether the Job's pod is running."""
         pod = self.live_pod
         return bool(pod and (pod.get("status") or {}).get("phase") == "Running")
 

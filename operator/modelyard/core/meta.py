@@ -14,35 +14,43 @@ RETRY = "modelyard.dev/retry"
 
 
 def name(obj: KubeObject) -> str:
+    """Name of an object."""
     return str(obj["metadata"]["name"])
 
 
 def namespace(obj: KubeObject) -> str:
+    """Namespace of a namespaced object."""
     return str(obj["metadata"]["namespace"])
 
 
 def uid(obj: KubeObject) -> str:
+    """UID of an object."""
     return str(obj["metadata"]["uid"])
 
 
 def generation(obj: KubeObject) -> int:
+    """Generation of an object; 0 where it has none."""
     return int(obj["metadata"].get("generation", 0))
 
 
 def annotation(obj: KubeObject, key: str) -> str | None:
+    """Value of an annotation, or None."""
     value = (obj["metadata"].get("annotations") or {}).get(key)
     return None if value is None else str(value)
 
 
 def deleting(obj: KubeObject) -> bool:
+    """Whether an object is being deleted."""
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
 def status(obj: KubeObject) -> Mapping[str, Any]:
+    """Status of an object; empty before the first one is written."""
     return obj.get("status") or {}
 
 
 def key(obj: KubeObject, kind: str) -> Key:
+    """Key of an object of a kind."""
     return Key(kind, namespace(obj), name(obj))
 
 

@@ -103,31 +103,39 @@ class Cache:
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        """Names of the kinds that the API server knows."""
         return tuple(kind for kind in self._names if kind not in self._absent)
 
     # Reading: View.
 
     def get(self, kind: str, namespace: str, name: str) -> KubeObject | None:
+        """See View.get."""
         uid = self._of(kind).get((namespace, name))
         return None if uid is None else self._decode(uid)
 
     def children(self, owner_uid: str, kind: str) -> Iterable[KubeObject]:
+        """See View.children."""
         self._of(kind)
         return [self._decode(uid) for uid in self._owned.get((kind, owner_uid), ())]
 
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[KubeObject]:
+        """See View.select."""
         return [self._decode(uid) for uid in self._found(kind, namespace, index, value)]
 
     def projections(self, kind: str, namespace: str, index: str, value: str) -> Collection[Any]:
+        """See View.projections."""
         return self._found(kind, namespace, index, value).values()
 
     def aggregate(self, name: str) -> Any:
+        """See View.aggregate."""
         return self._aggregates[name]
 
     def answer(self, query: str) -> QueryResult | None:
+        """See View.answer."""
         return self.answers(query)
 
     def kind_available(self, kind: str) -> bool:
+        """See View.kind_available."""
         self._of(kind)
         return kind not in self._absent
 

@@ -51,6 +51,7 @@ class HttpApi:
         await self._session.close()
 
     async def get(self, kind: KubeKind, namespace: str, name: str) -> Object:
+        """An object. Raises NotFound."""
         found: Object = await self._call("get", kind, "GET", kind.path(namespace, name))
         return found
 
@@ -63,6 +64,7 @@ class HttpApi:
         return True
 
     async def pages(self, kind: KubeKind) -> AsyncIterator[Page]:
+        """All objects of a kind, page by page."""
         params = {"limit": str(PAGE_SIZE)}
         if kind.selector:
             params["labelSelector"] = kind.selector
@@ -81,12 +83,14 @@ class HttpApi:
             params["continue"] = token
 
     async def create(self, kind: KubeKind, manifest: KubeObject) -> Object:
+        """Create an object. Raises AlreadyExists."""
         path = kind.path(manifest["metadata"].get("namespace", ""))
         params = {"fieldManager": FIELD_MANAGER}
         made: Object = await self._call("create", kind, "POST", path, manifest, params=params)
         return made
 
     async def apply(self, kind: KubeKind, manifest: KubeObject) -> Object:
+        """Server-side apply an object, with force."""
         metadata = manifest["metadata"]
         path = kind.path(metadata.get("namespace", ""), metadata["name"])
         params = {"fieldManager": FIELD_MANAGER, "force": "true"}
@@ -96,6 +100,7 @@ class HttpApi:
         return applied
 
     async def replace(self, kind: KubeKind, manifest: KubeObject) -> Object:
+        """Replace an object; its resourceVersion must be the stored one. Raises Conflict."""
         metadata = manifest["metadata"]
         path = kind.path(metadata.get("namespace", ""), metadata["name"])
         params = {"fieldManager": FIELD_MANAGER}
@@ -105,6 +110,7 @@ class HttpApi:
     async def patch_status(
         self, kind: KubeKind, namespace: str, name: str, patch: KubeObject
     ) -> Object:
+        """Merge-patch an object's status."""
         patched: Object = await self._call(
             "patch_status",
             kind,
@@ -119,6 +125,7 @@ class HttpApi:
     async def delete(
         self, kind: KubeKind, namespace: str, name: str, uid: str | None
     ) -> Object | None:
+        """Delete an object in the background; with `uid` only that very object."""
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -130,6 +137,7 @@ class HttpApi:
         return None if answer.get("kind") == "Status" else answer
 
     async def create_event(self, manifest: KubeObject) -> None:
+        """Create an Event."""
         await self.create(EVENT, manifest)
 
     async def _call(

@@ -32,10 +32,12 @@ class KubeKind:
 
     @property
     def ours(self) -> bool:
+        """Whether the kind is of our API group."""
         return self.group == GROUP
 
     @property
     def api_version(self) -> str:
+        """The value of `apiVersion` in manifests."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:

@@ -56,6 +56,7 @@ class Written:
         return self.what if rest <= 0 else [*self.what[:TOLD], f"and {rest} more"]
 
     def note(self, verb: str, kind: KubeKind, name: str) -> None:
+        """Add a write to the list."""
         self.what.append(f"{verb} {kind.name} {name}")
 
 

@@ -19,6 +19,7 @@ class JsonFormatter(logging.Formatter):
     """Fields given as `extra` become fields of the JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one JSON object."""
         return orjson.dumps(_fields(self, record), default=str).decode()
 
 
@@ -26,6 +27,7 @@ class LogfmtFormatter(logging.Formatter):
     """`key=value` pairs for people who read the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as `key=value` pairs; a traceback follows on lines of its own."""
         fields = _fields(self, record)
         error = fields.pop("error", None)
         line = " ".join(f"{key}={_logfmt(value)}" for key, value in fields.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,7 +29,7 @@ def test_the_reference_is_in_step_with_the_models() -> None:
 def test_every_field_is_described(info: KindInfo) -> None:
     schema = render(info)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
-    def undescribed(node: dict, path: str) -> list[str]:
+    def undescribed(node: dict[str, Any], path: str) -> list[str]:
         missing = []
         for name, child in node.get("properties", {}).items():
             own = f"{path}.{name}"

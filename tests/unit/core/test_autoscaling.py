@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -10,7 +12,7 @@ from modelyard.core.deployment import autoscaling
 from .spec import EDGE, Live, cluster, wanting
 
 
-def scaled(**fields: object) -> dict:
+def scaled(**fields: object) -> dict[str, Any]:
     (made,) = autoscaling.children(cluster(autoscaling={"maxReplicas": 5, **fields}))
     return made
 
@@ -48,7 +50,9 @@ def test_cpu_of_triton_alone_counts_by_default() -> None:
         ({"requestsPerSecond": 0.001}, "modelyard_requests_per_second", "1m"),
     ],
 )
-def test_figures_of_triton_are_means_over_servers(metrics: dict, name: str, value: str) -> None:
+def test_figures_of_triton_are_means_over_servers(
+    metrics: dict[str, Any], name: str, value: str
+) -> None:
     (metric,) = scaled(metrics=metrics)["spec"]["metrics"]
     assert metric["pods"] == {
         "metric": {"name": name},

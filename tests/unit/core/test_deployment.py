@@ -132,7 +132,7 @@ def test_servers_switch_in_rounds_of_max_unavailable() -> None:
 
 def _switching(world: World, name: str) -> bool:
     server = world.objects["ModelServer", name]
-    return server["status"]["loaded"]["version"] != server["spec"]["assigned"]["version"]
+    return bool(server["status"]["loaded"]["version"] != server["spec"]["assigned"]["version"])
 
 
 def test_a_percentage_is_of_all_servers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from modelyard.contract import labels
@@ -23,7 +25,7 @@ SELECTOR = {labels.OWNER_UID: "uid-cameras", labels.COMPONENT: "server"}
         pytest.param({"autoscaling": {"maxReplicas": 1}}, None, id="never several"),
     ],
 )
-def test_drains_take_a_few_servers_at_a_time(target: dict, budget: object) -> None:
+def test_drains_take_a_few_servers_at_a_time(target: dict[str, Any], budget: object) -> None:
     made = disruption.children(cluster(**target))
     if budget is None:
         assert made == ()

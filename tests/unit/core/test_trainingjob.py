@@ -21,7 +21,8 @@ def trained() -> Outcome:
 
 
 def run_of(job: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(job["spec"]["template"]["metadata"]["annotations"][paths.RUN_ANNOTATION])
+    run = job["spec"]["template"]["metadata"]["annotations"][paths.RUN_ANNOTATION]
+    return dict(json.loads(run))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_killed_between_creating_the_version_and_saying_so_makes_no_second_one()
     world.settle("TrainingJob", "first")
     world.finish(world.of("Job")[0], trained())
     plan = world.plan("TrainingJob", "first")
-    world.add({**plan.create[0], "status": {}})  # type: ignore[dict-item]
+    world.add({**plan.create[0], "status": {}})
     world.settle("TrainingJob", "first")
     assert [v["metadata"]["name"] for v in world.of("ModelVersion")] == ["shelf-1"]
 

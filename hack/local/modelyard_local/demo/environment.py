@@ -31,13 +31,17 @@ class Cluster(Protocol):
     """A cluster that the demo can use."""
 
     @property
-    def kubeconfig(self) -> Path: ...
+    def kubeconfig(self) -> Path:
+        """Where the cluster's kubeconfig lies."""
 
-    def up(self, progress: Progress) -> None: ...
+    def up(self, progress: Progress) -> None:
+        """Start the cluster; does nothing where it runs."""
 
-    def load_image(self, archive: Path) -> bool: ...
+    def load_image(self, archive: Path) -> bool:
+        """Load an image archive; False where the cluster pulls from a registry of its own."""
 
-    def down(self, *, purge: bool, progress: Progress) -> None: ...
+    def down(self, *, purge: bool, progress: Progress) -> None:
+        """Stop the cluster, and with `purge` remove its files."""
 
 
 @dataclass
@@ -47,12 +51,15 @@ class CurrentCluster:
     kubeconfig: Path
 
     def up(self, progress: Progress) -> None:
+        """Only report: the cluster runs already."""
         progress("using the cluster of your current kubeconfig context")
 
     def load_image(self, archive: Path) -> bool:
+        """Load nothing: the cluster pulls from its own registry."""
         return False
 
     def down(self, *, purge: bool, progress: Progress) -> None:
+        """Only report: the cluster is left as it is."""
         progress("your own cluster goes on running")
 
 

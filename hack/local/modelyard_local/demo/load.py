@@ -35,7 +35,8 @@ class Client(Protocol):
     def ask(self) -> int:
         """Send the image; the version that answered. Raises whatever the client raises."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
 
 @dataclass
@@ -49,6 +50,7 @@ class RequestLoop:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
+        """Start one thread for each connect function."""
         for number, connect in enumerate(self.connect):
             thread = threading.Thread(target=self._run, args=(connect,), name=f"load-{number}")
             thread.daemon = True
@@ -120,6 +122,7 @@ class TritonConnection:
         self._input.set_data_from_numpy(np.array([image], dtype=np.object_))
 
     def ask(self) -> int:
+        """Send the image; the number of the version that answered."""
         options = {"client_timeout": self._seconds} if self._grpc else {}
         result = self._client.infer(self._model, [self._input], **options)
         response = result.get_response()
@@ -127,6 +130,7 @@ class TritonConnection:
         return int(text)
 
     def close(self) -> None:
+        """Close the connection."""
         self._client.close()
 
 

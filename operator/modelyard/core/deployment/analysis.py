@@ -60,6 +60,7 @@ class Measured:
 
     @property
     def phase(self) -> str:
+        """The analysis' phase."""
         return str(self.status["phase"])
 
     def telling(self) -> str:

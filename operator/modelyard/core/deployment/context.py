@@ -72,6 +72,7 @@ class RolloutContext:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
+        """The stages of the rollout, in order."""
         return stages(self.observed.spec.rollout, edge=self.observed.edge)
 
     @cached_property

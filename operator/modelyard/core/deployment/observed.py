@@ -52,6 +52,7 @@ class Observed:
 
     @property
     def pipeline(self) -> dict[str, Any]:
+        """The spec's pipeline, as it is written into objects."""
         return self.spec.pipeline.model_dump(mode="json", by_alias=True)
 
     @property

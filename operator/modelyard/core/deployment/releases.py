@@ -29,10 +29,12 @@ class Release:
 
     @property
     def version(self) -> int:
+        """Number of the release's version."""
         return int(self.served["version"])
 
     @property
     def pipeline(self) -> Mapping[str, Any]:
+        """The release's pipeline."""
         return self.served.get("pipeline") or {}
 
     @property

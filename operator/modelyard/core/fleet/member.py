@@ -75,6 +75,7 @@ class Member:
 
     @property
     def answers(self) -> bool:
+        """Whether the server's pod is ready to answer requests."""
         return self.pod is not None and self.pod.ready
 
 

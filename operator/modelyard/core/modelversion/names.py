@@ -16,8 +16,10 @@ def job_name(obj: KubeObject, role: str, attempt: int) -> str:
 
 
 def export_role(export: str) -> str:
+    """Role of the Job that makes an export."""
     return f"{EXPORT}-{export}"
 
 
 def evaluate_role(group: str) -> str:
+    """Role of the Job that evaluates a group of artifacts."""
     return f"{EVALUATE}-{group}"

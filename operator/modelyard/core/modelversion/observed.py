@@ -33,6 +33,7 @@ class Group:
 
     @property
     def members(self) -> tuple[str, ...]:
+        """Names of the artifacts that the group's Job evaluates."""
         own = tuple(e.name for e in self.exports)
         return (reasons.SOURCE, *own) if self.include_source else own
 

@@ -11,10 +11,12 @@ from modelyard.core.trainingjob.observed import Observed
 
 
 def namespace_prepared(observed: Observed) -> Verdict | None:
+    """The namespace has what workload pods need."""
     return namespace_verdict(observed.obj, observed.settings)
 
 
 def hyperparameters_valid(observed: Observed) -> Verdict | None:
+    """Every hyperparameter is known and has a valid value."""
     problems = check(observed.spec.hyperparameters or {})
     if not problems:
         return None
@@ -22,6 +24,7 @@ def hyperparameters_valid(observed: Observed) -> Verdict | None:
 
 
 def not_suspended(observed: Observed) -> Verdict | None:
+    """The user has not suspended the job."""
     if not observed.spec.suspend:
         return None
     return Verdict(
@@ -32,6 +35,7 @@ def not_suspended(observed: Observed) -> Verdict | None:
 
 
 def dataset_ready(observed: Observed) -> Verdict | None:
+    """The Dataset exists and is Ready."""
     name = observed.spec.dataset.name
     if observed.dataset is None:
         return Verdict(
@@ -55,6 +59,7 @@ def dataset_ready(observed: Observed) -> Verdict | None:
 
 
 def base_version_ready(observed: Observed) -> Verdict | None:
+    """The ModelVersion to train on from exists, is Ready, and has weights."""
     reference = observed.spec.base_version
     if reference is None:
         return None

@@ -1,4 +1,4 @@
-"""`python -m modelyard.workloads.agent`"""
+"""`python -m modelyard.workloads.agent`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The last step in Triton: from the network's output to boxes. See model.py."""

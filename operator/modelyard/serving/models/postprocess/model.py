@@ -127,13 +127,15 @@ def to_image(boxes: np.ndarray, network: tuple[int, int], frame: tuple[int, int]
     shift = np.array([left, top, left, top], np.float32)
     scale = np.array([columns / frame[1], rows / frame[0]] * 2, np.float32)
     bounds = np.array([frame[1], frame[0]] * 2, np.float32)
-    return np.clip((boxes - shift) / scale, 0, bounds).astype(np.float32)
+    clipped: np.ndarray = np.clip((boxes - shift) / scale, 0, bounds).astype(np.float32)
+    return clipped
 
 
 def relative_areas(boxes: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
     """Each box's share of the image, 0 to 1."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    return sides[:, 0] * sides[:, 1] / float(frame[0] * frame[1])
+    shares: np.ndarray = sides[:, 0] * sides[:, 1] / float(frame[0] * frame[1])
+    return shares
 
 
 class Metrics:
@@ -145,7 +147,7 @@ class Metrics:
     cumulative with a label `le`, so that PromQL's histogram_quantile works on them.
     """
 
-    def __init__(self, labels: dict, names: list[str]) -> None:
+    def __init__(self, labels: dict[str, str], names: list[str]) -> None:
         self._labels = labels
         self._names = names
         self._families = {
@@ -165,7 +167,7 @@ class Metrics:
                 ("latency_count", "Images answered"),
             )
         }
-        self._counters: dict = {}
+        self._counters: dict[tuple[str, ...], Any] = {}
         self._lock = threading.Lock()
         self._clear()
         self._stopped = threading.Event()
@@ -208,7 +210,7 @@ class Metrics:
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._latency = np.zeros(len(LATENCY_BOUNDS_MS) + 1, np.int64)
         self._confidence = np.zeros(len(BUCKETS) + 1, np.int64)
-        self._classes: Counter = Counter()
+        self._classes: Counter[int] = Counter()
 
     def _flush(self) -> None:
         """Hands everything over. latency_count goes first and images_total last: while they
@@ -228,7 +230,7 @@ class Metrics:
         self._add(confidence.sum(), "confidence_count")
         self._add(images, "images_total")
 
-    def _add_buckets(self, name: str, bounds: tuple, counts: np.ndarray) -> None:
+    def _add_buckets(self, name: str, bounds: tuple[float, ...], counts: np.ndarray) -> None:
         for bound, value in zip((*bounds, "+Inf"), np.cumsum(counts), strict=True):
             self._add(value, f"{name}_bucket", "le", str(bound))
 
@@ -269,7 +271,7 @@ def label(names: list[str], class_id: int) -> str:
 class TritonPythonModel:
     """What Triton's Python backend calls."""
 
-    def initialize(self, args: dict) -> None:
+    def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters."""
         config = json.loads(args["model_config"])
         values = {key: one["string_value"] for key, one in config["parameters"].items()}
@@ -284,7 +286,7 @@ class TritonPythonModel:
         own["source"] = args["model_instance_name"]
         self.metrics = Metrics(own, self.labels)
 
-    def execute(self, requests: list) -> list:
+    def execute(self, requests: list[Any]) -> list[Any]:
         """Answers each request by itself, and counts what was found."""
         return [self._answer(request) for request in requests]
 

@@ -1,0 +1,1 @@
+"""The first step in Triton: from an encoded image to the network's input. See model.py."""

@@ -201,7 +201,7 @@ class Count:
     For what happens seldom: each count is a round trip to the server's process, about 0.2 ms.
     """
 
-    def __init__(self, name: str, description: str, labels: dict) -> None:
+    def __init__(self, name: str, description: str, labels: dict[str, str]) -> None:
         # Kept: its counters end with it.
         self._family: Any = pb_utils.MetricFamily(
             name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
@@ -221,7 +221,7 @@ class Count:
 class TritonPythonModel:
     """What Triton's Python backend calls."""
 
-    def initialize(self, args: dict) -> None:
+    def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters: model line, version, height, width, dtype."""
         parameters = json.loads(args["model_config"])["parameters"]
         line = parameters["model"]["string_value"]
@@ -240,7 +240,7 @@ class TritonPythonModel:
         # Requests run side by side in several processes; threads within one would compete.
         cv2.setNumThreads(1)
 
-    def execute(self, requests: list) -> list:
+    def execute(self, requests: list[Any]) -> list[Any]:
         """Answers each request by itself: one bad image fails no other."""
         return [self._answer(request) for request in requests]
 

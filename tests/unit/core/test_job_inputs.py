@@ -1,0 +1,58 @@
+"""How a Job's pod gets at what it reads: credentials, claims, and what children are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelyard.core.naming import MAX_NAME, child_name
+from modelyard.core.settings import Settings
+
+from .world import World, obj
+
+
+def pod_of(source: dict[str, Any], settings: Settings | None = None) -> dict[str, Any]:
+    """The pod template's spec of the Job that reads a Dataset's source."""
+    world = World(obj("Dataset", "shelf", {"source": source}), settings=settings)
+    world.settle("Dataset", "shelf")
+    (job,) = world.of("Job")
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(pod: dict[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one.get("valueFrom") for one in pod["containers"][0]["env"]}
+
+
+def test_a_sources_credentials_stand_beside_the_stores() -> None:
+    bucket = {"bucket": "shop", "key": "shelf.zip", "credentials": {"name": "shop-s3"}}
+    env = environment(pod_of({"s3": bucket}))
+    reference = {"name": "shop-s3", "key": "AWS_ACCESS_KEY_ID"}
+    assert env["SOURCE_AWS_ACCESS_KEY_ID"] == {"secretKeyRef": reference}
+    assert env["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": reference | {"name": "modelyard-store"}}
+
+
+def test_a_claim_is_mounted_where_it_cannot_be_changed() -> None:
+    pod = pod_of({"pvc": {"claimName": "photos", "path": "shelf"}})
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "source"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "photos", "readOnly": True}
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "source"]
+    assert mount["readOnly"] is True
+
+
+def test_a_directory_store_is_mounted_to_be_written() -> None:
+    source = {"http": {"url": "https://data.example/shelf.zip"}}
+    settings = Settings(store_claim="models", store_secret=None, image_pull_secrets=("registry",))
+    pod = pod_of(source, settings)
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "store"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": False}
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert "AWS_ACCESS_KEY_ID" not in environment(pod)
+
+
+def test_long_and_dotted_names_are_cut_without_meeting() -> None:
+    long = "shelf-" * 20
+    first, second = child_name(long + "a", "data"), child_name(long + "b", "data")
+    assert first != second
+    assert max(len(first), len(second)) <= MAX_NAME
+    assert child_name("a.b", "data") != child_name("a-b", "data")
+    assert child_name("shelf", "data") == "shelf-data"
