@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from modelyard.api.base import GROUP, VERSION
-from modelyard.api.kinds import ALL_KINDS, KindInfo
+from modelyard.api.kinds import ALL_KINDS
+from modelyard.api.registration import KindInfo
 
 KEEP = {
     "type", "description", "properties", "required", "items", "enum", "default", "format",

@@ -16,9 +16,9 @@ from modelyard.core import meta
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.plan import KubeObject, View
+from modelyard.core.references import used_by
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
-from modelyard.core.usage import users
 
 CPU_GROUP = "cpu"
 
@@ -81,7 +81,6 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
             artifacts.setdefault(outcome.export.artifact.name, outcome.export.artifact)
         for one in outcome.evaluate.evaluations if outcome and outcome.evaluate else ():
             evaluations.setdefault(one.artifact, one)
-    space, name = meta.namespace(obj), meta.name(obj)
     return Observed(
         obj=obj,
         spec=spec,
@@ -91,12 +90,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         groups=groups,
         artifacts=artifacts,
         evaluations=evaluations,
-        used_by=users(
-            [
-                ("Deployment", view.projections("Deployment", space, "version", name)),
-                ("TrainingJob", view.projections("TrainingJob", space, "base-user", name)),
-            ]
-        ),
+        used_by=used_by(view, obj, "ModelVersion"),
     )
 
 

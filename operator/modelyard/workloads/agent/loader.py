@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from modelyard.api.modelserver import Assignment, LoadedVersion
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
 from modelyard.serving.triton import Triton, TritonUnavailableError
 from modelyard.workloads.agent.artifacts import ArtifactCache, Fetched, StoppedError
@@ -26,7 +27,7 @@ from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.memory import Memory, Served
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.retry import Retries
-from modelyard.workloads.agent.status import Phase, Reason, Report, timestamp
+from modelyard.workloads.agent.status import Reason, Report, timestamp
 from modelyard.workloads.agent.watch import Assigned, Wanted
 
 logger = logging.getLogger(__name__)

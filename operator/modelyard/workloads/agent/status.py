@@ -11,6 +11,7 @@ from modelyard.api.base import Condition
 from modelyard.api.modelserver import (
     Figures,
     LoadedVersion,
+    ModelServerPhase,
     ModelServerStatus,
     ServedPeriod,
     ShadowFigures,
@@ -26,15 +27,6 @@ STALLED = "Stalled"
 """kstatus' condition, present only while another assignment, or somebody's help, is needed."""
 
 MAX_MESSAGE = 1024
-
-
-class Phase(StrEnum):
-    """Where the server is with its assignment."""
-
-    FETCHING = "Fetching"
-    LOADING = "Loading"
-    READY = "Ready"
-    FAILED = "Failed"
 
 
 class Reason(StrEnum):
@@ -84,7 +76,7 @@ class Reason(StrEnum):
 class Report:
     """The agent's view of its server at one moment."""
 
-    phase: Phase
+    phase: ModelServerPhase
     reason: Reason
     message: str
     generation: int | None
@@ -122,7 +114,7 @@ def build(
     """The status that says what the report says. Transition times carry over from `observed`, and
     so do figures where nothing was asked before nor since."""
     message = cut(report.message)
-    ready = report.phase is Phase.READY
+    ready = report.phase is ModelServerPhase.READY
     conditions = [(READY, ready, report.reason)]
     if report.stalled:
         conditions.append((STALLED, True, report.reason))
