@@ -26,6 +26,27 @@
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "modelyard.serviceAccount" . }}
 {{- end }}
 
+{{/* Our kinds, as the operator's models register them: a JSON list of files/kinds.yaml. */}}
+{{- define "modelyard.kinds" -}}
+{{- (.Files.Get "files/kinds.yaml" | fromYaml).kinds | toJson }}
+{{- end }}
+
+{{/* The service account of pods that report. Called with (dict "root" $ "who" "trainer"). */}}
+{{- define "modelyard.reporterAccount" -}}
+{{- index .root.Values.workloads (printf "%sServiceAccount" .who) | default (printf "modelyard-%s" .who) }}
+{{- end }}
+
+{{/*
+CEL that depends on the kind of a request. Called with (dict "of" a list of (dict "plural" … "cel" …)
+"else" …, used for other kinds); without "else" the last one stands for them.
+*/}}
+{{- define "modelyard.byKind" -}}
+{{- $of := .of }}
+{{- if not (hasKey . "else") }}{{ $of = initial .of }}{{ end }}
+{{- range $of }}request.resource.resource == '{{ .plural }}' ? {{ .cel }} : {{ end }}
+{{- if hasKey . "else" }}{{ .else }}{{ else }}{{ (last .of).cel }}{{ end }}
+{{- end }}
+
 {{/* Labels of every object. Called with (dict "root" $ "component" "operator"). */}}
 {{- define "modelyard.labels" -}}
 {{ include "modelyard.selector" . }}
