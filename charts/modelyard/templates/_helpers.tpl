@@ -130,6 +130,12 @@ true
 
 {{/* Refuses values that contradict each other, before anything is installed. */}}
 {{- define "modelyard.check" -}}
+{{- $components := (.Files.Get "files/kinds.yaml" | fromYaml).components }}
+{{- range $name, $_ := .Values.workloads.resources }}
+{{- if not (hasKey $components $name) }}
+{{- fail (printf "workloads.resources.%s: there is no such component; choose among %s" $name (keys $components | sortAlpha | join ", ")) }}
+{{- end }}
+{{- end }}
 {{- $store := .Values.store }}
 {{- if and $store.embedded.enabled $store.url }}
 {{- fail (printf "store.url is %s, but the embedded store is enabled too: set store.embedded.enabled=false to use the URL, or empty store.url" $store.url) }}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelyard.api.kinds import ALL_KINDS
+from modelyard.api.kinds import ALL_KINDS, default_resources
 from modelyard.api.registration import KindInfo, Reporter
 
 HEADER = """\
@@ -24,22 +24,8 @@ def chart_facts(kinds: Iterable[KindInfo] = ALL_KINDS) -> dict[str, Any]:
     protected = {use.kind for info in kinds for use in info.uses if use.protects}
     return {
         "kinds": [_facts(info, kinds, protected=info.kind in protected) for info in kinds],
-        "components": components(kinds),
+        "components": default_resources(kinds),
     }
-
-
-def components(kinds: Iterable[KindInfo] = ALL_KINDS) -> dict[str, dict[str, str]]:
-    """Default resources of the pods of all kinds, by component.
-
-    Raises ValueError for a component that two kinds have.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for info in kinds:
-        for name, resources in info.components.items():
-            if name in found:
-                raise ValueError(f"{info.kind}: component {name} is another kind's, too")
-            found[name] = dict(resources)
-    return found
 
 
 def render(kinds: Iterable[KindInfo] = ALL_KINDS) -> str:

@@ -5,6 +5,8 @@ This list is the one place where a kind is registered; what follows from it: see
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from modelyard.api import dataset, deployment, modelserver, modelversion, trainingjob
 from modelyard.api.registration import KindInfo
 
@@ -23,3 +25,17 @@ def kind_info(kind: str) -> KindInfo:
         if info.kind == kind:
             return info
     raise KeyError(kind)
+
+
+def default_resources(kinds: Iterable[KindInfo] = ALL_KINDS) -> dict[str, dict[str, str]]:
+    """Default CPU and memory of the pods of all kinds, by component.
+
+    Raises ValueError for a component that two kinds have.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for info in kinds:
+        for name, resources in info.components.items():
+            if name in found:
+                raise ValueError(f"{info.kind}: component {name} is another kind's, too")
+            found[name] = dict(resources)
+    return found

@@ -177,6 +177,8 @@ def _frozen_once_started(*fields: str) -> tuple[Mapping[str, Any], ...]:
     )
 
 
+REPORTER = Reporter(who="trainer", pod=".status.podName", fields=("progress",))
+
 KIND = KindInfo(
     kind="TrainingJob",
     plural="trainingjobs",
@@ -226,7 +228,7 @@ KIND = KindInfo(
             pinned_by=_STARTED,
         ),
     ),
-    reporter=Reporter(who="trainer", pod=".status.podName", fields=("progress",)),
+    reporter=REPORTER,
     example={
         "model": "yolo11n.yaml",
         "dataset": {"name": "digits"},

@@ -88,7 +88,8 @@ def test_the_operator_understands_its_environment(
     assert decisions.store_reader_secret == "read-keys"
     assert decisions.store_claim is None
     assert decisions.trainer_service_account == "teach"
-    assert decisions.training_resources == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
 
 
 def test_every_setting_of_the_chart_is_known_to_the_operator(default: Any) -> None:
@@ -239,6 +240,10 @@ def test_service_monitor_on_request(render: Any, default: Any) -> None:
         ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),
         ({"workloads": {"namespaces": "vision"}}, "/workloads/namespaces"),
         ({"workloads": {"resources": {"agent": {"memory": "lots"}}}}, "/workloads/resources/agent"),
+        (
+            {"workloads": {"resources": {"agnt": {"memory": "1Gi"}}}},
+            "workloads.resources.agnt: there is no such component; choose among agent, data",
+        ),
         ({"podSecurityContext": {"runAsUser": 0}}, "/podSecurityContext/runAsUser"),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value)[:60],
