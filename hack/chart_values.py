@@ -11,7 +11,9 @@ from modelyard.api import ALL_KINDS, KindInfo
 from modelyard.api.kinds import default_resources
 
 VALUES = Path(__file__).parent.parent / "charts/modelyard/values.yaml"
-_BLOCK = re.compile(r"(\nworkloads:\n.*?\n  resources:\n)(?:    [a-z]+: \{[^{}\n]*\}\n)+", re.DOTALL)
+_BLOCK = re.compile(
+    r"(\nworkloads:\n.*?\n  resources:\n)(?:    [a-z]+: \{[^{}\n]*\}\n)+", re.DOTALL
+)
 
 
 def render(values: str, kinds: Iterable[KindInfo] = ALL_KINDS) -> str:
