@@ -82,7 +82,8 @@ def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, A
 
 def _finished(observed: Observed, now: datetime) -> Plan:
     outcome = observed.job.outcome
-    if outcome is None or outcome.data is None:
+    result = outcome.of(DataResult) if outcome else None
+    if result is None:
         given_up = lost_result(observed.attempt, observed.job_name)
         if given_up is not None:
             failed = Verdict(*given_up, stalled=True, phase=DatasetPhase.FAILED)
@@ -94,7 +95,6 @@ def _finished(observed: Observed, now: datetime) -> Plan:
             phase=DatasetPhase.FETCHING,
         )
         return Plan(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
-    result = outcome.data
     fields: dict[str, Any] = {
         k: v
         for k, v in result.model_dump(by_alias=True, exclude_none=True).items()

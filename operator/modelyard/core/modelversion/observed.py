@@ -12,6 +12,7 @@ from modelyard.api.modelversion import (
     ModelVersionSpec,
     ModelVersionStatus,
 )
+from modelyard.contract.result import EvaluateResult, ExportResult
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.modelversion import names, reasons
@@ -77,9 +78,11 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     evaluations = {e.artifact: e for e in status.evaluations or ()}
     for state in jobs.values():
         outcome = state.outcome if state.succeeded else None
-        if outcome and outcome.export:
-            artifacts.setdefault(outcome.export.artifact.name, outcome.export.artifact)
-        for one in outcome.evaluate.evaluations if outcome and outcome.evaluate else ():
+        exported = outcome.of(ExportResult) if outcome else None
+        if exported:
+            artifacts.setdefault(exported.artifact.name, exported.artifact)
+        evaluated = outcome.of(EvaluateResult) if outcome else None
+        for one in evaluated.evaluations if evaluated else ():
             evaluations.setdefault(one.artifact, one)
     return Observed(
         obj=obj,

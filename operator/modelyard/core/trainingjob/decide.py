@@ -156,7 +156,7 @@ def _follow(observed: Observed, now: datetime) -> Plan:
 def _finish(observed: Observed, now: datetime) -> Plan:
     """The Job is complete: publish the ModelVersion, then say so."""
     outcome = observed.job.outcome
-    result = outcome.train if outcome else None
+    result = outcome.of(TrainResult) if outcome else None
     if observed.version is not None:
         message = f"trained ModelVersion {meta.name(observed.version)}"
         return Plan(
