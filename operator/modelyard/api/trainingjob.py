@@ -232,6 +232,7 @@ KIND = KindInfo(
     example={
         "model": "yolo11n.yaml",
         "dataset": {"name": "digits"},
+        "hyperparameters": {"epochs": 3, "lr0": 0.01, "optimizer": "SGD"},
         "output": {"modelLine": "digits"},
     },
     example_name="digits",
