@@ -108,7 +108,7 @@ bench-fleet: $(READY) ## Rollouts over 5,000 played edge nodes (about 1 h, quiet
 bench-serving: $(READY) ## Swaps under load, overhead, shadows on a real Triton (30 min, quiet machine).
 	$(BIN)/python -m tests.benchmarks.serving $(BENCH)
 
-crds: $(READY) ## Generate crds/, the chart's copies and the reference from the models.
+crds: $(READY) ## Generate crds/, the chart's lists and the reference from the models.
 	@$(BIN)/python hack/generate.py
 
 images: $(READY) ## Build all images with Docker, Podman or buildah.

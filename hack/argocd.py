@@ -6,11 +6,12 @@ check. https://argo-cd.readthedocs.io/en/stable/operator-manual/health/
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
-from modelyard.api import ALL_KINDS
+from modelyard.api import ALL_KINDS, KindInfo
 from modelyard.api.base import GROUP
 
 FOLDER = Path(__file__).parent.parent / "charts/modelyard/files/argocd"
@@ -41,8 +42,9 @@ def _dump(value: object) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
-def render() -> str:
+def render(kinds: Iterable[KindInfo] = ALL_KINDS) -> str:
     """The patch of Argo CD's ConfigMap argocd-cm."""
+    kinds = tuple(kinds)
     health = _Text((FOLDER / "health.lua").read_text())
     actions = {
         "discovery.lua": _Text((FOLDER / "discovery.lua").read_text()),
@@ -52,13 +54,15 @@ def render() -> str:
         ],
     }
     data: dict[str, str] = {
-        f"resource.customizations.health.{GROUP}_{info.kind}": health for info in ALL_KINDS
+        f"resource.customizations.health.{GROUP}_{info.kind}": health for info in kinds
     }
     data[f"resource.customizations.actions.{GROUP}_Deployment"] = _Text(_dump(actions))
-    # Agents report often; that does not change what Git declares.
-    data[f"resource.customizations.ignoreResourceUpdates.{GROUP}_ModelServer"] = _Text(
-        _dump({"jsonPointers": ["/status"]})
-    )
+    # Pods report often into what the operator makes; that does not change what Git declares.
+    for info in kinds:
+        if info.reporter and not info.declared:
+            data[f"resource.customizations.ignoreResourceUpdates.{GROUP}_{info.kind}"] = _Text(
+                _dump({"jsonPointers": ["/status"]})
+            )
     return _HEAD + _dump({"data": data})
 
 

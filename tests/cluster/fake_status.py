@@ -168,19 +168,19 @@ def data_outcome(digest: str = DIGEST_A) -> Outcome:
     """A dataset without problems."""
     split = SplitStatus(name="train", images=3, boxes=5)
     result = DataResult(valid=True, digest=digest, images=3, splits=[split], class_count=2)
-    return Outcome(data=result)
+    return Outcome(result=result)
 
 
 def broken_data_outcome() -> Outcome:
     """A dataset with a corrupt image."""
     problems = ["train/a.jpg: corrupt image"]
-    return Outcome(data=DataResult(valid=False, problems=problems, problem_count=1))
+    return Outcome(result=DataResult(valid=False, problems=problems, problem_count=1))
 
 
 def train_outcome() -> Outcome:
     """A finished training."""
     result = TrainResult(weights_digest=DIGEST_B, metrics={"mAP50": 0.9}, epochs=2, imgsz=64)
-    return Outcome(train=result)
+    return Outcome(result=result)
 
 
 def artifact(number: int) -> Artifact:
@@ -196,7 +196,7 @@ def artifact(number: int) -> Artifact:
 
 def export_outcome(number: int) -> Outcome:
     """A published artifact."""
-    return Outcome(export=ExportResult(artifact=artifact(number)))
+    return Outcome(result=ExportResult(artifact=artifact(number)))
 
 
 def evaluate_outcome(mean: float) -> Outcome:
@@ -205,4 +205,4 @@ def evaluate_outcome(mean: float) -> Outcome:
         ArtifactEvaluation(artifact=a, metrics={"mAP50": mean, "mAP50to95": mean})
         for a in ("source", "onnx")
     ]
-    return Outcome(evaluate=EvaluateResult(evaluations=rows))
+    return Outcome(result=EvaluateResult(evaluations=rows))

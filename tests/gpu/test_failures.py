@@ -12,6 +12,7 @@ import pytest
 from modelyard.api.modelversion import Artifact
 from modelyard.contract import exitcodes
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, EngineTarget, TensorSpec
+from modelyard.contract.result import TrainResult
 from modelyard.contract.run import StoreLocation
 from modelyard.store import Store
 from modelyard.workloads.export.tensorrtfile import product_label
@@ -48,7 +49,7 @@ def test_a_batch_that_is_left_to_ultralytics_fits_the_gpu(
     runner: Digits, gpu: str, figure: Any
 ) -> None:
     run = runner.training("auto", hyperparameters={"batch": -1, "epochs": 1})
-    assert runner.run("train", run).train is not None
+    assert runner.run("train", run).of(TrainResult) is not None
     figure(gpu_memory_gib=runner.epochs()[-1].gpu_memory, gpu=gpu)
 
 
@@ -81,7 +82,7 @@ def test_a_gpu_that_is_not_there_is_retried_and_the_user_reads_what_to_check(
 @pytest.fixture(scope="session")
 def weights(runner: Digits) -> str:
     run = runner.training("weights", hyperparameters={"epochs": 1, "fraction": 0.2})
-    result = runner.run("train", run).train
+    result = runner.run("train", run).of(TrainResult)
     assert result is not None
     return result.weights_digest
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.contract.result import TrainResult
 from modelyard.contract.run import StoreLocation
 from modelyard.store import Store
 
@@ -30,7 +31,7 @@ def test_equal_seeds_give_equal_weights_and_another_seed_does_not(
     found = []
     for key, seed in (("first", 3), ("second", 3), ("other", 4)):
         settings = {"epochs": 2, "seed": seed, "fraction": 0.5}
-        result = runner.run("train", runner.training(key, hyperparameters=settings)).train
+        result = runner.run("train", runner.training(key, hyperparameters=settings)).of(TrainResult)
         assert result is not None
         found.append((numbers(runner, result.weights_digest), [e.losses for e in runner.epochs()]))
     (first, one), (second, two), (third, other) = found

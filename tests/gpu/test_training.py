@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract.manifest import ArtifactManifest, parse_manifest
-from modelyard.contract.result import TrainResult
+from modelyard.contract.result import EvaluateResult, ExportResult, TrainResult
 from modelyard.contract.run import StoreLocation
 from modelyard.serving import agreement
 from modelyard.serving.models.postprocess import model as postprocess
@@ -60,7 +60,7 @@ def trained(request: pytest.FixtureRequest, runner: Digits) -> Finished:
     assert runner.end(process, signal.SIGKILL) == -signal.SIGKILL
     first, stopped = runner.log(), (store_of(runner).get_pointer(pointer) or {})["epoch"]
 
-    result = runner.run("train", run).train
+    result = runner.run("train", run).of(TrainResult)
     assert result is not None
     second = runner.log()
     return Finished(name, result, first, second, stopped, runner.images_per_second(), epochs)
@@ -111,7 +111,7 @@ def export_run(weights: str, **export: Any) -> dict[str, Any]:
 
 
 def evaluate(runner: Digits, run: dict[str, Any], **environment: str) -> dict[str, Any]:
-    found = runner.run("evaluate", run, **environment).evaluate
+    found = runner.run("evaluate", run, **environment).of(EvaluateResult)
     assert found is not None
     return {one.artifact: one for one in found.evaluations}
 
@@ -127,7 +127,7 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def exported(trained: Finished, runner: Digits) -> Exported:
-    result = runner.run("export", export_run(trained.result.weights_digest)).export
+    result = runner.run("export", export_run(trained.result.weights_digest)).of(ExportResult)
     assert result is not None
     manifest = parse_manifest(store_of(runner).get_bytes(result.artifact.manifest_digest))
     return Exported(trained, result.artifact, manifest)

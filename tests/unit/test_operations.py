@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from modelyard.core.dataset import reasons as dataset
-from modelyard.core.deployment import reasons as deployment
-from modelyard.core.modelversion import reasons as modelversion
-from modelyard.core.trainingjob import reasons as trainingjob
+from modelyard.api import kind_info
 from modelyard.runtime.failures import REASONS
+
+from ..kinds import RECONCILED
 
 GUIDE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 TROUBLE = GUIDE[GUIDE.index("## Troubleshooting by reason") :]
@@ -20,8 +19,9 @@ TOLD = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", TROUBLE,
 TYPES = {"Valid", "Available", "Progressing", "Exported", "Validated", "Trained"}
 
 
-@pytest.mark.parametrize("module", [dataset, deployment, modelversion, trainingjob])
-def test_reasons_of_a_kind(module: ModuleType) -> None:
+@pytest.mark.parametrize("kind", RECONCILED)
+def test_reasons_of_a_kind(kind: str) -> None:
+    module = import_module(f"{kind_info(kind).module}.reasons")
     words = {value for name, value in vars(module).items() if name.isupper()}
     reasons = {word for word in words - TYPES if word[0].isupper()}
     assert reasons

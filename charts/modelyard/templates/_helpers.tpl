@@ -26,6 +26,27 @@
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "modelyard.serviceAccount" . }}
 {{- end }}
 
+{{/* Our kinds, as the operator's models register them: a JSON list of files/kinds.yaml. */}}
+{{- define "modelyard.kinds" -}}
+{{- (.Files.Get "files/kinds.yaml" | fromYaml).kinds | toJson }}
+{{- end }}
+
+{{/* The service account of pods that report. Called with (dict "root" $ "who" "trainer"). */}}
+{{- define "modelyard.reporterAccount" -}}
+{{- index .root.Values.workloads (printf "%sServiceAccount" .who) | default (printf "modelyard-%s" .who) }}
+{{- end }}
+
+{{/*
+CEL that depends on the kind of a request. Called with (dict "of" a list of (dict "plural" … "cel" …)
+"else" …, used for other kinds); without "else" the last one stands for them.
+*/}}
+{{- define "modelyard.byKind" -}}
+{{- $of := .of }}
+{{- if not (hasKey . "else") }}{{ $of = initial .of }}{{ end }}
+{{- range $of }}request.resource.resource == '{{ .plural }}' ? {{ .cel }} : {{ end }}
+{{- if hasKey . "else" }}{{ .else }}{{ else }}{{ (last .of).cel }}{{ end }}
+{{- end }}
+
 {{/* Labels of every object. Called with (dict "root" $ "component" "operator"). */}}
 {{- define "modelyard.labels" -}}
 {{ include "modelyard.selector" . }}
@@ -109,6 +130,12 @@ true
 
 {{/* Refuses values that contradict each other, before anything is installed. */}}
 {{- define "modelyard.check" -}}
+{{- $components := (.Files.Get "files/kinds.yaml" | fromYaml).components }}
+{{- range $name, $_ := .Values.workloads.resources }}
+{{- if not (hasKey $components $name) }}
+{{- fail (printf "workloads.resources.%s: there is no such component; choose among %s" $name (keys $components | sortAlpha | join ", ")) }}
+{{- end }}
+{{- end }}
 {{- $store := .Values.store }}
 {{- if and $store.embedded.enabled $store.url }}
 {{- fail (printf "store.url is %s, but the embedded store is enabled too: set store.embedded.enabled=false to use the URL, or empty store.url" $store.url) }}

@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from modelyard.api.base import GROUP, VERSION
-from modelyard.api.kinds import ALL_KINDS, KindInfo
+from modelyard.api.kinds import ALL_KINDS
+from modelyard.api.registration import KindInfo
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -18,6 +19,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.registration import AGE, KindInfo
 
 
 class S3Source(ApiModel):
@@ -148,3 +150,42 @@ class DatasetStatus(CommonStatus):
     """Hash of the spec that the digest was resolved from."""
     used_by: list[str] | None = Field(default=None, max_length=5)
     """The first objects that need this one; while there are any, it cannot be deleted."""
+
+
+class DatasetPhase(StrEnum):
+    """Where a Dataset is in its life."""
+
+    PENDING = "Pending"
+    """Something that it needs is missing."""
+    FETCHING = "Fetching"
+    """Its data is fetched and checked."""
+    READY = "Ready"
+    """Resolved: trainings can pin its digest."""
+    INVALID = "Invalid"
+    """The data breaks the quality rules."""
+    FAILED = "Failed"
+    """The data could not be fetched."""
+
+
+KIND = KindInfo(
+    kind="Dataset",
+    plural="datasets",
+    short="dset",
+    spec=DatasetSpec,
+    status=DatasetStatus,
+    columns=(
+        ("Phase", "string", ".status.phase"),
+        ("Images", "integer", ".status.images"),
+        ("Classes", "integer", ".status.classCount"),
+        ("Digest", "string", ".status.digest"),
+        ("Message", "string", ".status.message"),
+        AGE,
+    ),
+    wide=frozenset({"Digest", "Message"}),
+    phases=DatasetPhase,
+    good=frozenset({DatasetPhase.READY}),
+    bad=frozenset({DatasetPhase.INVALID, DatasetPhase.FAILED}),
+    example={"source": {"s3": {"bucket": "data", "key": "digits/"}}},
+    example_name="digits",
+    components={"data": {"cpu": "1", "memory": "1Gi"}},
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -17,6 +18,7 @@ from modelyard.api.base import (
     rules,
 )
 from modelyard.api.pipeline import Pipeline
+from modelyard.api.registration import AGE, KindInfo, Selection, Use
 from modelyard.api.rollout import Rollout
 from modelyard.api.rolloutstatus import (
     Override,
@@ -123,3 +125,70 @@ class DeploymentStatus(CommonStatus):
     """Label selector of the serving pods, for the scale subresource."""
     url: str | None = None
     """HTTP endpoint within the cluster (KServe v2 protocol); gRPC is on port 8001."""
+
+
+class DeploymentPhase(StrEnum):
+    """Where a Deployment is in its life."""
+
+    PENDING = "Pending"
+    """There is nothing to serve yet."""
+    PROGRESSING = "Progressing"
+    """Servers start, or a version is being rolled out."""
+    PAUSED = "Paused"
+    """A rollout waits for time, for an analysis or for somebody."""
+    HEALTHY = "Healthy"
+    """All servers that can be reached serve what they should."""
+    DEGRADED = "Degraded"
+    """Something is wrong that needs somebody."""
+    SUSPENDED = "Suspended"
+    """Scaled to zero."""
+
+
+KIND = KindInfo(
+    kind="Deployment",
+    plural="deployments",
+    short="mdep",
+    spec=DeploymentSpec,
+    status=DeploymentStatus,
+    columns=(
+        ("Line", "string", ".spec.modelLine"),
+        ("Phase", "string", ".status.phase"),
+        ("Stable", "integer", ".status.stable.version"),
+        ("Candidate", "integer", ".status.candidate.version"),
+        ("Desired", "integer", ".status.desiredReplicas"),
+        ("Ready", "integer", ".status.readyReplicas"),
+        ("Updated", "integer", ".status.updatedReplicas"),
+        ("Offline", "integer", ".status.offlineReplicas"),
+        ("URL", "string", ".status.url"),
+        ("Message", "string", ".status.message"),
+        AGE,
+    ),
+    wide=frozenset({"Message", "Offline"}),
+    scale={
+        "specReplicasPath": ".spec.target.cluster.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+    phases=DeploymentPhase,
+    good=frozenset({DeploymentPhase.HEALTHY}),
+    bad=frozenset({DeploymentPhase.DEGRADED}),
+    uses=(
+        Use("ModelVersion", "{.status.stable.modelVersion}", protects=True, parent=True),
+        Use("ModelVersion", "{.status.candidate.modelVersion}", protects=True, parent=True),
+        Use("ModelVersion", "{.spec.modelLine}-{.spec.version.number}", protects=True),
+    ),
+    selects=(
+        Selection(
+            "ModelVersion",
+            index="model-line",
+            own="{.spec.modelLine}",
+            theirs="{.spec.modelLine}",
+        ),
+    ),
+    example={"modelLine": "shelf"},
+    example_name="shelf",
+    components={
+        "server": {"cpu": "1", "memory": "2Gi"},
+        "agent": {"cpu": "50m", "memory": "384Mi"},
+    },
+)

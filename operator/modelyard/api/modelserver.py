@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from modelyard.api.base import (
@@ -14,6 +16,7 @@ from modelyard.api.base import (
     StatusModel,
 )
 from modelyard.api.pipeline import Pipeline
+from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
 
 class Assignment(ApiModel):
@@ -200,3 +203,62 @@ class ModelServerStatus(CommonStatus):
     """How spec.shadow compares."""
     history: list[ServedPeriod] | None = None
     """What answered before, the latest first; at most ten."""
+
+
+class ModelServerPhase(StrEnum):
+    """Where a server is with its assignment."""
+
+    FETCHING = "Fetching"
+    """The artifact is fetched."""
+    LOADING = "Loading"
+    """Triton loads the version and warms it up."""
+    READY = "Ready"
+    """The assigned version answers."""
+    FAILED = "Failed"
+    """The assigned version cannot be served; what was served before still is."""
+
+
+_DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+KIND = KindInfo(
+    kind="ModelServer",
+    plural="modelservers",
+    short="ms",
+    spec=ModelServerSpec,
+    status=ModelServerStatus,
+    columns=(
+        ("Deployment", "string", ".spec.deployment"),
+        ("Node", "string", ".spec.nodeName"),
+        ("Assigned", "integer", ".spec.assigned.version"),
+        ("Serving", "integer", ".status.loaded.version"),
+        ("Phase", "string", ".status.phase"),
+        ("Requests", "integer", ".status.traffic.requests"),
+        ("Message", "string", ".status.message"),
+        AGE,
+    ),
+    wide=frozenset({"Message", "Node"}),
+    selectable=(".spec.nodeName", ".status.phase"),
+    phases=ModelServerPhase,
+    good=frozenset({ModelServerPhase.READY}),
+    bad=frozenset({ModelServerPhase.FAILED}),
+    uses=(Use("Deployment", "{.spec.deployment}", parent=True),),
+    reporter=Reporter(who="agent", pod=".spec.podName", reads=("ModelServer", "Deployment")),
+    declared=False,
+    operator_verbs=("create", "patch", "delete"),
+    reconciled=False,
+    numerous=True,
+    example={
+        "deployment": "shelf",
+        "podName": "shelf-0",
+        "modelLine": "shelf",
+        "assigned": {
+            "modelVersion": "shelf-3",
+            "version": 3,
+            "artifact": "onnx",
+            "format": "onnx",
+            "digest": _DIGEST,
+            "manifestDigest": _DIGEST,
+        },
+    },
+    example_name="shelf-0",
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -22,6 +24,7 @@ from modelyard.api.base import (
     rules,
 )
 from modelyard.api.modelversion import Evaluation, Exports, Gates, default_exports
+from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
 
 class Output(ApiModel):
@@ -134,3 +137,104 @@ class TrainingJobStatus(CommonStatus):
     """The ModelVersion that came out."""
     run_hash: str | None = None
     """Hash of what was started; a later edit of the spec does not change a started run."""
+
+
+class TrainingJobPhase(StrEnum):
+    """Where a TrainingJob is in its life."""
+
+    PENDING = "Pending"
+    """It waits for its inputs, or for its pod to start or to resume."""
+    RUNNING = "Running"
+    """Its pod trains."""
+    SUSPENDED = "Suspended"
+    """Stopped by spec.suspend."""
+    SUCCEEDED = "Succeeded"
+    """Its ModelVersion exists."""
+    FAILED = "Failed"
+    """It needs a new attempt, or a new TrainingJob."""
+
+
+_ENDED = frozenset({TrainingJobPhase.SUCCEEDED, TrainingJobPhase.FAILED})
+_STARTED = ".status.runHash"
+"""Set once the inputs are pinned."""
+
+
+def _frozen_once_started(*fields: str) -> tuple[Mapping[str, Any], ...]:
+    """One rule for all fields, since each status patch pays for every rule."""
+    same = [
+        f"has(self.spec.{field}) == has(oldSelf.spec.{field}) && "
+        f"(!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+        for field in fields
+    ]
+    changed = "".join(f"!({one}) ? '{field}' : " for one, field in zip(same, fields, strict=True))
+    return (
+        cel(
+            f"!has(oldSelf.status) || !has(oldSelf.status.runHash) || ({' && '.join(same)})",
+            "the spec cannot change once the training has started: create a new TrainingJob",
+            messageExpression=f"'spec.' + ({changed}'?') + ' cannot change once the training has "
+            "started: create a new TrainingJob'",
+        ),
+    )
+
+
+REPORTER = Reporter(who="trainer", pod=".status.podName", fields=("progress",))
+
+KIND = KindInfo(
+    kind="TrainingJob",
+    plural="trainingjobs",
+    short="tj",
+    spec=TrainingJobSpec,
+    status=TrainingJobStatus,
+    columns=(
+        ("Phase", "string", ".status.phase"),
+        ("Epoch", "integer", ".status.progress.epoch"),
+        ("Progress", "integer", ".status.progress.percent"),
+        ("ETA", "integer", ".status.progress.remainingSeconds"),
+        ("mAP50-95", "number", ".status.progress.metrics.mAP50to95"),
+        ("Version", "string", ".status.modelVersion"),
+        ("Message", "string", ".status.message"),
+        AGE,
+    ),
+    wide=frozenset({"Message"}),
+    root_rules=_frozen_once_started(
+        "model",
+        "modelDigest",
+        "baseVersion",
+        "dataset",
+        "resources",
+        "scheduling",
+        "image",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "output",
+    ),
+    phases=TrainingJobPhase,
+    good=frozenset({TrainingJobPhase.SUCCEEDED}),
+    bad=frozenset({TrainingJobPhase.FAILED}),
+    uses=(
+        Use(
+            "Dataset",
+            "{.spec.dataset.name}",
+            protects=True,
+            until=_ENDED,
+            pinned_by=_STARTED,
+            parent=True,
+        ),
+        Use(
+            "ModelVersion",
+            "{.spec.baseVersion.name}",
+            protects=True,
+            until=_ENDED,
+            pinned_by=_STARTED,
+        ),
+    ),
+    reporter=REPORTER,
+    example={
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "digits"},
+        "hyperparameters": {"epochs": 3, "lr0": 0.01, "optimizer": "SGD"},
+        "output": {"modelLine": "digits"},
+    },
+    example_name="digits",
+    components={"training": {"cpu": "2", "memory": "8Gi"}},
+)

@@ -1,6 +1,8 @@
 """The chain as a tree: Dataset → TrainingJob → ModelVersion → Deployment → ModelServer.
 
-Pure: from objects as the API server sends them to nodes with phases and figures.
+Pure: from objects as the API server sends them to nodes with phases and figures. What an object
+hangs below follows from its registration (KindInfo.uses); a kind without figures of its own here
+shows its printer columns.
 """
 
 from __future__ import annotations
@@ -10,12 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from modelyard.api import ALL_KINDS, KindInfo, kind_info
+from modelyard.api.registration import fill, read
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutstages import PAUSED, stages
-
-KINDS = ("Dataset", "TrainingJob", "ModelVersion", "Deployment", "ModelServer")
-GOOD = frozenset({"Valid", "Succeeded", "Ready", "Healthy", "Serving"})
-BAD = frozenset({"Invalid", "Failed", "Rejected", "Degraded", "Stalled", "Error"})
 
 
 @dataclass
@@ -54,7 +54,7 @@ def build(objects: Objects) -> list[Node]:
     is the root of a tree of its own."""
     everything = [
         (kind, one)
-        for kind in KINDS
+        for kind in (info.kind for info in ALL_KINDS)
         for one in sorted(objects.get(kind, ()), key=lambda o: _order(kind, o))
     ]
     nodes = {_id(kind, one): _node(kind, one) for kind, one in everything}
@@ -67,7 +67,8 @@ def build(objects: Objects) -> list[Node]:
         nodes[parent].children = [nodes[one] for one in ids]
     for one in objects.get("Deployment", ()):
         node = nodes[_id("Deployment", one)]
-        node.hidden = max(0, int(status(one).get("replicas") or 0) - len(node.children))
+        listed = sum(kind_info(child.kind).numerous for child in node.children)
+        node.hidden = max(0, int(status(one).get("replicas") or 0) - listed)
     return [nodes[one] for one in roots]
 
 
@@ -98,23 +99,13 @@ def _id(kind: str, obj: Object) -> _Id:
 
 def _parents(kind: str, obj: Object) -> list[_Id]:
     """Where the object may hang, the best place first."""
-    spec, namespace = obj["spec"], obj["metadata"].get("namespace", "")
-    found: list[tuple[str, str | None]] = []
-    if kind == "TrainingJob":
-        found = [("Dataset", _get(spec, "dataset", "name"))]
-    elif kind == "ModelVersion":
-        found = [
-            ("TrainingJob", _get(spec, "lineage", "trainingJob", "name")),
-            ("Dataset", _get(spec, "dataset", "name")),
-        ]
-    elif kind == "Deployment":
-        found = [
-            ("ModelVersion", _get(status(obj), part, "modelVersion"))
-            for part in ("stable", "candidate")
-        ]
-    elif kind == "ModelServer":
-        found = [("Deployment", spec.get("deployment"))]
-    return [(parent, namespace, one) for parent, one in found if one]
+    namespace = obj["metadata"].get("namespace", "")
+    return [
+        (use.kind, namespace, one)
+        for use in kind_info(kind).uses
+        if use.parent
+        for one in fill(use.name, obj)
+    ]
 
 
 def _node(kind: str, obj: Object) -> Node:
@@ -124,9 +115,25 @@ def _node(kind: str, obj: Object) -> Node:
         namespace=obj["metadata"].get("namespace", ""),
         name=name(obj),
         phase=str(found.get("phase") or "Unknown"),
-        figures=", ".join(part for part in _FIGURES[kind](obj["spec"], found) if part),
+        figures=", ".join(part for part in _figures(kind, obj) if part),
         message=str(found.get("message") or ""),
     )
+
+
+def _figures(kind: str, obj: Object) -> list[str]:
+    own = _FIGURES.get(kind)
+    return own(obj["spec"], status(obj)) if own else _columns(kind_info(kind), obj)
+
+
+def _columns(info: KindInfo, obj: Object) -> list[str]:
+    """The printer columns that a terminal shows, less what the tree says anyway."""
+    said = {".status.phase", ".status.message", ".metadata.creationTimestamp"}
+    return [
+        f"{title} {value}"
+        for title, _, path in info.columns
+        if title not in info.wide and path not in said
+        for value in read(path, obj)
+    ]
 
 
 def _dataset(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelyard.api import ALL_KINDS, kind_info
 from modelyard.cli import chain, kube, options, servers
 from modelyard.cli.errors import CliError
 from modelyard.cli.kube import Cluster, Object, connect
@@ -55,7 +56,9 @@ def status(
 
 def read(cluster: Cluster, namespace: str | None, name: str | None) -> list[chain.Node]:
     """The trees of a namespace, or of all. Raises CliError where there is nothing to show."""
-    objects = {kind: cluster.objects(kind, namespace) for kind in chain.KINDS[:-1]}
+    objects = {
+        info.kind: cluster.objects(info.kind, namespace) for info in ALL_KINDS if not info.numerous
+    }
     objects["ModelServer"] = [
         one for deployment in objects["Deployment"] for one in _shown(cluster, deployment)
     ]
@@ -167,7 +170,8 @@ def _hidden(node: chain.Node) -> str:
 def _label(node: chain.Node, where: str) -> RenderableType:
     from rich.text import Text
 
-    color = "green" if node.phase in chain.GOOD else "red" if node.phase in chain.BAD else "yellow"
+    info = kind_info(node.kind)
+    color = "green" if node.phase in info.good else "red" if node.phase in info.bad else "yellow"
     text = Text.assemble(
         (f"{node.kind} ", "dim"), (f"{where}{node.name}", "bold"), "  ", (node.phase, color)
     )
@@ -180,4 +184,4 @@ def _label(node: chain.Node, where: str) -> RenderableType:
 
 def _worth_saying(node: chain.Node) -> bool:
     # In a good phase the figures say it all.
-    return bool(node.message) and node.phase not in chain.GOOD
+    return bool(node.message) and node.phase not in kind_info(node.kind).good

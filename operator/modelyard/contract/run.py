@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, TypeAdapter
 
 from modelyard.api.base import ApiModel
 from modelyard.api.dataset import DatasetSource, QualityRules
 from modelyard.api.modelversion import Artifact, Evaluation, Export, WeightsSource
+from modelyard.contract.result import (
+    DataResult,
+    EvaluateResult,
+    ExportResult,
+    Result,
+    TrainResult,
+)
 
 
 class ObjectId(ApiModel):
@@ -33,6 +40,9 @@ class StoreLocation(ApiModel):
 class BaseRun(ApiModel):
     """What every run spec has."""
 
+    result: ClassVar[type[Result]]
+    """What the pod answers when the run succeeds."""
+
     object: ObjectId
     """The object that the pod works for."""
     store: StoreLocation
@@ -45,6 +55,7 @@ class DataRun(BaseRun):
     """Fetch, check and publish a dataset."""
 
     kind: Literal["data"] = "data"
+    result: ClassVar[type[Result]] = DataResult
     source: DatasetSource
     data_file: str
     quality: QualityRules
@@ -54,6 +65,7 @@ class TrainRun(BaseRun):
     """Train a model; resumes where an earlier pod of the same run_key stopped."""
 
     kind: Literal["train"] = "train"
+    result: ClassVar[type[Result]] = TrainResult
     run_key: str
     """Names the run in the store: `<uid>-<run hash>`; checkpoints and the result lie there."""
     model: str | None = None
@@ -71,6 +83,7 @@ class ExportRun(BaseRun):
     """Make one artifact from a version's weights."""
 
     kind: Literal["export"] = "export"
+    result: ClassVar[type[Result]] = ExportResult
     weights: WeightsSource
     export: Export
     dataset_digest: str | None = None
@@ -81,6 +94,7 @@ class EvaluateRun(BaseRun):
     """Evaluate artifacts, and the source weights if asked, on a pinned split."""
 
     kind: Literal["evaluate"] = "evaluate"
+    result: ClassVar[type[Result]] = EvaluateResult
     weights: WeightsSource
     include_source: bool = True
     artifacts: list[Artifact]

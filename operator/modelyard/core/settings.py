@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from modelyard.api.kinds import default_resources
+from modelyard.api.registration import Reporter
 from modelyard.contract.run import StoreLocation
 
 
@@ -40,16 +42,10 @@ class Settings:
     """Namespaces prepared for workloads by the chart; empty means all are."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets, in each workload namespace, with registry credentials."""
-    data_resources: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi"})
-    training_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "2", "memory": "8Gi"}
-    )
-    export_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "1", "memory": "4Gi"}
-    )
-    server_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "1", "memory": "2Gi"}
-    )
-    agent_resources: Mapping[str, str] = field(
-        default_factory=lambda: {"cpu": "50m", "memory": "384Mi"}
-    )
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=default_resources)
+    """CPU and memory of pods by component (KindInfo.components), where an object says nothing."""
+
+    def service_account(self, reporter: Reporter) -> str:
+        """The service account of pods that report."""
+        named = {"trainer": self.trainer_service_account, "agent": self.agent_service_account}
+        return named.get(reporter.who, f"modelyard-{reporter.who}")

@@ -24,7 +24,7 @@ def compose(
     """The whole operator-owned status of an object; fields that are None are left out."""
     return {
         "observedGeneration": meta.generation(obj),
-        "phase": phase,
+        "phase": str(phase),
         "message": cut(message),
         "conditions": conditions(
             conds,

@@ -1,8 +1,8 @@
 """The operator's settings from environment variables that start with `MODELYARD_`.
 
-Two underscores lead into a group: `MODELYARD_IMAGES__WORKER`, `MODELYARD_STORE__URL`. Mappings of
-resources are JSON (`MODELYARD_DATA_RESOURCES='{"cpu": "2"}'`) or one variable an entry
-(`MODELYARD_DATA_RESOURCES__CPU=2`); entries that are not given keep their defaults. The chart's
+Two underscores lead into a group: `MODELYARD_IMAGES__WORKER`, `MODELYARD_STORE__URL`. Resources of
+pods by component are JSON (`MODELYARD_RESOURCES='{"data": {"cpu": "2"}}'`) or one variable an entry
+(`MODELYARD_RESOURCES__DATA__CPU=2`); entries that are not given keep their defaults. The chart's
 Deployment sets these variables.
 """
 
@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from modelyard.contract.run import StoreLocation
@@ -36,6 +36,14 @@ def _empty_is_none(value: object) -> object:
 def _comma_separated(value: object) -> object:
     if isinstance(value, str):
         return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+def _known_components(value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    unknown = sorted(value.keys() - _DEFAULTS.resources.keys())
+    if unknown:
+        known = ", ".join(_DEFAULTS.resources)
+        raise ValueError(f"there is no component {', '.join(unknown)}: choose among {known}")
     return value
 
 
@@ -90,11 +98,8 @@ class EngineSettings(BaseSettings):
     """Comma-separated namespaces that are prepared for workloads; empty means all are."""
     image_pull_secrets: Names = ()
     """Comma-separated Secrets with registry credentials, for all pods that the operator makes."""
-    data_resources: dict[str, str] = {}
-    training_resources: dict[str, str] = {}
-    export_resources: dict[str, str] = {}
-    server_resources: dict[str, str] = {}
-    agent_resources: dict[str, str] = {}
+    resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
+    """CPU and memory of pods by component, where an object says nothing."""
 
     lease_name: str = "modelyard-operator"
     """Lease (coordination.k8s.io/v1) that orders replicas."""
@@ -147,11 +152,10 @@ class EngineSettings(BaseSettings):
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,
             image_pull_secrets=self.image_pull_secrets,
-            data_resources={**_DEFAULTS.data_resources, **self.data_resources},
-            training_resources={**_DEFAULTS.training_resources, **self.training_resources},
-            export_resources={**_DEFAULTS.export_resources, **self.export_resources},
-            server_resources={**_DEFAULTS.server_resources, **self.server_resources},
-            agent_resources={**_DEFAULTS.agent_resources, **self.agent_resources},
+            resources={
+                component: {**defaults, **self.resources.get(component, {})}
+                for component, defaults in _DEFAULTS.resources.items()
+            },
         )
 
     def prometheus(self) -> Prometheus | None:

@@ -184,12 +184,20 @@ def _outcome(
     context = Context(run)
     try:
         _catch_sigterm(context)
-        return handler(run, context), exitcodes.OK
+        outcome = handler(run, context)
+        _check(outcome, run_type)
+        return outcome, exitcodes.OK
     except (Exception, Terminated) as error:
         outcome, code = classify(error)
         if code == exitcodes.INTERNAL:
             log.exception("unexpected error")
         return outcome, code
+
+
+def _check(outcome: Outcome, run_type: type[AnyRun]) -> None:
+    """Raises TypeError for an outcome without the result that the run names."""
+    if issubclass(run_type, BaseRun) and outcome.of(run_type.result) is None:
+        raise TypeError(f"{run_type.__name__} ends with {run_type.result.__name__}")
 
 
 def _catch_sigterm(context: Context) -> None:

@@ -10,40 +10,12 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from ...kinds import EXAMPLES
+
 CHART = Path(__file__).parent.parent.parent.parent / "charts/modelyard"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 NAMESPACE = "work"
 RELEASE_NAMESPACE = "modelyard-system"
-
-SPECS: dict[str, dict[str, Any]] = {
-    "Dataset": {"source": {"s3": {"bucket": "data", "key": "digits/"}}},
-    "TrainingJob": {
-        "model": "yolo11n.yaml",
-        "dataset": {"name": "digits"},
-        "hyperparameters": {"epochs": 3, "lr0": 0.01, "optimizer": "SGD"},
-        "output": {"modelLine": "digits"},
-    },
-    "ModelVersion": {
-        "modelLine": "shelf",
-        "version": 3,
-        "weights": {"digest": DIGEST},
-        "dataset": {"name": "digits", "digest": DIGEST},
-    },
-    "Deployment": {"modelLine": "shelf"},
-    "ModelServer": {
-        "deployment": "shelf",
-        "podName": "shelf-0",
-        "modelLine": "shelf",
-        "assigned": {
-            "modelVersion": "shelf-3",
-            "version": 3,
-            "artifact": "onnx",
-            "format": "onnx",
-            "digest": DIGEST,
-            "manifestDigest": DIGEST,
-        },
-    },
-}
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +64,7 @@ def valid() -> Any:
             "apiVersion": "modelyard.dev/v1alpha1",
             "kind": kind,
             "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": copy.deepcopy(SPECS[kind]),
+            "spec": copy.deepcopy(EXAMPLES[kind]),
         }
         for path, value in (changes or {}).items():
             *parents, last = path.split(".")

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from modelyard.api import ALL_KINDS
+
+from ...kinds import example
+
 pytestmark = pytest.mark.cluster
 NS = "work"
 
@@ -26,16 +30,9 @@ def _rows(text: str) -> list[list[str]]:
     ],
 )
 def test_columns(api: Any, valid: Any, short: str, columns: str) -> None:
-    kinds = {
-        "dset": "Dataset",
-        "tj": "TrainingJob",
-        "mv": "ModelVersion",
-        "mdep": "Deployment",
-        "ms": "ModelServer",
-    }
-    changes = {"modelLine": "shown", "version": 1} if short == "mv" else {}
-    name = "shown-1" if short == "mv" else "shown"
-    api.create(valid(kinds[short], name, changes))
+    kind = next(info.kind for info in ALL_KINDS if info.short == short)
+    name, spec = example(kind, "shown")
+    api.create(valid(kind, name, spec))
     assert _rows(api.kubectl("-n", NS, "get", short, name))[0] == columns.split()
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from modelyard.api import kind_info
+
+from ...kinds import DECLARED, PROTECTED, REPORTED, example, users_of
 from ..waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -199,24 +202,17 @@ def test_agent_reads_its_assignment_and_no_trainings(
         objects.get_namespaced_custom_object(GROUP, VERSION, NS, "trainingjobs", training)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "users"),
-    [
-        ("Dataset", "used", ["TrainingJob train-9", "ModelVersion shelf-3"]),
-        ("ModelVersion", "used-1", ["Deployment shelf"]),
-    ],
-)
-def test_used_objects_are_kept(
-    pods: Any, valid: Any, kind: str, name: str, users: list[str]
-) -> None:
-    changes = {"modelLine": "used", "version": 1} if kind == "ModelVersion" else {}
-    pods.create(valid(kind, name, changes))
-    pods.set_status(kind, NS, name, {"usedBy": users})
+@pytest.mark.parametrize("kind", PROTECTED)
+def test_used_objects_are_kept(pods: Any, valid: Any, kind: str) -> None:
+    name, spec = example(kind, "used")
+    users = [f"{user} u-{number}" for number, user in enumerate(users_of(kind))]
+    pods.create(valid(kind, name, spec))
+    pods.set_status(kind_info(kind).crd_name, NS, name, {"usedBy": users})
     said = pods.refused("-n", NS, "delete", kind, name)
     assert f"{kind} {name} is in use by {', '.join(users)}; delete or change what uses it" in said
     assert f"{kind} {name} is in use by" in pods.refused("-n", NS, "delete", kind, "--all")
     pods.get(kind, NS, name)
-    pods.set_status(kind, NS, name, {"usedBy": []})
+    pods.set_status(kind_info(kind).crd_name, NS, name, {"usedBy": []})
     pods.kubectl("-n", NS, "delete", kind, name)
 
 
@@ -298,8 +294,9 @@ def test_a_verdict_is_final_even_for_the_operator(
 
 
 def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str) -> None:
-    for kind in ("Dataset", "TrainingJob", "Deployment"):
-        pods.create(valid(kind, "by-ada"), impersonate=editor)
+    for kind in DECLARED:
+        name, spec = example(kind, "by-ada")
+        pods.create(valid(kind, name, spec), impersonate=editor)
     pods.kubectl("-n", NS, "get", "modelyard", f"--as={editor}")
     pods.kubectl("-n", NS, "scale", "mdep", "by-ada", "--replicas=2", f"--as={editor}")
     pods.kubectl("-n", NS, "delete", "mdep", "by-ada", f"--as={editor}")
@@ -307,6 +304,6 @@ def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str
 
 def test_policies_are_well_typed(pods: Any) -> None:
     found = json.loads(pods.kubectl("get", "validatingadmissionpolicies", "-o", "json"))["items"]
-    assert len(found) == 6
+    assert len(found) == 4 + len(REPORTED)
     for one in found:
         assert not one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"), one

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from modelyard.api import kind_info
 from modelyard.contract import labels
 
+from ...kinds import MADE_BY_OPERATOR, VERDICTS
 from . import rolloutrules
 from .journal import Entry, Object
 from .world import World, held, phase, told
 
-FINAL = {"ModelVersion": ("Ready", "Rejected", "Failed"), "TrainingJob": ("Succeeded",)}
-PROVEN = ("artifacts", "evaluations", "gates", "mAP50", "mAP50to95")
-"""What a ModelVersion's verdict rests on."""
+FINAL = {
+    **{kind: (*verdict.phases, "Failed") for kind, verdict in VERDICTS.items()},
+    "TrainingJob": ("Succeeded",),
+}
+ALONE = tuple(kind for kind in MADE_BY_OPERATOR if not kind_info(kind).declared)
+"""Our kinds of which the operator alone makes objects."""
 MADE_ONCE = (
-    "Job", "ModelVersion", "ModelServer", "Service", "apps/Deployment", "apps/DaemonSet",
+    "Job", *MADE_BY_OPERATOR, "Service", "apps/Deployment", "apps/DaemonSet",
 )  # fmt: skip
 
 
@@ -68,17 +73,18 @@ def final_phases(world: World, entry: Entry, before: Object) -> Iterator[str]:
 
 
 def proven(world: World, entry: Entry, before: Object) -> Iterator[str]:
-    """A version's artifacts, figures and lineage never change once written."""
-    if entry.kind != "ModelVersion" or not before:
+    """What a verdict rests on never changes once written: artifacts, figures, lineage."""
+    verdict = VERDICTS.get(entry.kind)
+    if verdict is None or not before:
         return
     name = entry.obj["metadata"]["name"]
     old, new = before.get("status") or {}, entry.obj.get("status") or {}
     if before["spec"] != entry.obj["spec"]:
-        yield f"the spec of ModelVersion {name} changed"
-    for field in PROVEN:
+        yield f"the spec of {entry.kind} {name} changed"
+    for field in (field for field in verdict.fields if field != "phase"):
         for key, value in _rows(old.get(field)).items():
             if _rows(new.get(field)).get(key) != value:
-                yield f"{field} of ModelVersion {name} changed: {key or value}"
+                yield f"{field} of {entry.kind} {name} changed: {key or value}"
 
 
 def served(world: World, entry: Entry, before: Object) -> Iterator[str]:
@@ -124,7 +130,7 @@ def orphan(world: World, entry: Entry, before: Object) -> Iterator[str]:
     """Every child names an owner by label, annotation and reference alike."""
     metadata = entry.obj["metadata"]
     uid = (metadata.get("labels") or {}).get(labels.OWNER_UID)
-    if before or uid is None or entry.kind not in ("Job", "Service", "ModelServer"):
+    if before or uid is None or entry.kind not in ("Job", "Service", *ALONE):
         return
     if uid not in [r["uid"] for r in metadata.get("ownerReferences") or ()]:
         yield f"{entry.kind} {metadata['name']} has no reference to its owner"

@@ -10,10 +10,11 @@ from typing import Any
 
 from modelyard.contract import labels
 
+from ...kinds import PLURALS
 from .journal import Entry, Object
-from .resources import COLLECTIONS, DECLARED, plain, subject
+from .resources import COLLECTIONS, plain, subject
 
-OURS = (*DECLARED, "ModelServer")
+OURS = frozenset(PLURALS)
 OPERATOR = "modelyard.dev/operator"
 EXAMINED = tuple(kind for kind in COLLECTIONS if kind != "Event")
 UNSTABLE = {

@@ -10,14 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ...kinds import PLURALS
+
 OURS = "/apis/modelyard.dev/v1alpha1"
 
 COLLECTIONS: Mapping[str, str] = {
-    "Dataset": f"{OURS}/datasets",
-    "TrainingJob": f"{OURS}/trainingjobs",
-    "ModelVersion": f"{OURS}/modelversions",
-    "Deployment": f"{OURS}/deployments",
-    "ModelServer": f"{OURS}/modelservers",
+    **{kind: f"{OURS}/{plural}" for kind, plural in PLURALS.items()},
     "Job": "/apis/batch/v1/jobs",
     "Pod": "/api/v1/pods",
     "Service": "/api/v1/services",
@@ -29,8 +27,6 @@ COLLECTIONS: Mapping[str, str] = {
     "Event": "/apis/events.k8s.io/v1/events",
 }
 CLUSTERWIDE: Mapping[str, str] = {"Node": "/api/v1/nodes"}
-DECLARED = ("Deployment", "TrainingJob", "ModelVersion", "Dataset")
-"""What users create; users before what they use."""
 
 _PATH = re.compile(
     r"^/(?:api|apis/(?P<group>[^/]+))/v[^/]+(?:/namespaces/(?P<namespace>[^/]+))?"

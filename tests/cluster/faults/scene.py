@@ -7,10 +7,11 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 
+from ...kinds import DECLARED
 from ..admin import MERGE, Admin
 from ..fake_status import node, node_status
 from .journal import Journal, Object
-from .resources import DECLARED, path
+from .resources import path
 
 MADE = (
     "ModelServer", "Job", "Pod", "Service", "apps/Deployment", "apps/ReplicaSet", "apps/DaemonSet",

@@ -15,16 +15,11 @@ import aiohttp
 import orjson
 import yaml
 
+from ...kinds import PLURALS
+
 Object = dict[str, Any]
 
 GROUP = "/apis/modelyard.dev/v1alpha1"
-PLURALS = {
-    "Dataset": "datasets",
-    "TrainingJob": "trainingjobs",
-    "ModelVersion": "modelversions",
-    "Deployment": "deployments",
-    "ModelServer": "modelservers",
-}
 WATCHED = {
     **{kind: f"{GROUP}/{plural}" for kind, plural in PLURALS.items()},
     "Job": "/apis/batch/v1/jobs",

@@ -19,9 +19,10 @@ from typing import Any
 import orjson
 import yaml
 
+from ...kinds import CHANGEABLE, PLURALS, RECONCILED
 from ..fake_status import node
 from . import cases
-from .apiserver import DRY, GROUP, PLURALS, STRICT, Object, Server, View, path_of
+from .apiserver import DRY, GROUP, STRICT, Object, Server, View, path_of
 from .cases import SPACE, Asked, Trial
 from .players import Players
 from .state import condition, differences, reasons, state
@@ -37,8 +38,6 @@ GRACE = 10.0
 rest for a second."""
 STUCK = 90.0
 """Seconds of quiet after which what has not been looked at is not waited for any longer."""
-RECONCILED = ("Dataset", "TrainingJob", "ModelVersion", "Deployment")
-CHANGEABLE = ("Dataset", "TrainingJob", "Deployment", "ModelServer")
 ROLLS = {"RollingOut", "WaitingForServers"}
 WAITS_FOR_DATASET = {"DatasetNotFound", "DatasetNotReady"}
 EDITED = {"epochs": 7}

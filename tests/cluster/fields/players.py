@@ -92,7 +92,7 @@ class Players:
     async def resolve(self, pod: Object, digest: str) -> None:
         """End a Dataset's pod with a valid result."""
         own, container = pod["metadata"], pod["spec"]["containers"][0]
-        outcome = Outcome(data=DataResult(valid=True, digest=digest, images=3, class_count=2))
+        outcome = Outcome(result=DataResult(valid=True, digest=digest, images=3, class_count=2))
         ended = {"terminated": {"exitCode": 0, "message": outcome.termination_message()}}
         statuses = [
             {

@@ -8,10 +8,14 @@ from typing import Any
 
 import orjson
 
+from modelyard.api import ALL_KINDS
+
 from .apiserver import Object, View
 
+MADE = tuple(info.kind for info in ALL_KINDS if not info.declared)
+"""Our kinds of which the operator alone makes objects."""
 CHILDREN = (
-    "Job", "apps/Deployment", "apps/DaemonSet", "Service", "ModelServer",
+    "Job", "apps/Deployment", "apps/DaemonSet", "Service", *MADE,
     "HorizontalPodAutoscaler", "PodDisruptionBudget",
 )  # fmt: skip
 PASSING = frozenset(
@@ -41,7 +45,7 @@ def state(view: View, kind: str, obj: Object) -> dict[str, Any]:
             key=lambda one: (one["kind"], one["name"]),
         ),
     }
-    if kind == "ModelServer":
+    if kind in MADE:
         raw["spec"] = obj["spec"]
     text = orjson.dumps(_lasting(raw)).decode()
     names = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ...kinds import CHANGEABLE, IMMUTABLE, RECONCILED
 from .cases import all_leaves, is_omitted, shown
 from .conftest import Outcome
 from .experiment import Tried, told
@@ -45,7 +46,7 @@ def test_has_valid_boundary_and_invalid_values(leaf: Leaf) -> None:
     missing = [m for m in one.values.missing() if not (m == "invalid" and one.unrefused)]
     assert not missing, (
         f"{leaf} has no {', '.join(missing)} value: give its schema bounds, an enumeration or a "
-        "pattern of EXAMPLES, or give it an entry in values.py"
+        "pattern of PATTERNS, or give it an entry in values.py"
     )
 
 
@@ -116,7 +117,7 @@ def kept(sent: Any, stored: Any) -> bool:
     return type(sent) is type(stored) and sent == stored
 
 
-@each_leaf("Dataset", "TrainingJob", "Deployment", "ModelVersion")
+@each_leaf(*RECONCILED)
 def test_valid_values_are_carried_out(outcome: Outcome, leaf: Leaf) -> None:
     found = []
     for one in accepted(outcome, leaf):
@@ -131,7 +132,7 @@ def test_valid_values_are_carried_out(outcome: Outcome, leaf: Leaf) -> None:
     problems(found)
 
 
-@each_leaf("Dataset", "TrainingJob", "Deployment", "ModelServer")
+@each_leaf(*CHANGEABLE)
 def test_a_change_leads_where_a_fresh_object_leads(outcome: Outcome, leaf: Leaf) -> None:
     found = []
     for one in accepted(outcome, leaf):
@@ -139,7 +140,7 @@ def test_a_change_leads_where_a_fresh_object_leads(outcome: Outcome, leaf: Leaf)
     problems(found)
 
 
-@each_leaf("Dataset", "TrainingJob", "Deployment", "ModelServer")
+@each_leaf(*CHANGEABLE)
 def test_a_value_makes_a_difference(outcome: Outcome, leaf: Leaf) -> None:
     """A field that changes nothing is one that the operator has forgotten."""
     if plan(leaf).silent:
@@ -167,7 +168,7 @@ def test_wrong_values_are_told_and_can_be_put_right(outcome: Outcome, leaf: Leaf
     problems(found)
 
 
-@each_leaf("TrainingJob", "ModelVersion")
+@each_leaf("TrainingJob", *IMMUTABLE)
 def test_what_cannot_change_any_more_is_refused_by_name(outcome: Outcome, leaf: Leaf) -> None:
     if leaf.kind == "TrainingJob" and leaf.path in LATE:
         return
@@ -179,7 +180,7 @@ def test_what_cannot_change_any_more_is_refused_by_name(outcome: Outcome, leaf: 
             continue
         status, answer = one.frozen
         message = answer.get("message", "")
-        wanted = "a ModelVersion is immutable"
+        wanted = f"a {leaf.kind} is immutable"
         if leaf.kind == "TrainingJob":
             head = re.split(r"[.\[{]", leaf.path)[0]
             wanted = f"spec.{head} cannot change once the training has started"

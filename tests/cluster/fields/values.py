@@ -2,7 +2,7 @@
 that need values or a context of their own.
 
 A new field needs an entry only if its values cannot be derived: a bounded number, an enumeration,
-a flag, and a string whose pattern is in EXAMPLES are covered by their schema alone.
+a flag, and a string whose pattern is in PATTERNS are covered by their schema alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from modelyard.api import base, target
 from modelyard.api.edge import NodeCache
 
+from ...kinds import EXAMPLES
 from .walking import OMITTED, Leaf, Values, derive
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -40,7 +41,7 @@ ASSIGNED = {
 }
 """What a ModelServer may be told to serve, stage or shadow."""
 
-SPECS: dict[str, dict[str, Any]] = {
+SPECS: dict[str, dict[str, Any]] = EXAMPLES | {
     "Dataset": {"source": {"http": {"url": "https://data.example/shelf.zip"}}},
     "TrainingJob": {
         "model": "yolo11n.yaml",
@@ -61,7 +62,8 @@ SPECS: dict[str, dict[str, Any]] = {
         "assigned": ASSIGNED,
     },
 }
-"""A valid spec of each kind, from which a leaf's value is the only difference."""
+"""A valid spec of each kind, from which a leaf's value is the only difference: the kind's example,
+or one that fits to what the experiment prepares."""
 
 NAMES = Values(
     valid=["other", "a.b-c.1"],
@@ -85,7 +87,7 @@ def _field_pattern(model: Any, name: str) -> str:
     return found
 
 
-EXAMPLES: dict[str, Values] = {
+PATTERNS: dict[str, Values] = {
     _pattern(base.ObjectName): NAMES,
     _pattern(base.LineName): Values(
         valid=["other"],
@@ -483,7 +485,7 @@ def plan(leaf: Leaf) -> Plan:
         silent = entry.silent or silent
         if before + path == leaf.path:
             own = entry
-    values = derive(leaf, EXAMPLES, own.item) if own.derived else Values()
+    values = derive(leaf, PATTERNS, own.item) if own.derived else Values()
     values.valid += own.valid
     values.boundary += own.boundary
     values.invalid += own.invalid

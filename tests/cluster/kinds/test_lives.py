@@ -9,6 +9,7 @@ import pytest
 from modelyard.contract import exitcodes
 from modelyard.contract.result import Outcome
 
+from ...kinds import RECONCILED
 from ..fake_status import (
     DIGEST_A,
     DIGEST_B,
@@ -204,10 +205,9 @@ def version_of(site: Site, server: str) -> int:
 
 def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> None:
     judged_version(site, "quiet", 1)
-    watched = ("ModelVersion", "Dataset", "TrainingJob", "Deployment")
     before = {
         o["metadata"]["uid"]: o["metadata"]["resourceVersion"]
-        for kind in watched
+        for kind in RECONCILED
         for o in site.list(kind)
         if (o.get("status") or {}).get("phase")
         in ("Ready", "Rejected", "Succeeded", "Healthy", "Invalid")
@@ -218,7 +218,7 @@ def test_a_finished_world_is_left_alone_by_a_restarted_operator(site: Site) -> N
     site.pod("Dataset/signal")
     after = {
         o["metadata"]["uid"]: o["metadata"]["resourceVersion"]
-        for kind in watched
+        for kind in RECONCILED
         for o in site.list(kind)
     }
     assert {uid: after[uid] for uid in before} == before

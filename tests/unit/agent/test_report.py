@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from modelyard.api.modelserver import Figures, LoadedVersion, ShadowFigures, Traffic
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.apiserver import ApiError
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.report import Reporter
-from modelyard.workloads.agent.status import NOTHING, Beside, Phase, Reason, Report
+from modelyard.workloads.agent.status import NOTHING, Beside, Reason, Report
 from modelyard.workloads.agent.watch import Assigned
 
 from ..mergepatch import merged

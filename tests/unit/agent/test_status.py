@@ -14,6 +14,7 @@ from modelyard.api.modelserver import (
     StagedVersion,
     Traffic,
 )
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.serving.switch import SwitchError
 from modelyard.store import AccessDenied, BlobMissing, BucketMissing, StoreUnavailable
 from modelyard.workloads.agent.artifacts import ManifestError, QuotaError
@@ -21,7 +22,6 @@ from modelyard.workloads.agent.failures import TritonCrashedError, failure
 from modelyard.workloads.agent.status import (
     NOTHING,
     Beside,
-    Phase,
     Reason,
     Report,
     build,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.api import ALL_KINDS, KindInfo
+from modelyard.api import ALL_KINDS, KindInfo, chart
 from modelyard.api.crd import render
+from modelyard.api.kinds import default_resources
 from modelyard.api.reference import reference
 
 ROOT = Path(__file__).parents[3]
@@ -23,6 +24,16 @@ def test_crds_are_in_step_with_the_models(info: KindInfo) -> None:
 
 def test_the_reference_is_in_step_with_the_models() -> None:
     assert (ROOT / "docs/reference.md").read_text() == reference(), "run `make crds`"
+
+
+def test_the_charts_facts_are_in_step_with_the_models() -> None:
+    found = (ROOT / "charts/modelyard/files/kinds.yaml").read_text()
+    assert found == chart.render(), "run `make crds`"
+
+
+def test_the_charts_default_resources_are_in_step_with_the_models() -> None:
+    values = yaml.safe_load((ROOT / "charts/modelyard/values.yaml").read_text())
+    assert values["workloads"]["resources"] == default_resources(), "run `make crds`"
 
 
 @pytest.mark.parametrize("info", ALL_KINDS, ids=lambda i: i.kind)

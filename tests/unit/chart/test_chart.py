@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from modelyard.api import ALL_KINDS
-from modelyard.api.crd import render as render_crd
 from modelyard.runtime import settings as runtime_settings
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -23,30 +19,6 @@ def test_helm_lint_finds_nothing(helm: str) -> None:
         [helm, "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-
-
-def test_crd_templates_are_in_step_with_the_models() -> None:
-    spec = importlib.util.spec_from_file_location("sync", ROOT / "hack/sync_chart_crds.py")
-    assert spec
-    assert spec.loader
-    sync = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sync)
-    for info in ALL_KINDS:
-        generated = ROOT / "crds" / f"{info.crd_name}.yaml"
-        assert yaml.safe_load(generated.read_text()) == render_crd(info), "run `make crds`"
-        template = CHART / "templates/crds" / generated.name
-        assert template.read_text() == sync.template(generated.read_text()), "run `make crds`"
-    assert len(list((CHART / "templates/crds").iterdir())) == len(ALL_KINDS)
-
-
-def test_crds_are_kept_or_left_out(render: Any, default: Any) -> None:
-    kept = {"helm.sh/resource-policy": "keep"}
-    found = default.of("CustomResourceDefinition")
-    assert len(found) == len(ALL_KINDS)
-    assert all(one["metadata"]["annotations"] == kept for one in found)
-    not_kept = render({"crds": {"keep": False}}).of("CustomResourceDefinition")
-    assert all("annotations" not in one["metadata"] for one in not_kept)
-    assert render({"crds": {"enabled": False}}).of("CustomResourceDefinition") == []
 
 
 def test_the_operator_understands_its_environment(
@@ -88,7 +60,8 @@ def test_the_operator_understands_its_environment(
     assert decisions.store_reader_secret == "read-keys"
     assert decisions.store_claim is None
     assert decisions.trainer_service_account == "teach"
-    assert decisions.training_resources == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
 
 
 def test_every_setting_of_the_chart_is_known_to_the_operator(default: Any) -> None:
@@ -239,6 +212,10 @@ def test_service_monitor_on_request(render: Any, default: Any) -> None:
         ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),
         ({"workloads": {"namespaces": "vision"}}, "/workloads/namespaces"),
         ({"workloads": {"resources": {"agent": {"memory": "lots"}}}}, "/workloads/resources/agent"),
+        (
+            {"workloads": {"resources": {"agnt": {"cpu": "1", "memory": "1Gi"}}}},
+            "workloads.resources.agnt: there is no such component; choose among agent, data",
+        ),
         ({"podSecurityContext": {"runAsUser": 0}}, "/podSecurityContext/runAsUser"),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value)[:60],

@@ -12,7 +12,7 @@ from .world import DIGEST_A, DIGEST_B, World, condition, dataset, training
 def good(digest: str = DIGEST_A) -> Outcome:
     split = SplitStatus(name="train", images=3, boxes=5)
     return Outcome(
-        data=DataResult(valid=True, digest=digest, images=3, splits=[split], class_count=2)
+        result=DataResult(valid=True, digest=digest, images=3, splits=[split], class_count=2)
     )
 
 
@@ -59,7 +59,7 @@ def test_problems_make_it_invalid_and_name_the_files() -> None:
     world.settle("Dataset", "shelf")
     problems = ["train/a.jpg: corrupt image", "train/b.txt: class 9 of 2"]
     result = DataResult(valid=False, problems=problems, problem_count=7)
-    world.finish(world.of("Job")[0], Outcome(data=result))
+    world.finish(world.of("Job")[0], Outcome(result=result))
     shelf = world.settle("Dataset", "shelf")
     assert shelf["status"]["phase"] == "Invalid"
     valid = condition(shelf, "Valid")

@@ -14,7 +14,7 @@ from .world import World, artifact, condition, deployment, version
 
 def exported(name: str = "onnx", **changes: Any) -> Outcome:
     made = Artifact.model_validate(artifact(name=name, **changes))
-    return Outcome(export=ExportResult(artifact=made))
+    return Outcome(result=ExportResult(artifact=made))
 
 
 def evaluated(**figures: float) -> Outcome:
@@ -22,7 +22,7 @@ def evaluated(**figures: float) -> Outcome:
         ArtifactEvaluation(artifact=name, images=10, metrics={"mAP50": value, "mAP50to95": value})
         for name, value in figures.items()
     ]
-    return Outcome(evaluate=EvaluateResult(evaluations=rows))
+    return Outcome(result=EvaluateResult(evaluations=rows))
 
 
 def jobs(world: World, role: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from .world import DIGEST_B, DIGEST_C, World, condition, dataset, ready_dataset,
 
 def trained() -> Outcome:
     return Outcome(
-        train=TrainResult(weights_digest=DIGEST_C, metrics={"mAP50": 0.8}, epochs=3, imgsz=128)
+        result=TrainResult(weights_digest=DIGEST_C, metrics={"mAP50": 0.8}, epochs=3, imgsz=128)
     )
 
 

@@ -62,7 +62,9 @@ def test_pods_that_the_operator_makes_anew_are_nobodys_change() -> None:
     sim = Sim(*FOUR, rollout={})
     sim.change(ALICE, rollout={"maxUnavailable": 2})
     sim.run()
-    sim.settings = sim.settings.__class__(agent_resources={"cpu": "1", "memory": "1Gi"})
+    sim.settings = sim.settings.__class__(
+        resources={**sim.settings.resources, "agent": {"cpu": "1", "memory": "1Gi"}}
+    )
     sim.operate()
     rollout = sim.status["rollout"]
     assert rollout["trigger"] == "the operator's settings of server pods have changed"

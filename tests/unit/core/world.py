@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from modelyard.api import kind_info
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
@@ -217,6 +218,7 @@ class World:
 
     def _write_status(self, kind: str, name: str, status: KubeObject) -> None:
         target = self.objects[kind, name]
+        assert status["phase"] in set(kind_info(kind).phases), status["phase"]
         reported = controller(kind).pod_owned_fields
         kept = {k: v for k, v in target.get("status", {}).items() if k in reported}
         if target.get("status") != {**status, **kept}:

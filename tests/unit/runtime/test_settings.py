@@ -28,7 +28,7 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         "STORE_SECRET": "",
         "STORE_CLAIM": "claim",
         "NAMESPACES": "a, b",
-        "DATA_RESOURCES__CPU": "3",
+        "RESOURCES__DATA__CPU": "3",
         "WORKERS": "4",
     }.items():
         monkeypatch.setenv(f"MODELYARD_{name}", value)
@@ -39,8 +39,15 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen.store_secret is None
     assert seen.store_claim == "claim"
     assert seen.namespaces == ("a", "b")
-    assert seen.data_resources == {**Settings().data_resources, "cpu": "3"}
+    defaults = Settings().resources
+    assert seen.resources == {**defaults, "data": {**defaults["data"], "cpu": "3"}}
     assert settings.workers == 4
+
+
+def test_a_component_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELYARD_RESOURCES", '{"date": {"cpu": "3"}}')
+    with pytest.raises(InvalidSettings, match="no component date: choose among data, training"):
+        load()
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,13 @@ def test_a_result_is_the_termination_message(log: Path) -> None:
     def handle(spec: DataRun, context: Context) -> Outcome:
         assert spec.object.name == "digits"
         assert context.workers >= 1
-        return Outcome(data=DataResult(valid=True, digest="sha256:1", images=3))
+        return Outcome(result=DataResult(valid=True, digest="sha256:1", images=3))
 
     code, outcome = run(handle, log)
     assert code == exitcodes.OK
-    assert outcome.data is not None
-    assert (outcome.reason, outcome.data.images) == ("Succeeded", 3)
+    result = outcome.of(DataResult)
+    assert result is not None
+    assert (outcome.reason, result.images) == ("Succeeded", 3)
 
 
 @pytest.mark.parametrize(

@@ -252,8 +252,9 @@ class Ended:
 
     @property
     def data(self) -> DataResult:
-        assert self.outcome.data is not None, self.outcome
-        return self.outcome.data
+        found = self.outcome.of(DataResult)
+        assert found is not None, self.outcome
+        return found
 
 
 @pytest.fixture

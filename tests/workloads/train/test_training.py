@@ -16,7 +16,7 @@ import pytest
 
 from modelyard.contract import exitcodes
 from modelyard.contract.manifest import ArtifactManifest, parse_manifest
-from modelyard.contract.result import TrainResult
+from modelyard.contract.result import EvaluateResult, ExportResult, TrainResult
 from modelyard.contract.run import StoreLocation
 from modelyard.store import Store, sha256_bytes
 
@@ -41,7 +41,7 @@ def trained(runner: Any) -> TrainResult:
     assert runner.end(process, signal.SIGKILL) == -signal.SIGKILL
     stopped = checkpoint(runner, "killed")["epoch"]
 
-    result = runner.run("train", run).train
+    result = runner.run("train", run).of(TrainResult)
     assert f"resuming after epoch {stopped}" in runner.log()
     assert f'"resumedFromEpoch": {stopped}' in runner.log()
     assert f"epoch {stopped}/10" not in runner.log()
@@ -63,7 +63,7 @@ def test_a_killed_training_resumes_and_leaves_weights_and_no_checkpoint(
 def test_a_pod_after_the_end_repeats_the_result_without_training(
     runner: Any, trained: TrainResult
 ) -> None:
-    assert runner.run("train", runner.training("killed")).train == trained
+    assert runner.run("train", runner.training("killed")).of(TrainResult) == trained
     assert "repeating its result" in runner.log()
     assert "Ultralytics" not in runner.log()
 
@@ -83,7 +83,8 @@ def test_a_pod_killed_between_the_last_epoch_and_the_result_publishes_it(runner:
     last_epoch = checkpoint(runner, "late") | {"complete": True}
     store_of(runner).put_pointer("runs/late/checkpoint.json", last_epoch)
 
-    result = runner.run("train", runner.training("late", hyperparameters={"epochs": 50})).train
+    run = runner.training("late", hyperparameters={"epochs": 50})
+    result = runner.run("train", run).of(TrainResult)
     assert "Starting training" not in runner.log()
     assert result.epochs == last_epoch["epoch"]
     assert set(result.metrics) == {"mAP50", "mAP50to95", "precision", "recall"}
@@ -97,7 +98,7 @@ def test_fine_tuning_starts_from_the_versions_weights(runner: Any, trained: Trai
     # So slow that one epoch hardly changes what was loaded.
     slow = {"epochs": 1, "lr0": 0.00001}
     run = runner.training("tuned", model=None, baseWeights=base, hyperparameters=slow)
-    result = runner.run("train", run).train
+    result = runner.run("train", run).of(TrainResult)
     assert result.initial_weights_digest == trained.weights_digest
     assert result.metrics["mAP50"] > 0.3
     assert "Transferred 499/499" in runner.log()
@@ -109,7 +110,7 @@ def test_mirrored_weights_are_taken_by_name_and_checked_by_digest(
     store = store_of(runner)
     store.put_pointer("weights/yolo11n.pt.json", {"digest": trained.weights_digest})
     run = runner.training("mirrored", model="yolo11n.pt", hyperparameters={"epochs": 1})
-    assert runner.run("train", run).train.initial_weights_digest == trained.weights_digest
+    assert runner.run("train", run).of(TrainResult).initial_weights_digest == trained.weights_digest
 
     wrong = runner.training("wrong", model="yolo11n.pt", modelDigest=sha256_bytes(b"another"))
     outcome = runner.run("train", wrong, exitcodes.USER_ERROR)
@@ -198,7 +199,7 @@ def manifest_of(runner: Any, artifact: Any) -> ArtifactManifest:
 
 @pytest.fixture(scope="session")
 def exported(runner: Any, trained: TrainResult) -> Any:
-    return runner.run("export", export_run(trained.weights_digest)).export.artifact
+    return runner.run("export", export_run(trained.weights_digest)).of(ExportResult).artifact
 
 
 def test_an_onnx_export_is_published_with_its_manifest(runner: Any, exported: Any) -> None:
@@ -214,20 +215,20 @@ def test_an_onnx_export_is_published_with_its_manifest(runner: Any, exported: An
 def test_exporting_again_gives_the_same_artifact(
     runner: Any, trained: TrainResult, exported: Any
 ) -> None:
-    again = runner.run("export", export_run(trained.weights_digest)).export.artifact
+    again = runner.run("export", export_run(trained.weights_digest)).of(ExportResult).artifact
     assert again == exported
 
 
 def test_a_dynamic_export_takes_any_batch_and_size(runner: Any, trained: TrainResult) -> None:
     run = export_run(trained.weights_digest, dynamic=True, imgsz=96, opset=17)
-    manifest = manifest_of(runner, runner.run("export", run).export.artifact)
+    manifest = manifest_of(runner, runner.run("export", run).of(ExportResult).artifact)
     assert manifest.dynamic
     assert manifest.input.shape == (-1, 3, -1, -1)
     assert manifest.imgsz == (96, 96)
 
 
 def test_onnx_weights_pass_as_they_are(runner: Any, exported: Any) -> None:
-    taken = runner.run("export", export_run(exported.digest, "onnx")).export.artifact
+    taken = runner.run("export", export_run(exported.digest, "onnx")).of(ExportResult).artifact
     assert taken.digest == exported.digest
     assert manifest_of(runner, taken).classes == ("square", "disk")
 
@@ -262,7 +263,7 @@ def test_the_onnx_artifact_is_as_good_as_the_weights(
     runner: Any, trained: TrainResult, exported: Any
 ) -> None:
     run = evaluate_run(runner, trained.weights_digest, [exported])
-    artifact, source = runner.run("evaluate", run).evaluate.evaluations
+    artifact, source = runner.run("evaluate", run).of(EvaluateResult).evaluations
     assert (artifact.artifact, source.artifact) == ("onnx", "source")
     assert artifact.images == source.images == 16
     assert artifact.milliseconds_per_image > 0

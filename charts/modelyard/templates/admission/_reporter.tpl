@@ -3,11 +3,11 @@ A policy that confines a service account whose pods report through the API: with
 pod, into the status of the one object that names this pod, and nothing else of our group, whatever
 RBAC may grant by mistake.
 
-Called with (dict "root" $ "account" … "who" … "resource" … "kind" … "owner" CEL of the pod's name in
-the object, '' if there is none, "allowed" CEL of what may change, "refusal" its message).
+Called with (dict "root" $ "kind" an entry of files/kinds.yaml "account" the service account's name).
 */}}
 {{- define "modelyard.reporterPolicy" -}}
-{{- $name := printf "%s-%s-reports" (include "modelyard.fullname" .root) .who -}}
+{{- $reporter := .kind.reporter -}}
+{{- $name := printf "%s-%s-reports" (include "modelyard.fullname" .root) $reporter.who -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
@@ -22,7 +22,7 @@ spec:
         operations: [CREATE, UPDATE, DELETE]
         resources: ["*/*"]
   matchConditions:
-    - name: {{ .who }}
+    - name: {{ $reporter.who }}
       expression: >-
         request.userInfo.username.startsWith('system:serviceaccount:') &&
         request.userInfo.username.endsWith(':{{ .account }}')
@@ -34,11 +34,11 @@ spec:
         ? request.userInfo.extra['authentication.kubernetes.io/pod-name'][0] : ''
     - name: report
       expression: >-
-        request.operation == 'UPDATE' && request.resource.resource == '{{ .resource }}' &&
+        request.operation == 'UPDATE' && request.resource.resource == '{{ .kind.plural }}' &&
         has(request.subResource) && request.subResource == 'status' &&
         request.userInfo.username == 'system:serviceaccount:' + request.namespace + ':{{ .account }}'
     - name: owner
-      expression: {{ .owner | quote }}
+      expression: {{ $reporter.pod | quote }}
     - name: before
       expression: "has(oldObject.status) ? dyn(oldObject.status) : dyn({})"
     - name: after
@@ -47,23 +47,23 @@ spec:
     - expression: variables.report
       reason: Forbidden
       message: >-
-        the service account {{ .account }} may only change the status of {{ .kind }} objects in its
+        the service account {{ .account }} may only change the status of {{ .kind.kind }} objects in its
         own namespace
     - expression: variables.pod != ''
       reason: Forbidden
       message: >-
         this token of the service account {{ .account }} names no pod: use the token that is mounted
-        into the {{ .who }}'s pod
+        into the {{ $reporter.who }}'s pod
     - expression: "!variables.report || (variables.owner != '' && variables.pod == variables.owner)"
       reason: Forbidden
       messageExpression: >-
-        'pod ' + (variables.pod == '' ? '(none)' : variables.pod) + ' may not report for {{ .kind }} ' +
+        'pod ' + (variables.pod == '' ? '(none)' : variables.pod) + ' may not report for {{ .kind.kind }} ' +
         request.name + ', which belongs to ' +
         (variables.owner == '' ? 'no pod yet' : 'pod ' + variables.owner)
-    {{- with .allowed }}
+    {{- with $reporter.allowed }}
     - expression: {{ . | quote }}
       reason: Forbidden
-      message: {{ $.refusal | quote }}
+      message: {{ $reporter.refusal | quote }}
     {{- end }}
 ---
 apiVersion: admissionregistration.k8s.io/v1

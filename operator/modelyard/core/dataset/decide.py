@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from modelyard.api.dataset import DatasetPhase
 from modelyard.contract.result import DataResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
@@ -15,13 +15,12 @@ from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
 from modelyard.core.jobstate import lost_result
 from modelyard.core.namespace_policy import namespace_verdict
-from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, Ref, View
+from modelyard.core.plan import Controller, Event, Plan, Ref
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import carried, compose, unfinished
-from modelyard.core.usage import needs_inputs
 
 RESULT_FIELDS = ("digest", "images", "sizeBytes", "splits", "classes", "classCount", "problems")
-FINAL = ("Ready", "Invalid")
+FINAL = (DatasetPhase.READY, DatasetPhase.INVALID)
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
@@ -46,14 +45,16 @@ def _resolve(observed: Observed, now: datetime) -> Plan:
     if verdict is not None:
         return Plan(status=_waiting(observed, verdict, now))
     if not observed.job.exists:
-        going = Verdict(reasons.FETCHING, "fetching and checking the data", phase="Fetching")
+        going = Verdict(
+            reasons.FETCHING, "fetching and checking the data", phase=DatasetPhase.FETCHING
+        )
         return Plan(create=(data_job(observed),), status=_waiting(observed, going, now))
     silent = observed.job.silent_seconds(now)
     if observed.job.succeeded and silent is None:
         return _finished(observed, now)
     if observed.job.failed and silent is None:
         reason, message = observed.job.failure
-        failed = Verdict(reason, message, stalled=True, phase="Failed")
+        failed = Verdict(reason, message, stalled=True, phase=DatasetPhase.FAILED)
         return Plan(
             status=_waiting(observed, failed, now),
             events=(Event("Warning", reason, message),),
@@ -62,7 +63,7 @@ def _resolve(observed: Observed, now: datetime) -> Plan:
         reasons.FETCHING,
         "fetching and checking the data",
     )
-    going = Verdict(reason, message, phase="Fetching")
+    going = Verdict(reason, message, phase=DatasetPhase.FETCHING)
     return Plan(status=_waiting(observed, going, now), requeue_after=silent)
 
 
@@ -81,19 +82,19 @@ def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, A
 
 def _finished(observed: Observed, now: datetime) -> Plan:
     outcome = observed.job.outcome
-    if outcome is None or outcome.data is None:
+    result = outcome.of(DataResult) if outcome else None
+    if result is None:
         given_up = lost_result(observed.attempt, observed.job_name)
         if given_up is not None:
-            failed = Verdict(*given_up, stalled=True, phase="Failed")
+            failed = Verdict(*given_up, stalled=True, phase=DatasetPhase.FAILED)
             return Plan(status=_waiting(observed, failed, now))
         # The pod, and with it the result, is gone: the next attempt finds the blobs in the store.
         lost = Verdict(
             reasons.RESULT_LOST,
             "the result was lost with its pod: checking again",
-            phase="Fetching",
+            phase=DatasetPhase.FETCHING,
         )
         return Plan(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
-    result = outcome.data
     fields: dict[str, Any] = {
         k: v
         for k, v in result.model_dump(by_alias=True, exclude_none=True).items()
@@ -116,20 +117,25 @@ def _finished(observed: Observed, now: datetime) -> Plan:
     )
 
 
-def _verdict(result: DataResult) -> tuple[str, Event, list[Cond], str]:
+def _verdict(result: DataResult) -> tuple[DatasetPhase, Event, list[Cond], str]:
     if result.valid:
         message = (
             f"{result.images} images in {len(result.splits)} splits, {result.class_count} classes"
         )
         ready = Cond(READY, True, reasons.RESOLVED, message)
         valid = Cond(reasons.VALID, True, reasons.RESOLVED, message)
-        return "Ready", Event("Normal", reasons.RESOLVED, message), [ready, valid], message
+        return (
+            DatasetPhase.READY,
+            Event("Normal", reasons.RESOLVED, message),
+            [ready, valid],
+            message,
+        )
     more = result.problem_count - len(result.problems)
     listed = "; ".join(result.problems) + (f"; and {more} more" if more > 0 else "")
     message = f"{max(result.problem_count, len(result.problems))} problems: {listed}"
     bad = [Cond(kind, False, reasons.PROBLEMS_FOUND, message) for kind in (READY, reasons.VALID)]
     bad.append(Cond(STALLED, True, reasons.PROBLEMS_FOUND, "fix the data or the quality rules"))
-    return "Invalid", Event("Warning", reasons.PROBLEMS_FOUND, message), bad, message
+    return DatasetPhase.INVALID, Event("Warning", reasons.PROBLEMS_FOUND, message), bad, message
 
 
 def _keep(observed: Observed, now: datetime) -> Plan:
@@ -154,19 +160,9 @@ def _keep(observed: Observed, now: datetime) -> Plan:
     )
 
 
-def _of_training(obj: KubeObject, view: View) -> Iterable[Key]:
-    yield Key("Dataset", meta.namespace(obj), obj["spec"]["dataset"]["name"])
-
-
-def _used_dataset(training: KubeObject) -> tuple[str, ...]:
-    return (training["spec"]["dataset"]["name"],) if needs_inputs(training) else ()
-
-
 CONTROLLER = Controller(
     kind="Dataset",
     observe=observe,
     decide=decide,
     children=("Job", "Pod"),
-    triggers={"TrainingJob": _of_training},
-    indexes={("TrainingJob", "dataset-user"): _used_dataset},
 )

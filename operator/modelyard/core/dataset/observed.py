@@ -10,9 +10,9 @@ from modelyard.core import meta
 from modelyard.core.dataset import names
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.plan import KubeObject, View
+from modelyard.core.references import used_by
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
-from modelyard.core.usage import users
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     job_name = names.job_name(obj, spec, run_hash, attempt)
     jobs = list(view.children(meta.uid(obj), "Job"))
     job = next((j for j in jobs if meta.name(j) == job_name), None)
-    trainings = view.projections("TrainingJob", meta.namespace(obj), "dataset-user", meta.name(obj))
     return Observed(
         obj=obj,
         spec=spec,
@@ -56,5 +55,5 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         job_name=job_name,
         job=job_state(job, view.children(meta.uid(obj), "Pod")),
         other_jobs=tuple(j for j in jobs if meta.name(j) != job_name and not meta.deleting(j)),
-        used_by=users([("TrainingJob", trainings)]),
+        used_by=used_by(view, obj, "Dataset"),
     )

@@ -48,7 +48,7 @@ def data_job(observed: Observed) -> dict[str, Any]:
             module="modelyard.workloads.data",
             image=settings.images.worker,
             run=run,
-            defaults=settings.data_resources,
+            defaults=settings.resources["data"],
             resources=spec.resources,
             scheduling=spec.scheduling,
             env=tuple(env),

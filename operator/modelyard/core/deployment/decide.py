@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -220,12 +220,6 @@ def _events(
     return tuple(events)
 
 
-def _serving_line(obj: KubeObject, view: View) -> Iterable[Key]:
-    line = obj["spec"]["modelLine"]
-    for name in view.projections("Deployment", meta.namespace(obj), "model-line", line):
-        yield Key("Deployment", meta.namespace(obj), name)
-
-
 def _debounce(view: View, key: Key) -> float:
     """Seconds that changes of servers may wait: nothing for a few, half a second for thousands."""
     obj = view.get("Deployment", key.namespace, key.name)
@@ -247,11 +241,6 @@ CONTROLLER = Controller(
         "PodDisruptionBudget",
     ),
     optional=(*gateway.ROUTES, *activation.KINDS),
-    triggers={"ModelVersion": _serving_line},
-    indexes={
-        ("Deployment", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
-        ("ModelVersion", "model-line"): lambda obj: (obj["spec"]["modelLine"],),
-    },
     aggregates={"fleets": FLEETS},
     debounce=_debounce,
     gauges=GAUGES,

@@ -17,7 +17,7 @@ CONTROL_KEY = "MODELYARD_CONTROL_KEY"
 
 
 def _cpus(observed: Observed) -> float:
-    wanted, defaults = observed.spec.server.resources, observed.settings.server_resources
+    wanted, defaults = observed.spec.server.resources, observed.settings.resources["server"]
     return pods.resource_requirements(wanted, defaults)[1]
 
 
@@ -82,7 +82,7 @@ def _triton_arguments() -> list[str]:
 def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings, server = observed.settings, observed.spec.server
     resources, _ = pods.resource_requirements(
-        server.resources, settings.server_resources, limit_cpu=False
+        server.resources, settings.resources["server"], limit_cpu=False
     )
     live = "/v2/health/live"
     return {
@@ -122,7 +122,7 @@ def _ports(observed: Observed) -> list[dict[str, Any]]:
 
 def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings = observed.settings
-    resources, _ = pods.resource_requirements(None, settings.agent_resources, limit_cpu=False)
+    resources, _ = pods.resource_requirements(None, settings.resources["agent"], limit_cpu=False)
     return {
         "name": AGENT,
         "image": settings.images.worker,

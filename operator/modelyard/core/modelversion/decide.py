@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.api.modelversion import GateResult
-from modelyard.contract.naming import version_name
+from modelyard.api.modelversion import ModelVersionPhase as Phase
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
 from modelyard.core.jobstate import lost_result
@@ -16,12 +16,11 @@ from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe
 from modelyard.core.modelversion.resources import evaluation_job, export_job
 from modelyard.core.namespace_policy import namespace_verdict
-from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, View
+from modelyard.core.plan import Controller, Event, KubeObject, Plan
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import compose, progress_conditions
-from modelyard.core.usage import needs_inputs
 
-FINAL = ("Ready", "Rejected", "Failed")
+FINAL = (Phase.READY, Phase.REJECTED, Phase.FAILED)
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
@@ -65,17 +64,17 @@ def _failure(observed: Observed, roles: Iterable[str], now: datetime) -> Verdict
         state = observed.jobs[role]
         if state.failed and state.silent_seconds(now) is None:
             reason, message = state.failure
-            return Verdict(reason, f"{role}: {message}", stalled=True, phase="Failed")
+            return Verdict(reason, f"{role}: {message}", stalled=True, phase=Phase.FAILED)
     return None
 
 
 def _progress(observed: Observed, roles: list[str], stage: str) -> Verdict:
-    """What is going on in a stage; a pod's trouble is told first."""
+    """What is going on in a stage, which is a reason and a phase; a pod's trouble comes first."""
     for role in roles:
         trouble = observed.jobs[role].trouble
         if trouble is not None:
-            return Verdict(trouble[0], f"{role}: {trouble[1]}", phase=stage)
-    return Verdict(stage, f"waiting for {', '.join(roles)}", phase=stage)
+            return Verdict(trouble[0], f"{role}: {trouble[1]}", phase=Phase(stage))
+    return Verdict(stage, f"waiting for {', '.join(roles)}", phase=Phase(stage))
 
 
 def _go(
@@ -93,7 +92,7 @@ def _go(
     if lost is not None:
         given_up = lost_result(observed.attempt, lost)
         if given_up is not None:
-            return Plan(status=_status(observed, now, Verdict(*given_up, True, "Failed")))
+            return Plan(status=_status(observed, now, Verdict(*given_up, True, Phase.FAILED)))
         # A Job is complete and its result is gone with its pod: make what is missing again.
         status["attempt"] = observed.attempt + 1
         return Plan(status=status)
@@ -174,14 +173,14 @@ def _judge(observed: Observed, now: datetime) -> Plan:
 
 def _verdict(
     results: list[GateResult], failed: list[GateResult], figures: dict[str, float]
-) -> tuple[str, str, str]:
+) -> tuple[Phase, str, str]:
     if failed:
-        return "Rejected", reasons.GATES_NOT_MET, "; ".join(describe(r) for r in failed)
+        return Phase.REJECTED, reasons.GATES_NOT_MET, "; ".join(describe(r) for r in failed)
     message = (
         f"passed {len(results)} gates; mAP50 {figures['mAP50']:.3f}, "
         f"mAP50-95 {figures['mAP50to95']:.3f}"
     )
-    return "Ready", reasons.GATES_PASSED, message
+    return Phase.READY, reasons.GATES_PASSED, message
 
 
 def _keep(observed: Observed) -> Plan:
@@ -193,45 +192,9 @@ def _keep(observed: Observed) -> Plan:
     return Plan(status=status)
 
 
-def _used_by_deployment(obj: KubeObject, view: View) -> Iterable[Key]:
-    """Versions that a Deployment uses, and those that still say that it does."""
-    space = meta.namespace(obj)
-    for name in versions_of(obj):
-        yield Key("ModelVersion", space, name)
-    for name in view.projections("ModelVersion", space, "user", f"Deployment {meta.name(obj)}"):
-        yield Key("ModelVersion", space, name)
-
-
-def _used_by_training(obj: KubeObject, view: View) -> Iterable[Key]:
-    base = obj["spec"].get("baseVersion")
-    if base:
-        yield Key("ModelVersion", meta.namespace(obj), base["name"])
-
-
-def versions_of(deployment: KubeObject) -> tuple[str, ...]:
-    """ModelVersions that a Modelyard Deployment serves, rolls out or pins."""
-    status, spec = meta.status(deployment), deployment["spec"]
-    held = {(status.get(k) or {}).get("modelVersion") for k in ("stable", "candidate")}
-    number = (spec.get("version") or {}).get("number")
-    if number:
-        held.add(version_name(spec["modelLine"], number))
-    return tuple(sorted(name for name in held if name))
-
-
-def _used_base(training: KubeObject) -> tuple[str, ...]:
-    base = training["spec"].get("baseVersion")
-    return (base["name"],) if base and needs_inputs(training) else ()
-
-
 CONTROLLER = Controller(
     kind="ModelVersion",
     observe=observe,
     decide=decide,
     children=("Job", "Pod"),
-    triggers={"Deployment": _used_by_deployment, "TrainingJob": _used_by_training},
-    indexes={
-        ("ModelVersion", "user"): lambda obj: tuple(meta.status(obj).get("usedBy") or ()),
-        ("Deployment", "version"): lambda obj: () if meta.deleting(obj) else versions_of(obj),
-        ("TrainingJob", "base-user"): _used_base,
-    },
 )

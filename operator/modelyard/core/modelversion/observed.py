@@ -12,13 +12,14 @@ from modelyard.api.modelversion import (
     ModelVersionSpec,
     ModelVersionStatus,
 )
+from modelyard.contract.result import EvaluateResult, ExportResult
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, job_state
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.plan import KubeObject, View
+from modelyard.core.references import used_by
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
-from modelyard.core.usage import users
 
 CPU_GROUP = "cpu"
 
@@ -78,11 +79,12 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     evaluations = {e.artifact: e for e in status.evaluations or ()}
     for state in jobs.values():
         outcome = state.outcome if state.succeeded else None
-        if outcome and outcome.export:
-            artifacts.setdefault(outcome.export.artifact.name, outcome.export.artifact)
-        for one in outcome.evaluate.evaluations if outcome and outcome.evaluate else ():
+        exported = outcome.of(ExportResult) if outcome else None
+        if exported:
+            artifacts.setdefault(exported.artifact.name, exported.artifact)
+        evaluated = outcome.of(EvaluateResult) if outcome else None
+        for one in evaluated.evaluations if evaluated else ():
             evaluations.setdefault(one.artifact, one)
-    space, name = meta.namespace(obj), meta.name(obj)
     return Observed(
         obj=obj,
         spec=spec,
@@ -92,12 +94,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         groups=groups,
         artifacts=artifacts,
         evaluations=evaluations,
-        used_by=users(
-            [
-                ("Deployment", view.projections("Deployment", space, "version", name)),
-                ("TrainingJob", view.projections("TrainingJob", space, "base-user", name)),
-            ]
-        ),
+        used_by=used_by(view, obj, "ModelVersion"),
     )
 
 

@@ -53,7 +53,7 @@ def _job(
             module=module,
             image=image,
             run=run,
-            defaults=observed.settings.export_resources,
+            defaults=observed.settings.resources["export"],
             resources=resources,
             scheduling=scheduling,
             role=role,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from modelyard.api.trainingjob import TrainingJobPhase as Phase
 from modelyard.contract.result import TrainResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import with_suspend
 from modelyard.core.jobstate import lost_result
-from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, View
+from modelyard.core.plan import Controller, Event, KubeObject, Plan
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.trainingjob import reasons
@@ -19,6 +19,7 @@ from modelyard.core.trainingjob.observed import Observed, observe
 from modelyard.core.trainingjob.policies import START
 from modelyard.core.trainingjob.resources import model_version, training_job
 
+ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 KEPT = (
     "startTime", "completionTime", "datasetDigest", "initialWeightsDigest", "weightsDigest",
     "metrics", "attempt", "jobName", "podName", "modelVersion", "runHash",
@@ -30,8 +31,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
     obj, status = observed.obj, meta.status(observed.obj)
     if meta.deleting(obj):
         return Plan()
-    ended = status.get("phase") in ("Succeeded", "Failed") and status.get("runHash")
-    if ended and (status["phase"] == "Succeeded" or status.get("jobName") == observed.job_name):
+    ended = status.get("phase") in ENDED and status.get("runHash")
+    if ended and (status["phase"] == Phase.SUCCEEDED or status.get("jobName") == observed.job_name):
         return _keep(observed)
     if not observed.job.exists:
         return _start(observed, now)
@@ -43,7 +44,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     if observed.job.failed:
         reason, message = observed.job.failure
         return Plan(
-            status=_ended(observed, now, "Failed", reason, message),
+            status=_ended(observed, now, Phase.FAILED, reason, message),
             events=(Event("Warning", reason, message),),
         )
     return _follow(observed, now)
@@ -123,7 +124,7 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         verdict = Verdict(
             reasons.SUSPENDED,
             "suspended: resumes from its last checkpoint when spec.suspend is false" + note,
-            phase="Suspended",
+            phase=Phase.SUSPENDED,
         )
         return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
     if job.trouble is not None:
@@ -136,7 +137,7 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         )
     if job.working_pod is not None:
         pod = meta.name(job.working_pod)
-        verdict = Verdict(reasons.TRAINING, f"training in pod {pod}{note}", phase="Running")
+        verdict = Verdict(reasons.TRAINING, f"training in pod {pod}{note}", phase=Phase.RUNNING)
         pinned["podName"] = pod
         return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
     retries = int((job.job or {}).get("status", {}).get("failed") or 0)
@@ -155,16 +156,16 @@ def _follow(observed: Observed, now: datetime) -> Plan:
 def _finish(observed: Observed, now: datetime) -> Plan:
     """The Job is complete: publish the ModelVersion, then say so."""
     outcome = observed.job.outcome
-    result = outcome.train if outcome else None
+    result = outcome.of(TrainResult) if outcome else None
     if observed.version is not None:
         message = f"trained ModelVersion {meta.name(observed.version)}"
         return Plan(
-            status=_ended(observed, now, "Succeeded", reasons.SUCCEEDED, message, result),
+            status=_ended(observed, now, Phase.SUCCEEDED, reasons.SUCCEEDED, message, result),
         )
     if result is None:
         given_up = lost_result(observed.attempt, observed.job_name)
         if given_up is not None:
-            return Plan(status=_ended(observed, now, "Failed", *given_up))
+            return Plan(status=_ended(observed, now, Phase.FAILED, *given_up))
         # The next attempt finds the finished run in the store and only repeats its result.
         lost = Verdict(reasons.RESULT_LOST, "the result was lost with its pod: reading it again")
         return Plan(status=_going(observed, now, lost) | {"attempt": observed.attempt + 1})
@@ -174,12 +175,12 @@ def _finish(observed: Observed, now: datetime) -> Plan:
 def _ended(
     observed: Observed,
     now: datetime,
-    phase: str,
+    phase: Phase,
     reason: str,
     message: str,
     result: TrainResult | None = None,
 ) -> dict[str, Any]:
-    good = phase == "Succeeded"
+    good = phase is Phase.SUCCEEDED
     conds = [
         Cond(READY, good, reason, message),
         Cond(reasons.TRAINED, good, reason, message),
@@ -214,36 +215,6 @@ def _ended(
     return compose(observed.obj, phase=phase, message=message, conds=conds, now=now, **fields)
 
 
-def _awaiting_dataset(obj: KubeObject, view: View) -> Iterable[Key]:
-    space = meta.namespace(obj)
-    for name in view.projections("TrainingJob", space, "dataset-waiter", meta.name(obj)):
-        yield Key("TrainingJob", space, name)
-
-
-def _of_version(obj: KubeObject, view: View) -> Iterable[Key]:
-    """The TrainingJob that a version came out of, and those that wait for it."""
-    space = meta.namespace(obj)
-    own = (obj["spec"].get("lineage") or {}).get("trainingJob") or {}
-    if own.get("name"):
-        yield Key("TrainingJob", space, own["name"])
-    for name in view.projections("TrainingJob", space, "base-waiter", meta.name(obj)):
-        yield Key("TrainingJob", space, name)
-
-
-def _started(training: KubeObject) -> bool:
-    """Whether the inputs are pinned: what becomes of them later does not matter any more."""
-    return bool(meta.status(training).get("runHash"))
-
-
-def _awaited_dataset(obj: KubeObject) -> tuple[str, ...]:
-    return () if _started(obj) else (obj["spec"]["dataset"]["name"],)
-
-
-def _awaited_base(obj: KubeObject) -> tuple[str, ...]:
-    base = obj["spec"].get("baseVersion")
-    return (base["name"],) if base and not _started(obj) else ()
-
-
 def _number(obj: KubeObject) -> dict[str, int]:
     """A version's number, by its line."""
     return {obj["spec"]["modelLine"]: int(obj["spec"]["version"])}
@@ -267,13 +238,9 @@ CONTROLLER = Controller(
     observe=observe,
     decide=decide,
     children=("Job", "Pod"),
-    triggers={"Dataset": _awaiting_dataset, "ModelVersion": _of_version},
     indexes={
-        ("TrainingJob", "dataset-waiter"): _awaited_dataset,
-        ("TrainingJob", "base-waiter"): _awaited_base,
         ("TrainingJob", "number-made"): _number_made,
         ("ModelVersion", "number"): _number,
         ("ModelVersion", "trained-by"): _trained_by,
     },
-    pod_owned_fields=("progress",),
 )

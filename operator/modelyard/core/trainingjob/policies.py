@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from modelyard.api.dataset import DatasetPhase
 from modelyard.api.hyperparameters import check
+from modelyard.api.modelversion import ModelVersionPhase
+from modelyard.api.trainingjob import TrainingJobPhase
 from modelyard.core import meta
 from modelyard.core.namespace_policy import namespace_verdict
 from modelyard.core.policy import Policy, Verdict
@@ -30,7 +33,7 @@ def not_suspended(observed: Observed) -> Verdict | None:
     return Verdict(
         reasons.SUSPENDED,
         "suspended before it started: set spec.suspend to false to start",
-        phase="Suspended",
+        phase=TrainingJobPhase.SUSPENDED,
     )
 
 
@@ -44,14 +47,14 @@ def dataset_ready(observed: Observed) -> Verdict | None:
             f"{meta.namespace(observed.obj)}",
         )
     status = meta.status(observed.dataset)
-    if status.get("phase") in ("Invalid", "Failed"):
+    if status.get("phase") in (DatasetPhase.INVALID, DatasetPhase.FAILED):
         return Verdict(
             reasons.DATASET_INVALID,
             f"Dataset {name} cannot be used: {status.get('message', '')}",
             stalled=True,
         )
     stale = status.get("observedGeneration") != meta.generation(observed.dataset)
-    if stale or status.get("phase") != "Ready" or not status.get("digest"):
+    if stale or status.get("phase") != DatasetPhase.READY or not status.get("digest"):
         return Verdict(
             reasons.DATASET_NOT_READY, f"waiting for Dataset {name} to be fetched and checked"
         )
@@ -71,14 +74,14 @@ def base_version_ready(observed: Observed) -> Verdict | None:
         )
     status = meta.status(observed.base_version)
     phase = status.get("phase")
-    if phase in ("Rejected", "Failed"):
+    if phase in (ModelVersionPhase.REJECTED, ModelVersionPhase.FAILED):
         return Verdict(
             reasons.BASE_VERSION_REJECTED,
             f"ModelVersion {reference.name} cannot be fine-tuned, it is {phase}: "
             f"{status.get('message', '')}",
             stalled=True,
         )
-    if phase != "Ready":
+    if phase != ModelVersionPhase.READY:
         return Verdict(
             reasons.BASE_VERSION_NOT_READY, f"waiting for ModelVersion {reference.name} to be Ready"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.api.modelversion import WeightsSource
+from modelyard.api.trainingjob import REPORTER
 from modelyard.contract import labels
 from modelyard.contract.naming import version_name
 from modelyard.contract.result import TrainResult
@@ -50,12 +51,12 @@ def training_job(observed: Observed) -> dict[str, Any]:
             module="modelyard.workloads.train",
             image=trainer_image(observed),
             run=run,
-            defaults=settings.training_resources,
+            defaults=settings.resources["training"],
             resources=spec.resources,
             scheduling=spec.scheduling,
             backoff_limit=spec.backoff_limit,
             active_deadline_seconds=spec.active_deadline_seconds,
-            service_account=settings.trainer_service_account,
+            service_account=settings.service_account(REPORTER),
         ),
         settings,
     )

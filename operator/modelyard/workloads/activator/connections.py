@@ -83,9 +83,11 @@ class ClientConnection(_Connection):
         """When bytes last passed in either direction; the listener keeps it."""
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """The shared buffer; a short part of it until the client is connected."""
         return _buffer if self._opened else _buffer[:MAX_WAITING_BYTES]
 
     def received(self, data: bytes) -> None:
+        """Report the first bytes to the listener; forward later ones to the server."""
         if not self._opened:
             self._opened = True
             self.transport.pause_reading()
@@ -117,6 +119,7 @@ class ClientConnection(_Connection):
         self.transport.resume_reading()
 
     def eof_received(self) -> bool:
+        """Pass the client's end of stream on to the server."""
         if self.peer is None:
             return False
         # Half-closed: the client sends no more requests, but still reads responses.
@@ -124,6 +127,7 @@ class ClientConnection(_Connection):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Close the server's side, and report to the listener."""
         super().connection_lost(exc)
         self._listener.closed(self)
 
@@ -135,5 +139,6 @@ class ServerConnection(_Connection):
     peer: ClientConnection | None = None
 
     def received(self, data: bytes) -> None:
+        """Forward the response to the client."""
         if self.peer is not None:
             self.peer.respond(data)

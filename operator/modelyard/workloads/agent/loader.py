@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from modelyard.api.modelserver import Assignment, LoadedVersion
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.contract.naming import version_name
 from modelyard.contract.statustext import timestamp
 from modelyard.serving.switch import Serving, Swap, Switcher, SwitchError
@@ -26,7 +27,7 @@ from modelyard.workloads.agent.loading import load
 from modelyard.workloads.agent.memory import Memory, Served
 from modelyard.workloads.agent.metrics import Metrics
 from modelyard.workloads.agent.retry import Retries
-from modelyard.workloads.agent.status import Phase, Reason, Report
+from modelyard.workloads.agent.status import Reason, Report
 from modelyard.workloads.agent.watch import Assigned, Wanted
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from modelyard.api.base import Condition
 from modelyard.api.modelserver import (
     Figures,
     LoadedVersion,
+    ModelServerPhase,
     ModelServerStatus,
     ServedPeriod,
     ShadowFigures,
@@ -18,15 +19,6 @@ from modelyard.api.modelserver import (
     Traffic,
 )
 from modelyard.contract.statustext import READY, RECONCILING, STALLED, timestamp, truncate
-
-
-class Phase(StrEnum):
-    """Progress of the server towards its assignment."""
-
-    FETCHING = "Fetching"
-    LOADING = "Loading"
-    READY = "Ready"
-    FAILED = "Failed"
 
 
 class Reason(StrEnum):
@@ -76,7 +68,7 @@ class Reason(StrEnum):
 class Report:
     """The agent's view of its server at one moment."""
 
-    phase: Phase
+    phase: ModelServerPhase
     reason: Reason
     message: str
     generation: int | None
@@ -109,7 +101,7 @@ def build(
     """The status for a report. Transition times carry over from `observed`, and so do figures where
     there was no request before nor since."""
     message = truncate(report.message)
-    ready = report.phase is Phase.READY
+    ready = report.phase is ModelServerPhase.READY
     conditions = [(READY, ready, report.reason)]
     if report.stalled:
         conditions.append((STALLED, True, report.reason))

@@ -56,7 +56,7 @@ def handle(run: DataRun, context: Context, limits: Limits | None = None) -> Outc
         result = _summary(checked, data.classes)
         result.problems, result.problem_count = problems.first, problems.count
         return _invalid(result)
-    return Outcome(data=_publish(store, checked, data, context.scratch))
+    return Outcome(result=_publish(store, checked, data, context.scratch))
 
 
 def _publish(
@@ -148,5 +148,5 @@ def _invalid(result: DataResult) -> Outcome:
     return Outcome(
         reason="ProblemsFound",
         message=f"{result.problem_count} problems; the first: {result.problems[0]}",
-        data=result,
+        result=result,
     )

@@ -62,7 +62,7 @@ def handle(run: EvaluateRun, context: Context) -> Outcome:
         data_file = data.result()
     imgsz = next((c.manifest.imgsz[0] for c in candidates if c.manifest), None)
     evaluations = [_evaluate(one, run, index, data_file, context, imgsz) for one in candidates]
-    return Outcome(evaluate=EvaluateResult(evaluations=evaluations))
+    return Outcome(result=EvaluateResult(evaluations=evaluations))
 
 
 def _candidates(run: EvaluateRun, store: Store, scratch: Path) -> list[Candidate]:

@@ -39,7 +39,7 @@ def handle(run: ExportRun, context: Context) -> Outcome:
         gpu_product=manifest.engine.gpu_product if manifest.engine else None,
     )
     log.info("published %s %s of %d bytes", artifact.format, digest, artifact.size_bytes)
-    return Outcome(export=ExportResult(artifact=artifact))
+    return Outcome(result=ExportResult(artifact=artifact))
 
 
 def _made(

@@ -30,13 +30,13 @@ def handle(run: TrainRun, context: Context) -> Outcome:
     published = _published(store, run.run_key)
     if published is not None:
         log.info("the run %s has finished before: repeating its result", run.run_key)
-        return Outcome(train=published)
+        return Outcome(result=published)
     _check(run)
     target = Target("trainingjobs", run.object.namespace, run.object.name, run.object.uid)
     writer = InCluster.from_environment("modelyard-trainer")
     with StatusReporter(target, writer) as reporter:
         result = _train(run, context, store, reporter)
-    return Outcome(train=result)
+    return Outcome(result=result)
 
 
 def _check(run: TrainRun) -> None:
