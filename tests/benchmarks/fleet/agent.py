@@ -21,13 +21,13 @@ from modelyard.api.modelserver import (
     ShadowFigures,
     StagedVersion,
 )
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.report import SETTLE_SECONDS, YOUNG
 from modelyard.workloads.agent.retry import Cause, Retries
 from modelyard.workloads.agent.status import (
     Beside,
-    Phase,
     Reason,
     Report,
     build,
