@@ -1,4 +1,4 @@
-"""A kind in several API versions; what the API server makes of them is in tests/cluster/versions."""
+"""A kind in several API versions; tests/cluster/versions asks the API server about them."""
 
 from __future__ import annotations
 
