@@ -118,4 +118,4 @@ release: $(READY) ## All files of a release into dist/: VERSION=0.2.0; IMAGES=no
 	@$(BIN)/python hack/release $(VERSION) $(if $(filter no,$(IMAGES)),--no-images) $(if $(REGISTRY),--registry $(REGISTRY))
 
 clean: ## Remove what was made inside the checkout.
-	rm -rf $(VENV) $(GPU_VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(GPU_VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache .coverage dist

@@ -58,6 +58,20 @@ def run_of(job: dict[str, Any]) -> dict[str, Any]:
             "it is Rejected",
             id="rejected base version",
         ),
+        pytest.param(
+            [ready_dataset(), version(1, "Evaluating")],
+            {"baseVersion": {"name": "shelf-1"}},
+            "BaseVersionNotReady",
+            "waiting for ModelVersion shelf-1",
+            id="base version not ready",
+        ),
+        pytest.param(
+            [ready_dataset(), version(1, weights={"digest": DIGEST_B, "format": "onnx"})],
+            {"baseVersion": {"name": "shelf-1"}},
+            "BaseVersionRejected",
+            "its weights are ONNX",
+            id="base version without a checkpoint",
+        ),
         pytest.param([ready_dataset()], {"suspend": True}, "Suspended", "suspend", id="suspended"),
     ],
 )

@@ -1,0 +1,39 @@
+"""What a Deployment's metrics say, as an alert or a dashboard reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .world import controller, deployment
+
+
+def values(name: str, **status: Any) -> dict[tuple[str, ...], float]:
+    """The series of a metric of a Deployment with this status, by their labels."""
+    (gauge,) = [one for one in controller("Deployment").gauges if one.name == name]
+    return {tuple(labels): number for labels, number in gauge.values(deployment(status=status))}
+
+
+def test_servers_are_counted_by_state_and_absent_counts_are_zero() -> None:
+    found = values("modelyard_deployment_servers", readyReplicas=3, offlineReplicas=1)
+    assert found["ready",] == 3
+    assert found["offline",] == 1
+    assert found["failed",] == 0
+
+
+def test_versions_are_named_by_role() -> None:
+    found = values(
+        "modelyard_deployment_version",
+        stable={"modelVersion": "shelf-2", "version": 2},
+        candidate={"modelVersion": "shelf-3", "version": 3},
+    )
+    assert found == {("stable", "shelf-2"): 2, ("candidate", "shelf-3"): 3}
+
+
+def test_a_rollouts_step_says_why_it_is_paused() -> None:
+    name = "modelyard_rollout_step"
+    assert values(name) == {}
+    assert values(name, rollout={"stage": "Step", "step": 2}) == {("Step", ""): 2}
+    paused = {"stage": "Step", "step": 2, "paused": {"reason": "StepPause"}}
+    assert values(name, rollout=paused) == {("Step", "StepPause"): 2}
+    vanish = [{"type": "Progressing", "status": "False", "reason": "ServersVanish"}]
+    assert values(name, rollout=paused, conditions=vanish) == {("Step", "ServersVanish"): 2}
