@@ -47,8 +47,8 @@ class Use:
     notifies: bool = False
     """Whether a change of the user reconciles the named object; `protects` implies it."""
     parent: bool = False
-    """Whether `modelyard status` draws the user below the named object. Of several, the first that
-    exists counts."""
+    """Whether `modelyard status` draws the user below the named object. Its kind must come earlier
+    in ALL_KINDS: no circles. Of several parents, the first that exists counts."""
 
 
 @dataclass(frozen=True)
