@@ -49,7 +49,7 @@ PROTECTED = tuple(info.kind for info in ALL_KINDS if users_of(info.kind))
 
 
 def _users_first() -> tuple[str, ...]:
-    used = {info.kind: list(_protecting(info)) for info in ALL_KINDS}
+    used = {info.kind: [one for one in _protecting(info) if one != info.kind] for info in ALL_KINDS}
     order = tuple(TopologicalSorter(used).static_order())
     return tuple(kind for kind in reversed(order) if kind_info(kind).declared)
 

@@ -27,13 +27,13 @@ def kind_info(kind: str) -> KindInfo:
     raise KeyError(kind)
 
 
-def default_resources(kinds: Iterable[KindInfo] = ALL_KINDS) -> dict[str, dict[str, str]]:
-    """Default CPU and memory of the pods of all kinds, by component.
+def default_resources(kinds: Iterable[KindInfo] | None = None) -> dict[str, dict[str, str]]:
+    """Default CPU and memory of the pods of all kinds, or of some, by component.
 
     Raises ValueError for a component that two kinds have.
     """
     found: dict[str, dict[str, str]] = {}
-    for info in kinds:
+    for info in ALL_KINDS if kinds is None else kinds:
         for name, resources in info.components.items():
             if name in found:
                 raise ValueError(f"{info.kind}: component {name} is another kind's, too")

@@ -12,7 +12,7 @@ import copy
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -47,8 +47,8 @@ class Use:
     notifies: bool = False
     """Whether a change of the user reconciles the named object; `protects` implies it."""
     parent: bool = False
-    """Whether `modelyard status` draws the user below the named object. Of several, the first that
-    exists counts."""
+    """Whether `modelyard status` draws the user below the named object. Its kind must come earlier
+    in ALL_KINDS: no circles. Of several parents, the first that exists counts."""
 
 
 @dataclass(frozen=True)
@@ -166,19 +166,50 @@ class KindInfo:
         }
 
 
-def read(path: str, obj: Mapping[str, Any]) -> Iterator[Any]:
+def read(path: str, obj: Mapping[str, Any]) -> Sequence[Any]:
     """The values at a JSONPath such as `.spec.sources[*].name`; none where a field is missing."""
-    return _walk(_keys(path), obj)
+    return _values(_keys(path), obj)
 
 
-def fill(template: str, obj: Mapping[str, Any]) -> tuple[str, ...]:
+def fill(text: str, obj: Mapping[str, Any]) -> tuple[str, ...]:
     """What a template says of an object: one text for each combination of its fields' values."""
-    literals, paths = _parts(template)
-    found = [list(_walk(keys, obj)) for keys in paths]
-    return tuple(
-        literals[0] + "".join(f"{one}{after}" for one, after in zip(row, literals[1:], strict=True))
-        for row in itertools.product(*found)
-    )
+    return template(text)(obj)
+
+
+@functools.cache
+def template(text: str) -> Callable[[Mapping[str, Any]], tuple[str, ...]]:
+    """A template as a function, for `fill` many times."""
+    parts = re.split(r"\{(\.[^{}]+)\}", text)
+    literals, paths = parts[::2], [_keys(path) for path in parts[1::2]]
+    if literals == ["", ""] and "[*]" not in paths[0]:
+        return _field(paths[0])
+
+    def fill_in(obj: Mapping[str, Any]) -> tuple[str, ...]:
+        found = [_values(keys, obj) for keys in paths]
+        return tuple(_join(literals, row) for row in itertools.product(*found))
+
+    return fill_in
+
+
+def _join(literals: Sequence[str], values: Sequence[Any]) -> str:
+    """The texts around the fields, one more than there are fields, with the fields' values."""
+    after = (f"{one}{text}" for one, text in zip(values, literals[1:], strict=True))
+    return literals[0] + "".join(after)
+
+
+def _field(keys: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[str, ...]]:
+    """A template of one field alone. Indexes ask it of every object that the cache takes in."""
+
+    def fill_in(obj: Mapping[str, Any]) -> tuple[str, ...]:
+        at: Any = obj
+        try:
+            for key in keys:
+                at = at[key]
+        except (KeyError, TypeError, IndexError):
+            return ()
+        return () if at is None or at == "" else (str(at),)
+
+    return fill_in
 
 
 @functools.cache
@@ -186,19 +217,14 @@ def _keys(path: str) -> tuple[str, ...]:
     return tuple(key for key in path.replace("[*]", ".[*]").split(".") if key)
 
 
-@functools.cache
-def _parts(template: str) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The texts around the fields, one more than there are fields, and the fields' paths."""
-    parts = re.split(r"\{(\.[^{}]+)\}", template)
-    return tuple(parts[::2]), tuple(_keys(path) for path in parts[1::2])
-
-
-def _walk(keys: tuple[str, ...], at: Any) -> Iterator[Any]:
-    if not keys:
-        if at not in (None, ""):
-            yield at
-    elif keys[0] == "[*]":
-        for item in at if isinstance(at, list) else ():
-            yield from _walk(keys[1:], item)
-    elif isinstance(at, Mapping) and keys[0] in at:
-        yield from _walk(keys[1:], at[keys[0]])
+def _values(keys: tuple[str, ...], at: Any) -> Sequence[Any]:
+    for number, key in enumerate(keys):
+        if key == "[*]":
+            rest = keys[number + 1 :]
+            items = at if isinstance(at, list) else ()
+            return [value for item in items for value in _values(rest, item)]
+        try:
+            at = at[key]
+        except (KeyError, TypeError, IndexError):
+            return ()
+    return () if at is None or at == "" else (at,)

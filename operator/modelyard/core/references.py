@@ -12,11 +12,11 @@ Indexes make both cost the same however many objects there are.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from modelyard.api.kinds import ALL_KINDS
-from modelyard.api.registration import KindInfo, Selection, Use, fill, read
+from modelyard.api.registration import KindInfo, Selection, Use, fill, template
 from modelyard.core import meta
 from modelyard.core.plan import Controller, IndexFunction, Key, KubeObject, Mapper, View
 
@@ -61,8 +61,8 @@ def completed(own: Controller, info: KindInfo, kinds: Kinds = ALL_KINDS) -> Cont
         indexes[info.kind, _awaits(target)] = _awaited(info, target)
     for selection in info.selects:
         triggers.setdefault(selection.kind, []).append(_selecting(info, selection))
-        indexes[info.kind, selection.index] = _by(selection.own)
-        indexes[selection.kind, selection.index] = _by(selection.theirs)
+        indexes[info.kind, selection.index] = template(selection.own)
+        indexes[selection.kind, selection.index] = template(selection.theirs)
     return replace(
         own,
         triggers={kind: _all(mappers) for kind, mappers in triggers.items()},
@@ -82,22 +82,26 @@ def _awaits(kind: str) -> str:
 
 
 def _needed(user: KindInfo, kind: str) -> IndexFunction:
-    uses = protecting(user, kind)
+    uses = [(template(use.name), use.until) for use in protecting(user, kind)]
 
     def index(obj: KubeObject) -> tuple[str, ...]:
         if meta.deleting(obj):
             return ()
         phase = meta.status(obj).get("phase")
-        return _names((use for use in uses if phase not in use.until), obj)
+        return _each(obj, [names for names, until in uses if phase not in until])
 
     return index
 
 
 def _awaited(user: KindInfo, kind: str) -> IndexFunction:
-    waiting = [(use, use.pinned_by) for use in user.uses if use.kind == kind and use.pinned_by]
+    waiting = [
+        (template(use.name), template(f"{{{use.pinned_by}}}"))
+        for use in user.uses
+        if use.kind == kind and use.pinned_by
+    ]
 
     def index(obj: KubeObject) -> tuple[str, ...]:
-        return _names((use for use, pinned in waiting if not any(read(pinned, obj))), obj)
+        return _each(obj, [names for names, pinned in waiting if not pinned(obj)])
 
     return index
 
@@ -106,19 +110,19 @@ def _shown(obj: KubeObject) -> tuple[str, ...]:
     return tuple(meta.status(obj).get("usedBy") or ())
 
 
-def _by(template: str) -> IndexFunction:
-    return lambda obj: fill(template, obj)
-
-
 def _named(user: KindInfo, kind: str) -> Mapper:
     """From a user to the objects that it names, needed or not, and to those that still show it:
     they learn that it came, and that it went."""
-    uses = [use for use in user.uses if use.kind == kind and (use.protects or use.notifies)]
+    uses = [
+        template(use.name)
+        for use in user.uses
+        if use.kind == kind and (use.protects or use.notifies)
+    ]
     shows = bool(protecting(user, kind))
 
     def map_(obj: KubeObject, view: View) -> Iterator[Key]:
         space = meta.namespace(obj)
-        for name in _names(uses, obj):
+        for name in _each(obj, uses):
             yield Key(kind, space, name)
         if shows:
             for name in view.projections(kind, space, USED_BY, f"{user.kind} {meta.name(obj)}"):
@@ -150,9 +154,16 @@ def _selecting(info: KindInfo, selection: Selection) -> Mapper:
     return map_
 
 
-def _names(uses: Iterable[Use], obj: KubeObject) -> tuple[str, ...]:
-    """The named objects, each once, in a stable order."""
-    return tuple(dict.fromkeys(name for use in uses for name in fill(use.name, obj)))
+def _each(obj: KubeObject, templates: Sequence[IndexFunction]) -> tuple[str, ...]:
+    """What templates say of an object, each once, in a stable order."""
+    # Indexes ask this of every object that the cache takes in: no generators.
+    if len(templates) == 1:
+        return tuple(templates[0](obj))
+    found: dict[str, None] = {}
+    for names in templates:
+        for name in names(obj):
+            found[name] = None
+    return tuple(found)
 
 
 def _all(mappers: list[Mapper]) -> Mapper:

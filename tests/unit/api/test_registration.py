@@ -65,6 +65,13 @@ def test_what_is_protected_shows_its_users(info: KindInfo) -> None:
 
 
 @each_kind
+def test_it_hangs_below_kinds_that_come_earlier(info: KindInfo) -> None:
+    order = [one.kind for one in ALL_KINDS]
+    for use in info.uses:
+        assert not use.parent or order.index(use.kind) < order.index(info.kind)
+
+
+@each_kind
 def test_the_example_is_valid(info: KindInfo) -> None:
     info.spec.model_validate(info.manifest()["spec"])
 

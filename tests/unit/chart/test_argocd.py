@@ -103,6 +103,22 @@ def test_health(info: Any, status: dict[str, Any], wanted: str) -> None:
     assert run(script, deployment() | {"status": status}) == {"status": wanted, "message": "m"}
 
 
+@pytest.mark.parametrize("info", ALL_KINDS, ids=lambda info: info.kind)
+def test_health_of_each_phase(info: Any) -> None:
+    script = DATA[f"resource.customizations.health.modelyard.dev_{info.kind}"]
+
+    def health(status: dict[str, Any]) -> Any:
+        return run(script, deployment() | {"status": status})["status"]
+
+    for phase in info.phases:
+        if phase in info.good:
+            assert health(as_operator(phase, ready=True)) == "Healthy"
+        elif phase in info.bad:
+            assert health(as_operator(phase, stalled=True)) == "Degraded"
+        else:
+            assert health(as_operator(phase)) in ("Progressing", "Suspended")
+
+
 def test_health_before_the_operator_has_looked() -> None:
     script = DATA["resource.customizations.health.modelyard.dev_Deployment"]
     fresh = deployment()

@@ -1,0 +1,3 @@
+"""Reasons of a Survey, as `core/survey/reasons.py` would be."""
+
+MEASURING = "Measuring"
