@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -q --durations=5
 
 # Two workers, each with clusters of its own: most tests wait more than they work.
 SIDE_BY_SIDE := -n 2 --dist
-PLAN ?=
+export PLAN ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving \
 	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
@@ -69,14 +69,14 @@ test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile
 	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE) loadgroup
 
-test-faults: $(READY) ## All fault plans (15 min on 2 idle cores); PLAN=37 replays one.
-	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
+test-faults: $(READY) ## All fault plans; PLAN='edge/kill-after/…', or a part of names, replays some.
+	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan "$$PLAN" -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
 
-faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life.
-	$(PYTEST) tests/cluster/faults --record -k recorded_calls
+faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life (4 min).
+	$(PYTEST) tests/cluster/faults --record -k recorded_writes $(SIDE_BY_SIDE) loadgroup
 
 test-serving: $(READY) ## Against a real Triton.
-	$(PYTEST) tests/serving
+	$(PYTEST) tests/serving $(SIDE_BY_SIDE) loadfile
 
 test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 	$(PYTEST) tests/workloads

@@ -1,6 +1,6 @@
 """The faults: each strikes at one write of the operator, or from there on.
 
-`at` is the position of that write, from 1; `rng` decides the rest, so that a plan's fault is the
+`at` is the name of that write (`writes.py`); `rng` decides the rest, so that a plan's fault is the
 same each time. All run in the proxy's event loop.
 """
 
@@ -48,11 +48,13 @@ class Planned(Fault):
     env: ClassVar[Mapping[str, str]] = {}
     """Settings of the operator that it needs."""
 
-    def __init__(self, world: World, at: int, rng: random.Random) -> None:
+    def __init__(self, world: World, at: str, rng: random.Random) -> None:
         self.world = world
         self.at = at
         self.rng = rng
         self.fired = False
+        self.position = 0
+        """Position of the write at which it struck among all writes, from 1."""
         self.broken: list[str] = []
         """What the operator did wrong in its answer to the fault."""
         self.over = False
@@ -60,9 +62,10 @@ class Planned(Fault):
 
     def here(self, exchange: Exchange) -> bool:
         """Whether this is the write to strike at, for the first time."""
-        if self.fired or exchange.call is None or exchange.call.number != self.at:
+        call = exchange.call
+        if self.fired or call is None or call.name != self.at:
             return False
-        self.fired = True
+        self.fired, self.position = True, call.number
         return True
 
     def started(self) -> None:
@@ -104,16 +107,27 @@ class KillBefore(Planned):
 
 
 class KillTwice(KillAfter):
-    """Killed after a write, and soon again after one of its successor's first three."""
+    """Killed after a write, and each successor soon again, after one of its first three."""
+
+    _next = 0
+    """Position of the write after which the successor is killed; 0 before the first kill."""
+
+    def here(self, exchange: Exchange) -> bool:
+        if not self._next:
+            return super().here(exchange)
+        if self.fired or exchange.call is None or exchange.call.number != self._next:
+            return False
+        self.fired = True
+        return True
 
     def started(self) -> None:
-        if self.at and self.fired:
+        if self.fired and not self.over:
             made = len(self.world.proxy.calls)
-            self.at, self.fired = made + self.rng.randint(1, 3), False
+            self._next, self.fired = made + self.rng.randint(1, 3), False
 
     def end(self) -> None:
         super().end()
-        self.at, self.fired = 0, True
+        self.fired = self.fired or self._next > 0
 
 
 class StaleWatch(KillAfter):
@@ -144,7 +158,7 @@ class Frozen(StaleWatch):
         self._back = self.rng.randint(0, 4)
 
     def _moment(self) -> int:
-        return self.world.proxy.versions[max(0, self.at - 1 - self._back)]
+        return self.world.proxy.versions[max(0, self.position - 1 - self._back)]
 
 
 class Lag(Planned):
@@ -198,12 +212,12 @@ class Refused(Planned):
     _what = ""
 
     def _again(self, call: Call) -> bool:
-        return self.fired and str(call) == self._what and self._times > 0
+        return self.fired and call.target == self._what and self._times > 0
 
     def here(self, exchange: Exchange) -> bool:
         struck = super().here(exchange)
-        if struck:
-            self._what = str(exchange.call)
+        if struck and exchange.call is not None:
+            self._what = exchange.call.target
         return struck
 
     def answer(self, call: Call) -> QueryResult:
@@ -216,8 +230,8 @@ class Conflict(Refused):
 
     def answer(self, call: Call) -> QueryResult:
         if call.verb == "create":
-            return QueryResult.refusal(409, "AlreadyExists", f"{call.name} already exists")
-        return QueryResult.refusal(409, "Conflict", f"{call.name} has been modified")
+            return QueryResult.refusal(409, "AlreadyExists", f"{call.target} already exists")
+        return QueryResult.refusal(409, "Conflict", f"{call.target} has been modified")
 
 
 class ServerError(Refused):
@@ -236,7 +250,7 @@ class Patience(Refused):
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         call = exchange.call
         # News is not sent again: what comes next with the same words is other news.
-        again = call is not None and call.kind != "Event" and str(call) == self._what
+        again = call is not None and call.kind != "Event" and call.target == self._what
         if self.fired and again:
             waited = time.monotonic() - self._asked
             if waited < self.SECONDS:

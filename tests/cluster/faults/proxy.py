@@ -19,6 +19,7 @@ from aiohttp import web
 
 from ..admin import Access
 from .resources import Place, plain, subject
+from .writes import STATUS, WriteNames
 
 MUTATING = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 FOR_NEXT_HOP = {"host", "connection", "transfer-encoding", "content-length", "authorization"}
@@ -32,13 +33,15 @@ class Call:
 
     number: int
     """Position among the writes of a run, from 1."""
+    name: str
+    """The same in every run (`writes.py`); no other write of a run has it."""
     verb: str
     kind: str
-    name: str
-    """As resources.plain has it."""
+    target: str
+    """Verb, kind and object: what a retry has in common with the write before it."""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.kind} {self.name}"
+        return self.name
 
 
 @dataclass
@@ -145,6 +148,7 @@ class Proxy:
         """A new run begins, with this fault, at this resourceVersion."""
         self.fault = fault or Fault()
         self.calls: list[Call] = []
+        self._names = WriteNames()
         self.versions: list[int] = []
         """The newest resourceVersion that any answer has told, at each call."""
         self._newest = version
@@ -235,14 +239,19 @@ class Proxy:
         verb = MUTATING[request.method]
         if request.headers.get("Content-Type") == APPLY:
             verb = "apply"
-        if place.subresource:
-            verb += f" {place.subresource} of"
         name = plain(place.kind, place.name)
         if request.method == "POST":
             manifest = orjson.loads(body)
             event = place.kind == "Event"
             name = subject(manifest) if event else plain(place.kind, manifest["metadata"]["name"])
-        call = Call(len(self.calls) + 1, verb, place.kind, name)
+        if place.subresource == STATUS and verb == "patch":
+            target = f"{STATUS} {place.kind} {name}"
+            unique = self._names.status(target, orjson.loads(body).get("status") or {})
+        else:
+            of = f" {place.subresource} of" if place.subresource else ""
+            target = f"{verb}{of} {place.kind} {name}"
+            unique = self._names.write(target)
+        call = Call(len(self.calls) + 1, unique, verb, place.kind, target)
         self.calls.append(call)
         self.versions.append(self._newest)
         return call
