@@ -66,8 +66,7 @@ test-random: $(READY) ## Thousands of other examples for the property-based test
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
-	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile
-	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE) loadgroup
+	$(PYTEST) tests/cluster tests/cluster/faults $(SIDE_BY_SIDE) loadgroup --no-loadscope-reorder
 
 test-faults: $(READY) ## All fault plans; PLAN='edge/kill-after/…', or a part of names, replays some.
 	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan "$$PLAN" -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
