@@ -248,7 +248,7 @@ class Run:
         if self._fault is not None:
             problems += self._fault.broken
             self.record.reached = self._fault.fired
-            if not self._fault.fired and self._plan is not None and self._plan.write.always:
+            if not self._fault.fired and self._plan is not None and self._plan.write.certain:
                 problems.append(f"the fault was not reached: no {self._fault.at}")
         if self._reference is not None:
             problems += [

@@ -219,7 +219,7 @@ def test_the_subset_has_each_family_and_workload_and_only_what_every_run_reaches
     subset, every = plans.subset(), plans.every()
     assert {plan.family for plan in subset} == {plan.family for plan in every}
     assert {plan.workload for plan in subset} == set(plans.recorded())
-    assert all(plan.write.always for plan in subset)
+    assert all(plan.write.certain for plan in subset)
 
 
 def test_a_plan_is_chosen_by_its_name_or_by_parts_of_names() -> None:

@@ -60,9 +60,10 @@ def state_of(status: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part is not None)
 
 
-def target_of(name: str) -> str:
-    """What a write is about, without how often it has happened; a status write's with its state."""
-    return name.rpartition(" #")[0]
+def is_update(name: str) -> bool:
+    """Whether a write leaves a status in the state that it was in. How many of these there are
+    depends on how busy the machine is."""
+    return "." in name.rpartition(" #")[2]
 
 
 def writes_status(name: str) -> bool:
