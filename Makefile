@@ -59,8 +59,8 @@ format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-unit: $(READY) ## Decisions, schemas, builders: a minute or two.
-	$(PYTEST) tests/unit
+test-unit: $(READY) ## Decisions, schemas, builders: under a minute.
+	$(PYTEST) tests/unit $(SIDE_BY_SIDE) worksteal
 
 test-random: $(READY) ## Thousands of other examples for the property-based tests.
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
