@@ -71,7 +71,7 @@ test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 test-faults: $(READY) ## All fault plans; PLAN='edge/kill-after/…', or a part of names, replays some.
 	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan "$$PLAN" -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
 
-faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life (4 min).
+faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life (under 9 min).
 	$(PYTEST) tests/cluster/faults --record -k recorded_writes $(SIDE_BY_SIDE) loadgroup
 
 test-serving: $(READY) ## Against a real Triton.
