@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import orjson
 from aiohttp import web
 
-from .proxy import Call, Cut, Exchange, Fault, Proxy, QueryResult, Stream
+from .proxy import Call, Cut, Exchange, Fault, HttpAnswer, Proxy, Stream
 
 WITHHELD = 1.5
 """Seconds for which a view stays old."""
@@ -58,7 +58,7 @@ class Planned(Fault):
         self.broken: list[str] = []
         """What the operator did wrong in its answer to the fault."""
         self.over = False
-        """Whether it has been told to end."""
+        """Whether it has ended: everything passes from now on."""
 
     def here(self, exchange: Exchange) -> bool:
         """Whether this is the write to strike at, for the first time."""
@@ -96,7 +96,7 @@ class KillAfter(Planned):
 
 
 class KillBefore(Planned):
-    """Killed after the API server has done a write, before it hears of it."""
+    """Killed after the API server has done a write, before the operator has the answer."""
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         if not self.here(exchange):
@@ -131,7 +131,7 @@ class KillTwice(KillAfter):
 
 
 class StaleWatch(KillAfter):
-    """Killed after a write; its successor's watches tell it nothing new for a while."""
+    """Killed after a write; its successor's watches bring nothing new for a while."""
 
     until = float("inf")
 
@@ -162,7 +162,7 @@ class Frozen(StaleWatch):
 
 
 class Lag(Planned):
-    """From a write on, watches tell everything late."""
+    """From a write on, watch events come late."""
 
     until = 0.0
 
@@ -220,25 +220,25 @@ class Refused(Planned):
             self._what = exchange.call.target
         return struck
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         """The refusal."""
         raise NotImplementedError
 
 
 class Conflict(Refused):
-    """409: somebody else is said to have been there first."""
+    """409, as if somebody else had written first."""
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         if call.verb == "create":
-            return QueryResult.refusal(409, "AlreadyExists", f"{call.target} already exists")
-        return QueryResult.refusal(409, "Conflict", f"{call.target} has been modified")
+            return HttpAnswer.refusal(409, "AlreadyExists", f"{call.target} already exists")
+        return HttpAnswer.refusal(409, "Conflict", f"{call.target} has been modified")
 
 
 class ServerError(Refused):
     """500 before anything was done."""
 
-    def answer(self, call: Call) -> QueryResult:
-        return QueryResult.refusal(500, "InternalError", "etcdserver: request timed out")
+    def answer(self, call: Call) -> HttpAnswer:
+        return HttpAnswer.refusal(500, "InternalError", "etcdserver: request timed out")
 
 
 class Patience(Refused):
@@ -249,7 +249,7 @@ class Patience(Refused):
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         call = exchange.call
-        # News is not sent again: what comes next with the same words is other news.
+        # Events are not retried: the next one of the same name is another event.
         again = call is not None and call.kind != "Event" and call.target == self._what
         if self.fired and again:
             waited = time.monotonic() - self._asked
@@ -257,10 +257,10 @@ class Patience(Refused):
                 self.broken.append(f"{call} came {waited:.2f} s after 429, Retry-After: 1")
         return await super().exchange(exchange)
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         self._asked = time.monotonic()
         headers = {"Retry-After": str(self.SECONDS)}
-        return QueryResult.refusal(429, "TooManyRequests", "try again later", **headers)
+        return HttpAnswer.refusal(429, "TooManyRequests", "try again later", **headers)
 
 
 class Gone(Planned):
@@ -269,7 +269,7 @@ class Gone(Planned):
     _lists = 3
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
-        expired = QueryResult.refusal(410, "Expired", "too old resource version")
+        expired = HttpAnswer.refusal(410, "Expired", "too old resource version")
         if self.here(exchange):
             event = {"type": "ERROR", "object": orjson.loads(expired.body)}
             for stream in list(self.world.proxy.streams):
@@ -282,7 +282,7 @@ class Gone(Planned):
 
 
 class LostAnswer(Planned):
-    """A write is done, but the operator hears of a failure: 500, 504, or a cut connection."""
+    """A write is done, but its answer is a failure: 500, 504, or a cut connection."""
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         if not self.here(exchange):
@@ -291,7 +291,7 @@ class LostAnswer(Planned):
         status = self.rng.choice((500, 504, 0))
         if status == 0:
             raise Cut
-        return await exchange.deliver(QueryResult.refusal(status, "Timeout", "request timed out"))
+        return await exchange.deliver(HttpAnswer.refusal(status, "Timeout", "request timed out"))
 
 
 class Hang(Planned):
@@ -346,7 +346,7 @@ class Paging(KillAfter):
             if "continue" in exchange.query and self._expiries:
                 self._expiries -= 1
                 return await exchange.deliver(
-                    QueryResult.refusal(410, "Expired", "continue too old")
+                    HttpAnswer.refusal(410, "Expired", "continue too old")
                 )
         return await super().exchange(exchange)
 
@@ -362,7 +362,7 @@ class LostLease(Planned):
         if self.here(exchange):
             self._until = time.monotonic() + self.SECONDS
         if "/leases" in exchange.path and time.monotonic() < self._until:
-            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(HttpAnswer.refusal(500, "InternalError", "no quorum"))
         return await super().exchange(exchange)
 
 
@@ -378,12 +378,12 @@ class Storm(Planned):
         self._left -= 1
         way = self.rng.choice(("500", "429", "409", "lost", "cut", "late", "watches"))
         if way == "429":
-            answer = QueryResult.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
+            answer = HttpAnswer.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
             return await exchange.deliver(answer)
         if way == "409" and exchange.call is not None:
-            return await exchange.deliver(QueryResult.refusal(409, "Conflict", "modified"))
+            return await exchange.deliver(HttpAnswer.refusal(409, "Conflict", "modified"))
         if way in ("500", "409"):
-            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(HttpAnswer.refusal(500, "InternalError", "no quorum"))
         if way == "cut":
             raise Cut
         if way == "watches":

@@ -20,7 +20,7 @@ from .workloads.workload import Step, Workload
 QUIET_SECONDS = 0.06
 """Without traffic for so long, and with nothing due, the operator is idle."""
 REFERENCE_QUIET_SECONDS = 1.5
-"""The Job controller looks at ended pods a second later."""
+"""The Job controller examines ended pods a second later."""
 STEP_SECONDS = 60.0
 """A step that takes longer hangs."""
 ASK_SECONDS = 0.5
@@ -40,7 +40,8 @@ class Record:
     """After each step."""
     changes: list[Counter[str]] = field(default_factory=list)
     """Up to the end of each step."""
-    told: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    """How often each Event was created."""
     calls: list[str] = field(default_factory=list)
     """Names of the operator's writes, in order."""
     reached: bool = True
@@ -104,7 +105,7 @@ class Run:
                 self._leave_alone()
             self._judge()
         except AssertionError as error:
-            raise Failed(f"{error}\n{self._told()}") from None
+            raise Failed(f"{error}\n{self._diagnosis()}") from None
         return self.record
 
     def clean(self) -> None:
@@ -242,7 +243,7 @@ class Run:
     def _judge(self) -> None:
         space = self.scene.namespace
         history = self._journal.history(space)
-        self.record.told = normal.told(history)
+        self.record.events = normal.events(history)
         self.record.calls = [str(call) for call in self._proxy.calls]
         problems = violations(history)
         if self._fault is not None:
@@ -252,17 +253,17 @@ class Run:
                 problems.append(f"the fault was not reached: no {self._fault.at}")
         if self._reference is not None:
             problems += [
-                f"told {count} times instead of at most {self._reference.told[news]}: {news}"
-                for news, count in self.record.told.items()
-                if count > self._reference.told[news]
+                f"{count} Events instead of at most {self._reference.events[event]}: {event}"
+                for event, count in self.record.events.items()
+                if count > self._reference.events[event]
             ]
         if self._journal.error is not None:
             problems.append(f"the oracle is blind: {self._journal.error!r}")
         if problems:
             raise Failed("\n".join(problems))
 
-    def _told(self) -> str:
+    def _diagnosis(self) -> str:
         """What people need to understand a failure."""
         calls = "\n".join(f"{call.number:3} {call}" for call in self._proxy.calls)
         log = self.log.read_text()[-6000:]
-        return f"calls:\n{calls}\nlog of the operator, {self.log}:\n{log}"
+        return f"writes:\n{calls}\nlog of the operator, {self.log}:\n{log}"

@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way, the end is the same. See docs/testing.md."""
+"""Whatever fault strikes on the way, the end state is the same. See docs/testing.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .workloads.catalog import WORKLOADS
 from .writes import writes_status
 
 FAILURES = Path(__file__).parents[3] / ".bench" / "faults"
-"""Where people may look while other plans go on."""
+"""Reports of failed plans, to read while other plans still run."""
 
 # A worker's first test also starts a control plane and plays the undisturbed life.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
