@@ -1,8 +1,7 @@
 """A proxy between operator and API server; a fault may change, delay or drop what passes.
 
 Plain HTTP on a loopback port towards the operator, TLS with the administrator's certificate
-towards the API server. It names the operator's writes (`writes.py`): all but
-those of its Lease.
+towards the API server. It names the operator's writes (`writes.py`): all but those of its Lease.
 """
 
 from __future__ import annotations
