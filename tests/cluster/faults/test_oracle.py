@@ -222,7 +222,7 @@ def test_the_subset_has_each_family_and_workload_and_only_what_every_run_reaches
     assert all(plan.write.certain for plan in subset)
 
 
-def test_a_plan_is_chosen_by_its_name_or_by_parts_of_names() -> None:
+def test_plans_are_chosen_by_name_or_by_a_part_of_it() -> None:
     one, *_ = plans.every()
     assert plans.matching([str(one)]) == [one]
     of_family = plans.matching([f"{one.workload}/{one.family}/"])
