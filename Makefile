@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest -q --durations=5
 
 # Two workers, each with clusters of its own: most tests wait more than they work.
 SIDE_BY_SIDE := -n 2 --dist
-PLAN ?=
+export PLAN ?=
 VERSION ?=
 IMAGES ?=
 REGISTRY ?=
@@ -65,24 +65,23 @@ format: $(READY) ## Format the code and mend what can be mended.
 	$(BIN)/ruff format .
 
 test-unit: $(READY) ## Decisions, schemas, builders, with coverage: a minute or two.
-	$(PYTEST) tests/unit --cov --cov-report=
+	$(PYTEST) tests/unit $(SIDE_BY_SIDE) worksteal --cov --cov-report=
 	$(BIN)/python hack/coverage_floor.py
 
 test-random: $(READY) ## Thousands of other examples for the property-based tests.
 	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
-	$(PYTEST) tests/cluster --ignore tests/cluster/faults $(SIDE_BY_SIDE) loadfile
-	$(PYTEST) tests/cluster/faults $(SIDE_BY_SIDE) loadgroup
+	$(PYTEST) tests/cluster tests/cluster/faults $(SIDE_BY_SIDE) loadgroup --no-loadscope-reorder
 
-test-faults: $(READY) ## All fault plans (15 min on 2 idle cores); PLAN=37 replays one.
-	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan $(PLAN) -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
+test-faults: $(READY) ## All fault plans; PLAN='edge/kill-after/…', or a part of names, replays some.
+	$(PYTEST) tests/cluster/faults $(if $(PLAN),--plan "$$PLAN" -k test_a_plan,--every-plan $(SIDE_BY_SIDE) loadgroup)
 
-faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life.
-	$(PYTEST) tests/cluster/faults --record -k recorded_calls
+faults-record: $(READY) ## Record anew what the operator writes in each undisturbed life (under 9 min).
+	$(PYTEST) tests/cluster/faults --record -k recorded_writes $(SIDE_BY_SIDE) loadgroup
 
 test-serving: $(READY) ## Against a real Triton.
-	$(PYTEST) tests/serving
+	$(PYTEST) tests/serving $(SIDE_BY_SIDE) loadfile
 
 test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 	$(PYTEST) tests/workloads

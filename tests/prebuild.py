@@ -10,6 +10,14 @@ from __future__ import annotations
 import pytest
 
 
+def distributes(session: pytest.Session) -> bool:
+    """Whether this process only sends tests to workers: it collects none, and what workers print
+    is not shown."""
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
+        return False
+    return bool(session.config.getoption("dist", "no") != "no")
+
+
 def wanted(session: pytest.Session, *fixtures: str) -> bool:
     """Whether a test that is about to run uses one of these fixtures."""
     if session.config.option.collectonly:

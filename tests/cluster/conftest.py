@@ -15,6 +15,7 @@ from kubernetes import client, config
 from modelyard_local.cluster import ControlPlane, ensure, ensure_all
 
 from ..prebuild import say
+from .sharing import share
 from .waiting import CRDS, until, until_discovered
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,6 +31,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     worker = hasattr(session.config, "workerinput")
     if not worker and not session.config.option.collectonly:
         ensure_all(BUILT, say)
+
+
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups tests by what they share."""
+    share(items, Path(__file__).parent)
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,29 @@ from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
 from modelyard_local.cluster import ensure_all
 
-from ..prebuild import say, wanted
+from ..prebuild import distributes, say, wanted
 from .server import Server, unpacked
 
 SIZE = 64
 CLASSES = ("cat", "dog", "bird")
 
 
+BUILT = ("etcd", "kube-apiserver", "kubectl", "helm")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Unpacks Triton and builds the API server before workers start, where people see it."""
+    if distributes(session):
+        unpacked()
+        ensure_all(BUILT, say)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Unpacks Triton and builds the API server, if they are not there yet."""
+    """The same without workers, if a test that is about to run needs it."""
     if wanted(session, "triton_folder"):
         unpacked()
     if wanted(session, "plane", "own_plane", "kubeconfig"):
-        ensure_all(("etcd", "kube-apiserver", "kubectl", "helm"), say)
+        ensure_all(BUILT, say)
 
 
 @pytest.fixture(scope="session")

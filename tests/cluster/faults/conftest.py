@@ -19,23 +19,27 @@ from .workloads.catalog import WORKLOADS
 
 REPORTS = Path(__file__).parents[3] / ".bench"
 _results = pytest.StashKey[list[dict[str, Any]]]()
+OUTCOMES = ("passed", "failed", "skipped")
+"""Of a plan; skipped: its write, which is not made in every run, was not made."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
-    group.addoption("--plan", type=int, action="append", help="run these fault plans only")
+    group.addoption("--plan", action="append", help="run fault plans by name, or part of it")
     group.addoption("--every-plan", action="store_true", help="run all fault plans")
-    group.addoption("--record", action="store_true", help="record the reference runs' calls anew")
+    group.addoption("--record", action="store_true", help="record the reference runs' writes anew")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "plan" in metafunc.fixturenames:
         # Unknown unless pytest was started with this folder: conftests of others add no options.
-        numbers = metafunc.config.getoption("--plan", None)
+        named = metafunc.config.getoption("--plan", None)
         every = metafunc.config.getoption("--every-plan", False)
-        chosen = plans.every() if every or numbers else plans.subset()
-        if numbers:
-            chosen = [plan for plan in chosen if plan.number in numbers]
+        chosen = plans.every() if every else plans.subset()
+        if named:
+            chosen = plans.matching(named)
+            if not chosen:
+                raise pytest.UsageError(f"no fault plan's name contains {' or '.join(named)!r}")
         marked = [
             pytest.param(plan, id=str(plan), marks=pytest.mark.xdist_group(plan.workload))
             for plan in chosen
@@ -81,14 +85,20 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._started = time.monotonic()
+        self._recorded: dict[str, list[plans.Write]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         found = dict(report.user_properties)
         if report.when == "call" and "plan" in found:
-            result = {**found, "passed": report.passed, "seconds": round(report.duration, 2)}
+            result = {**found, "outcome": report.outcome, "seconds": round(report.duration, 2)}
             self._config.stash[_results].append(result)
+        if report.when == "call" and "recorded" in found:
+            workload, writes = found["recorded"]
+            self._recorded[workload] = [plans.Write(*one) for one in writes]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._recorded:
+            plans.record(self._recorded, WORKLOADS)
         results = self._config.stash[_results]
         if not results:
             return
@@ -96,20 +106,26 @@ class Reporter:
         terminalreporter.section("fault plans")
         for name, row in {**report["workloads"], **report["families"]}.items():
             terminalreporter.write_line(
-                f"{name:14} {row['plans']:4} plans {row['failed']:3} failed {row['seconds']:7.1f} s"
+                f"{name:14} {row['plans']:4} plans {row['failed']:3} failed "
+                f"{row['skipped']:3} skipped {row['seconds']:7.1f} s"
             )
         terminalreporter.write_line(
             f"{report['plans']} of {report['known']} plans run, {report['failed']} failed, "
-            f"{report['wallSeconds']:.0f} s"
+            f"{report['skipped']} skipped, {report['wallSeconds']:.0f} s"
         )
         for result in results:
-            if not result["passed"]:
-                terminalreporter.write_line(f"replay: make test-faults PLAN={result['plan']}")
+            if result["outcome"] == "failed":
+                terminalreporter.write_line(replay(result["plan"]))
         if not self._config.getoption("--plan", None):
             every = self._config.getoption("--every-plan", False)
             path = REPORTS / ("faults.json" if every else "faults-subset.json")
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+
+
+def replay(plan: str) -> str:
+    """What to type to run a plan again."""
+    return f"replay: make test-faults PLAN='{plan}'"
 
 
 def summary(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -118,17 +134,18 @@ def summary(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     def by(what: str) -> dict[str, Any]:
         rows: dict[str, Counter[str]] = {}
         for result in results:
-            row = rows.setdefault(result[what], Counter(plans=0, failed=0, seconds=0))
-            row.update(plans=1, failed=not result["passed"], seconds=result["seconds"])
+            empty = Counter(dict.fromkeys(("plans", *OUTCOMES, "seconds"), 0))
+            row = rows.setdefault(result[what], empty)
+            row.update({"plans": 1, result["outcome"]: 1, "seconds": result["seconds"]})
         return {name: {**row, "seconds": round(row["seconds"], 1)} for name, row in rows.items()}
 
     return {
         "plans": len(results),
         "known": len(plans.every()),
-        "failed": sum(not result["passed"] for result in results),
+        **{one: sum(result["outcome"] == one for result in results) for one in OUTCOMES},
         "wallSeconds": round(seconds, 1),
         "processors": os.cpu_count(),
-        "calls": {name: len(calls) for name, calls in plans.recorded().items()},
+        "writes": {name: len(writes) for name, writes in plans.recorded().items()},
         "workloads": by("workload"),
         "families": by("family"),
     }

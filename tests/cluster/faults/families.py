@@ -1,6 +1,6 @@
 """The faults: each strikes at one write of the operator, or from there on.
 
-`at` is the position of that write, from 1; `rng` decides the rest, so that a plan's fault is the
+`at` is the name of that write (`writes.py`); `rng` decides the rest, so that a plan's fault is the
 same each time. All run in the proxy's event loop.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import orjson
 from aiohttp import web
 
-from .proxy import Call, Cut, Exchange, Fault, Proxy, QueryResult, Stream
+from .proxy import Call, Cut, Exchange, Fault, HttpAnswer, Proxy, Stream
 
 WITHHELD = 1.5
 """Seconds for which a view stays old."""
@@ -48,21 +48,24 @@ class Planned(Fault):
     env: ClassVar[Mapping[str, str]] = {}
     """Settings of the operator that it needs."""
 
-    def __init__(self, world: World, at: int, rng: random.Random) -> None:
+    def __init__(self, world: World, at: str, rng: random.Random) -> None:
         self.world = world
         self.at = at
         self.rng = rng
         self.fired = False
+        self.position = 0
+        """Position of the write at which it struck among all writes, from 1."""
         self.broken: list[str] = []
         """What the operator did wrong in its answer to the fault."""
         self.over = False
-        """Whether it has been told to end."""
+        """Whether it has ended: everything passes from now on."""
 
     def here(self, exchange: Exchange) -> bool:
         """Whether this is the write to strike at, for the first time."""
-        if self.fired or exchange.call is None or exchange.call.number != self.at:
+        call = exchange.call
+        if self.fired or call is None or call.name != self.at:
             return False
-        self.fired = True
+        self.fired, self.position = True, call.number
         return True
 
     def started(self) -> None:
@@ -93,7 +96,7 @@ class KillAfter(Planned):
 
 
 class KillBefore(Planned):
-    """Killed after the API server has done a write, before it hears of it."""
+    """Killed after the API server has done a write, before the operator has the answer."""
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         if not self.here(exchange):
@@ -104,20 +107,31 @@ class KillBefore(Planned):
 
 
 class KillTwice(KillAfter):
-    """Killed after a write, and soon again after one of its successor's first three."""
+    """Killed after a write, and each successor soon again, after one of its first three."""
+
+    _next = 0
+    """Position of the write after which the successor is killed; 0 before the first kill."""
+
+    def here(self, exchange: Exchange) -> bool:
+        if not self._next:
+            return super().here(exchange)
+        if self.fired or exchange.call is None or exchange.call.number != self._next:
+            return False
+        self.fired = True
+        return True
 
     def started(self) -> None:
-        if self.at and self.fired:
+        if self.fired and not self.over:
             made = len(self.world.proxy.calls)
-            self.at, self.fired = made + self.rng.randint(1, 3), False
+            self._next, self.fired = made + self.rng.randint(1, 3), False
 
     def end(self) -> None:
         super().end()
-        self.at, self.fired = 0, True
+        self.fired = self.fired or self._next > 0
 
 
 class StaleWatch(KillAfter):
-    """Killed after a write; its successor's watches tell it nothing new for a while."""
+    """Killed after a write; its successor's watches bring nothing new for a while."""
 
     until = float("inf")
 
@@ -144,11 +158,11 @@ class Frozen(StaleWatch):
         self._back = self.rng.randint(0, 4)
 
     def _moment(self) -> int:
-        return self.world.proxy.versions[max(0, self.at - 1 - self._back)]
+        return self.world.proxy.versions[max(0, self.position - 1 - self._back)]
 
 
 class Lag(Planned):
-    """From a write on, watches tell everything late."""
+    """From a write on, watch events come late."""
 
     until = 0.0
 
@@ -198,33 +212,33 @@ class Refused(Planned):
     _what = ""
 
     def _again(self, call: Call) -> bool:
-        return self.fired and str(call) == self._what and self._times > 0
+        return self.fired and call.target == self._what and self._times > 0
 
     def here(self, exchange: Exchange) -> bool:
         struck = super().here(exchange)
-        if struck:
-            self._what = str(exchange.call)
+        if struck and exchange.call is not None:
+            self._what = exchange.call.target
         return struck
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         """The refusal."""
         raise NotImplementedError
 
 
 class Conflict(Refused):
-    """409: somebody else is said to have been there first."""
+    """409, as if somebody else had written first."""
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         if call.verb == "create":
-            return QueryResult.refusal(409, "AlreadyExists", f"{call.name} already exists")
-        return QueryResult.refusal(409, "Conflict", f"{call.name} has been modified")
+            return HttpAnswer.refusal(409, "AlreadyExists", f"{call.target} already exists")
+        return HttpAnswer.refusal(409, "Conflict", f"{call.target} has been modified")
 
 
 class ServerError(Refused):
     """500 before anything was done."""
 
-    def answer(self, call: Call) -> QueryResult:
-        return QueryResult.refusal(500, "InternalError", "etcdserver: request timed out")
+    def answer(self, call: Call) -> HttpAnswer:
+        return HttpAnswer.refusal(500, "InternalError", "etcdserver: request timed out")
 
 
 class Patience(Refused):
@@ -235,18 +249,18 @@ class Patience(Refused):
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         call = exchange.call
-        # News is not sent again: what comes next with the same words is other news.
-        again = call is not None and call.kind != "Event" and str(call) == self._what
+        # Events are not retried: the next one of the same name is another event.
+        again = call is not None and call.kind != "Event" and call.target == self._what
         if self.fired and again:
             waited = time.monotonic() - self._asked
             if waited < self.SECONDS:
                 self.broken.append(f"{call} came {waited:.2f} s after 429, Retry-After: 1")
         return await super().exchange(exchange)
 
-    def answer(self, call: Call) -> QueryResult:
+    def answer(self, call: Call) -> HttpAnswer:
         self._asked = time.monotonic()
         headers = {"Retry-After": str(self.SECONDS)}
-        return QueryResult.refusal(429, "TooManyRequests", "try again later", **headers)
+        return HttpAnswer.refusal(429, "TooManyRequests", "try again later", **headers)
 
 
 class Gone(Planned):
@@ -255,7 +269,7 @@ class Gone(Planned):
     _lists = 3
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
-        expired = QueryResult.refusal(410, "Expired", "too old resource version")
+        expired = HttpAnswer.refusal(410, "Expired", "too old resource version")
         if self.here(exchange):
             event = {"type": "ERROR", "object": orjson.loads(expired.body)}
             for stream in list(self.world.proxy.streams):
@@ -268,7 +282,7 @@ class Gone(Planned):
 
 
 class LostAnswer(Planned):
-    """A write is done, but the operator hears of a failure: 500, 504, or a cut connection."""
+    """A write is done, but its answer is a failure: 500, 504, or a cut connection."""
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         if not self.here(exchange):
@@ -277,7 +291,7 @@ class LostAnswer(Planned):
         status = self.rng.choice((500, 504, 0))
         if status == 0:
             raise Cut
-        return await exchange.deliver(QueryResult.refusal(status, "Timeout", "request timed out"))
+        return await exchange.deliver(HttpAnswer.refusal(status, "Timeout", "request timed out"))
 
 
 class Hang(Planned):
@@ -332,7 +346,7 @@ class Paging(KillAfter):
             if "continue" in exchange.query and self._expiries:
                 self._expiries -= 1
                 return await exchange.deliver(
-                    QueryResult.refusal(410, "Expired", "continue too old")
+                    HttpAnswer.refusal(410, "Expired", "continue too old")
                 )
         return await super().exchange(exchange)
 
@@ -348,7 +362,7 @@ class LostLease(Planned):
         if self.here(exchange):
             self._until = time.monotonic() + self.SECONDS
         if "/leases" in exchange.path and time.monotonic() < self._until:
-            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(HttpAnswer.refusal(500, "InternalError", "no quorum"))
         return await super().exchange(exchange)
 
 
@@ -364,12 +378,12 @@ class Storm(Planned):
         self._left -= 1
         way = self.rng.choice(("500", "429", "409", "lost", "cut", "late", "watches"))
         if way == "429":
-            answer = QueryResult.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
+            answer = HttpAnswer.refusal(429, "TooManyRequests", "later", **{"Retry-After": "1"})
             return await exchange.deliver(answer)
         if way == "409" and exchange.call is not None:
-            return await exchange.deliver(QueryResult.refusal(409, "Conflict", "modified"))
+            return await exchange.deliver(HttpAnswer.refusal(409, "Conflict", "modified"))
         if way in ("500", "409"):
-            return await exchange.deliver(QueryResult.refusal(500, "InternalError", "no quorum"))
+            return await exchange.deliver(HttpAnswer.refusal(500, "InternalError", "no quorum"))
         if way == "cut":
             raise Cut
         if way == "watches":

@@ -52,8 +52,8 @@ def changes(history: Iterable[Entry]) -> Counter[str]:
     )
 
 
-def told(history: Iterable[Entry]) -> Counter[str]:
-    """How often the operator told each piece of news."""
+def events(history: Iterable[Entry]) -> Counter[str]:
+    """How often the operator created an Event about each subject and reason."""
     return Counter(
         subject(e.obj)
         for e in history

@@ -1,7 +1,7 @@
-"""Stands between the operator and the API server, and lets a fault have its way with both.
+"""A proxy between operator and API server; a fault may change, delay or drop what passes.
 
 Plain HTTP on a loopback port towards the operator, TLS with the administrator's certificate
-towards the API server. It counts the operator's writes: all but those of its Lease.
+towards the API server. It names the operator's writes (`writes.py`): all but those of its Lease.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from aiohttp import web
 
 from ..admin import Access
 from .resources import Place, plain, subject
+from .writes import STATUS, WriteNames
 
 MUTATING = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-FOR_NEXT_HOP = {"host", "connection", "transfer-encoding", "content-length", "authorization"}
+HOP_BY_HOP = {"host", "connection", "transfer-encoding", "content-length", "authorization"}
 SENT = ("Content-Type", "Retry-After")
 APPLY = "application/apply-patch+yaml"
 
@@ -32,17 +33,19 @@ class Call:
 
     number: int
     """Position among the writes of a run, from 1."""
+    name: str
+    """The same in every run (`writes.py`); no other write of a run has it."""
     verb: str
     kind: str
-    name: str
-    """As resources.plain has it."""
+    target: str
+    """Verb, kind and object: what a retry has in common with the write before it."""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.kind} {self.name}"
+        return self.name
 
 
 @dataclass
-class QueryResult:
+class HttpAnswer:
     """An HTTP answer."""
 
     status: int
@@ -50,7 +53,7 @@ class QueryResult:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def refusal(cls, status: int, reason: str, message: str, **headers: str) -> QueryResult:
+    def refusal(cls, status: int, reason: str, message: str, **headers: str) -> HttpAnswer:
         """A metav1.Status."""
         body = {
             "kind": "Status",
@@ -85,13 +88,13 @@ class Exchange:
         """Whether it reads a collection."""
         return self.method == "GET" and not Place(self.path).name
 
-    async def forward(self) -> QueryResult:
+    async def forward(self) -> HttpAnswer:
         """What the API server answers."""
         return await self._proxy.ask(
             self.method, self.path, self.query, self._request.headers, self._body
         )
 
-    async def deliver(self, answer: QueryResult) -> web.StreamResponse:
+    async def deliver(self, answer: HttpAnswer) -> web.StreamResponse:
         """Send an answer to the operator, to the last byte."""
         headers = {k: v for k, v in answer.headers.items() if k in SENT}
         response = web.StreamResponse(status=answer.status, headers=headers)
@@ -103,10 +106,10 @@ class Exchange:
 
 
 class Fault:
-    """What may go wrong; this one lets everything pass. All methods run in the proxy's loop."""
+    """What may go wrong; this one forwards everything. All methods run in the proxy's loop."""
 
     fired = False
-    """Whether it has come to pass."""
+    """Whether it has struck."""
 
     async def exchange(self, exchange: Exchange) -> web.StreamResponse:
         """Deal with a request: forward it and deliver the answer, or not. Raises Cut."""
@@ -145,8 +148,9 @@ class Proxy:
         """A new run begins, with this fault, at this resourceVersion."""
         self.fault = fault or Fault()
         self.calls: list[Call] = []
+        self._names = WriteNames()
         self.versions: list[int] = []
-        """The newest resourceVersion that any answer has told, at each call."""
+        """The newest resourceVersion that any answer had, at each call."""
         self._newest = version
         self._under_way: set[object] = set()
         self.touched = time.monotonic()
@@ -163,11 +167,11 @@ class Proxy:
         self._cut = True
 
     def mend(self) -> None:
-        """Go on; for a new process."""
+        """Forward again; for a new process."""
         self._cut = False
 
     async def start(self) -> None:
-        """Listen; `url` tells where."""
+        """Listen; `url` is where."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._where.tls, limit=0),
             read_bufsize=2**22,
@@ -191,14 +195,14 @@ class Proxy:
 
     async def ask(
         self, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
-    ) -> QueryResult:
+    ) -> HttpAnswer:
         """The API server's answer to a request."""
-        sent = {k: v for k, v in headers.items() if k.lower() not in FOR_NEXT_HOP}
+        sent = {k: v for k, v in headers.items() if k.lower() not in HOP_BY_HOP}
         url = self._where.url + path
         async with self._session.request(
             method, url, params=query, headers=sent, data=body or None
         ) as got:
-            answer = QueryResult(got.status, await got.read(), dict(got.headers))
+            answer = HttpAnswer(got.status, await got.read(), dict(got.headers))
         if method != "GET" and answer.status < 300:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 metadata = orjson.loads(answer.body)["metadata"]
@@ -235,21 +239,26 @@ class Proxy:
         verb = MUTATING[request.method]
         if request.headers.get("Content-Type") == APPLY:
             verb = "apply"
-        if place.subresource:
-            verb += f" {place.subresource} of"
         name = plain(place.kind, place.name)
         if request.method == "POST":
             manifest = orjson.loads(body)
             event = place.kind == "Event"
             name = subject(manifest) if event else plain(place.kind, manifest["metadata"]["name"])
-        call = Call(len(self.calls) + 1, verb, place.kind, name)
+        if place.subresource == STATUS and verb == "patch":
+            target = f"{STATUS} {place.kind} {name}"
+            unique = self._names.status(target, orjson.loads(body).get("status") or {})
+        else:
+            of = f" {place.subresource} of" if place.subresource else ""
+            target = f"{verb}{of} {place.kind} {name}"
+            unique = self._names.write(target)
+        call = Call(len(self.calls) + 1, unique, verb, place.kind, target)
         self.calls.append(call)
         self.versions.append(self._newest)
         return call
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         stream = Stream(Place(request.path).kind)
-        sent = {k: v for k, v in request.headers.items() if k.lower() not in FOR_NEXT_HOP}
+        sent = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
         url = self._where.url + request.path
         self.streams.add(stream)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from dataclasses import dataclass, field
 
 from . import normal
 from .actor import Actor
+from .conditions import CALM, ONE_WORKER, Conditions
 from .families import FAMILIES, Planned, World
 from .invariants import violations
 from .plans import Plan
-from .proxy import Fault
 from .scene import Scene
 from .site import Forked, Site
 from .workloads.workload import Step, Workload
@@ -21,7 +20,7 @@ from .workloads.workload import Step, Workload
 QUIET_SECONDS = 0.06
 """Without traffic for so long, and with nothing due, the operator is idle."""
 REFERENCE_QUIET_SECONDS = 1.5
-"""The Job controller looks at ended pods a second later."""
+"""The Job controller examines ended pods a second later."""
 STEP_SECONDS = 60.0
 """A step that takes longer hangs."""
 ASK_SECONDS = 0.5
@@ -41,8 +40,12 @@ class Record:
     """After each step."""
     changes: list[Counter[str]] = field(default_factory=list)
     """Up to the end of each step."""
-    told: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    """How often each Event was created."""
     calls: list[str] = field(default_factory=list)
+    """Names of the operator's writes, in order."""
+    reached: bool = True
+    """Whether the fault has struck, if there was one."""
 
 
 class Run:
@@ -56,18 +59,20 @@ class Run:
         *,
         plan: Plan | None = None,
         reference: Record | None = None,
+        conditions: Conditions = CALM,
     ) -> None:
+        """With a plan it is judged by the reference; without one it is a reference run."""
         self._site, self._workload = site, workload
         self._proxy, self._journal = site.proxy, site.journal
         self.scene = Scene(site.admin, site.journal, space)
         self._actor = Actor(self.scene, workload.script, workload.served)
         self._world = World(site.proxy)
+        self._plan, self._conditions = plan, conditions
         self._fault: Planned | None = None
+        self._settings = conditions.settings
         if plan is not None:
-            rng = random.Random(plan.number)
-            self._fault = FAMILIES[plan.family](self._world, plan.at, rng)
-        # With one worker the order of calls is the same in every run, up to the kill.
-        self._settings = {"MODELYARD_WORKERS": "1"} if plan is None or plan.kills else {}
+            self._fault = FAMILIES[plan.family](self._world, plan.write.name, plan.random)
+            self._settings = ONE_WORKER if plan.kills else {}
         self._reference = reference
         self._settled = (0.0, 0.0)
         """When something had happened last, and when, when the operator last said it is idle."""
@@ -78,9 +83,13 @@ class Run:
 
     def play(self) -> Record:
         """The whole workload. Raises Failed."""
+        with self._conditions.in_force():
+            return self._play()
+
+    def _play(self) -> Record:
         version = self.scene.prepare()
         self._workload.prepare(self.scene)
-        self._proxy.reset(self._fault or Fault(), version)
+        self._proxy.reset(self._fault or self._conditions.disturbance(), version)
         self._start()
         left_alone = False
         try:
@@ -96,7 +105,7 @@ class Run:
                 self._leave_alone()
             self._judge()
         except AssertionError as error:
-            raise Failed(f"{error}\n{self._told()}") from None
+            raise Failed(f"{error}\n{self._diagnosis()}") from None
         return self.record
 
     def clean(self) -> None:
@@ -234,26 +243,27 @@ class Run:
     def _judge(self) -> None:
         space = self.scene.namespace
         history = self._journal.history(space)
-        self.record.told = normal.told(history)
+        self.record.events = normal.events(history)
         self.record.calls = [str(call) for call in self._proxy.calls]
         problems = violations(history)
         if self._fault is not None:
             problems += self._fault.broken
-            if not self._fault.fired:
-                problems.append(f"the fault was not reached: {len(self._proxy.calls)} calls")
+            self.record.reached = self._fault.fired
+            if not self._fault.fired and self._plan is not None and self._plan.write.certain:
+                problems.append(f"the fault was not reached: no {self._fault.at}")
         if self._reference is not None:
             problems += [
-                f"told {count} times instead of at most {self._reference.told[news]}: {news}"
-                for news, count in self.record.told.items()
-                if count > self._reference.told[news]
+                f"{count} Events instead of at most {self._reference.events[event]}: {event}"
+                for event, count in self.record.events.items()
+                if count > self._reference.events[event]
             ]
         if self._journal.error is not None:
             problems.append(f"the oracle is blind: {self._journal.error!r}")
         if problems:
             raise Failed("\n".join(problems))
 
-    def _told(self) -> str:
+    def _diagnosis(self) -> str:
         """What people need to understand a failure."""
         calls = "\n".join(f"{call.number:3} {call}" for call in self._proxy.calls)
         log = self.log.read_text()[-6000:]
-        return f"calls:\n{calls}\nlog of the operator, {self.log}:\n{log}"
+        return f"writes:\n{calls}\nlog of the operator, {self.log}:\n{log}"

@@ -12,6 +12,7 @@ from modelyard.contract import labels
 from . import normal, plans
 from .invariants import violations
 from .journal import Entry
+from .writes import WriteNames
 
 READY: dict[str, Any] = {"phase": "Ready", "artifacts": [{"name": "onnx", "digest": "d1"}]}
 
@@ -202,12 +203,65 @@ def test_states_are_compared_without_what_differs_from_run_to_run() -> None:
     assert "Job shelf-data.spec.replicas: wanted 1, found 2" in normal.differences(one, other)
 
 
-def test_plans_are_the_same_each_time_and_kill_at_every_write() -> None:
+def test_every_plan_has_a_name_of_its_own_and_kills_are_at_every_write() -> None:
     every = plans.every()
     assert every == plans.every()
-    assert [plan.number for plan in every] == list(range(1, len(every) + 1))
-    for name, calls in plans.recorded().items():
+    names = [str(plan) for plan in every]
+    assert len(set(names)) == len({plan.key for plan in every}) == len(every)
+    for workload, writes in plans.recorded().items():
         for family in ("kill-after", "kill-before"):
-            places = [p.at for p in every if (p.workload, p.family) == (name, family)]
-            assert places == list(range(1, len(calls) + 1))
+            there = [p.write for p in every if (p.workload, p.family) == (workload, family)]
+            assert there == list(writes)
     assert set(plans.subset()) <= set(every)
+
+
+def test_the_subset_has_each_family_and_workload_and_only_what_every_run_reaches() -> None:
+    subset, every = plans.subset(), plans.every()
+    assert {plan.family for plan in subset} == {plan.family for plan in every}
+    assert {plan.workload for plan in subset} == set(plans.recorded())
+    assert all(plan.write.certain for plan in subset)
+
+
+def test_plans_are_chosen_by_name_or_by_a_part_of_it() -> None:
+    one, *_ = plans.every()
+    assert plans.matching([str(one)]) == [one]
+    of_family = plans.matching([f"{one.workload}/{one.family}/"])
+    assert one in of_family
+    assert {(p.workload, p.family) for p in of_family} == {(one.workload, one.family)}
+    assert plans.matching(["no such plan"]) == []
+
+
+def _named(*statuses: dict[str, Any]) -> list[str]:
+    names = WriteNames()
+    return [names.status("status Deployment lane", status) for status in statuses]
+
+
+def test_a_status_write_is_named_by_the_state_that_it_leaves() -> None:
+    step = {"phase": "Progressing", "rollout": {"stage": "Step", "step": 1}}
+    assert _named(
+        step, {"replicas": 1}, {"phase": "Paused"}, {"phase": "Healthy", "rollout": None}
+    ) == [
+        "status Deployment lane Progressing Step 1 #1",
+        "status Deployment lane Progressing Step 1 #1.1",
+        "status Deployment lane Paused Step 1 #1",
+        "status Deployment lane Healthy #1",
+    ]
+
+
+def test_status_writes_that_coalesce_move_no_name_after_them() -> None:
+    idle = _named({"phase": "Progressing"}, {"replicas": 1}, {"replicas": 2}, {"phase": "Healthy"})
+    busy = _named({"phase": "Progressing"}, {"replicas": 2}, {"phase": "Healthy"})
+    assert busy == [idle[0], idle[1], idle[3]]
+
+
+def test_a_write_is_named_by_how_often_that_object_was_written() -> None:
+    names = WriteNames()
+    made = [names.write(f"apply ModelServer {name}") for name in ("a", "b", "a")]
+    assert made == ["apply ModelServer a #1", "apply ModelServer b #1", "apply ModelServer a #2"]
+
+
+def test_a_record_of_several_runs_says_what_every_run_makes() -> None:
+    found = plans.merged([["a", "b", "d"], ["a", "c", "d"]])
+    assert [(write.name, write.always) for write in found] == [
+        ("a", True), ("c", False), ("b", False), ("d", True),
+    ]  # fmt: skip

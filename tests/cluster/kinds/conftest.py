@@ -174,13 +174,13 @@ class Site:
         self.core.patch_namespaced_pod_status(pod.metadata.name, SPACE, {"status": status})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path_factory.mktemp("kinds"), controller_manager=True) as plane:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(plane, tmp_path_factory.mktemp("operator"))
     site.prepare()

@@ -22,13 +22,13 @@ from modelyard.workloads.activator import http2
 from modelyard.workloads.activator.__main__ import arguments, run
 from modelyard_local.cluster import ControlPlane
 
-from ..admin import Admin, access
+from ..admin import Admin
 from ..gateway.servers import METHOD, Pod
 from ..process import free_port
 from ..waiting import until
+from .conftest import Plane
 
 pytestmark = pytest.mark.cluster
-CRDS = Path(__file__).parents[3] / "crds"
 SPACE = "sleepy"
 OURS = f"/apis/modelyard.dev/v1alpha1/namespaces/{SPACE}/deployments"
 ROLE = "/apis/rbac.authorization.k8s.io/v1"
@@ -180,34 +180,28 @@ def _accepts(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Admin, str, Path]]:
+def plane(scaled: Plane, tmp_path_factory: pytest.TempPathFactory) -> tuple[Admin, str, Path]:
     """The API server, and a pod's credentials: all that they allow is scaling."""
-    folder = tmp_path_factory.mktemp("activator")
-    with ControlPlane(folder / "plane", controller_manager=True) as made:
-        where = access(made.kubeconfig, folder)
-        admin = Admin(where)
-        admin.install(CRDS)
-        until(lambda: admin.get("/apis/modelyard.dev/v1alpha1/deployments") is not None)
-        admin.namespace(SPACE)
-        accounts = f"/api/v1/namespaces/{SPACE}/serviceaccounts"
-        admin.call("POST", accounts, {"metadata": {"name": ACCOUNT}})
-        rule = {
-            "apiGroups": ["modelyard.dev"],
-            "resources": ["deployments/scale"],
-            "verbs": ["get", "patch"],
-        }
-        roles = f"{ROLE}/namespaces/{SPACE}"
-        admin.call("POST", f"{roles}/roles", {"metadata": {"name": ACCOUNT}, "rules": [rule]})
-        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SPACE}
-        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
-        binding = {"metadata": {"name": ACCOUNT}, "roleRef": ref, "subjects": [subject]}
-        admin.call("POST", f"{roles}/rolebindings", binding)
-        token = admin.call("POST", f"{accounts}/{ACCOUNT}/token", {"spec": {}})["status"]["token"]
-        credentials = folder / "credentials"
-        credentials.mkdir()
-        (credentials / "token").write_text(token)
-        (credentials / "ca.crt").write_bytes((folder / "ca").read_bytes())
-        yield admin, where.url, credentials
+    admin = scaled.admin
+    admin.namespace(SPACE)
+    accounts = f"/api/v1/namespaces/{SPACE}/serviceaccounts"
+    admin.call("POST", accounts, {"metadata": {"name": ACCOUNT}})
+    rule = {
+        "apiGroups": ["modelyard.dev"],
+        "resources": ["deployments/scale"],
+        "verbs": ["get", "patch"],
+    }
+    roles = f"{ROLE}/namespaces/{SPACE}"
+    admin.call("POST", f"{roles}/roles", {"metadata": {"name": ACCOUNT}, "rules": [rule]})
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SPACE}
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
+    binding = {"metadata": {"name": ACCOUNT}, "roleRef": ref, "subjects": [subject]}
+    admin.call("POST", f"{roles}/rolebindings", binding)
+    token = admin.call("POST", f"{accounts}/{ACCOUNT}/token", {"spec": {}})["status"]["token"]
+    credentials = tmp_path_factory.mktemp("credentials")
+    (credentials / "token").write_text(token)
+    (credentials / "ca.crt").write_bytes(scaled.ca)
+    return admin, scaled.access.url, credentials
 
 
 @pytest.fixture

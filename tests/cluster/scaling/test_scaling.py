@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,30 +9,23 @@ import pytest
 from modelyard.core.deployment import autoscaling, disruption, serving
 from modelyard_local.cluster import ControlPlane
 
-from ..admin import Admin, access
+from ..admin import Admin
 from ..fake_status import pod_status
 from ..observing import observing
 from ..waiting import until
+from .conftest import Plane
 
 pytestmark = pytest.mark.cluster
-CRDS = Path(__file__).parents[3] / "crds"
 SPACE = "scaling"
 OURS = f"/apis/modelyard.dev/v1alpha1/namespaces/{SPACE}/deployments"
 HPAS = f"/apis/autoscaling/v2/namespaces/{SPACE}/horizontalpodautoscalers"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
-QUICK = "--horizontal-pod-autoscaler-sync-period=1s"
 
 
 @pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
-    folder = tmp_path_factory.mktemp("scaling")
-    flags = {"kube-controller-manager": [QUICK]}
-    with ControlPlane(folder / "plane", controller_manager=True, more_flags=flags) as plane:
-        made = Admin(access(plane.kubeconfig, folder))
-        made.install(CRDS)
-        until(lambda: made.get("/apis/modelyard.dev/v1alpha1/deployments") is not None)
-        made.namespace(SPACE)
-        yield made
+def admin(scaled: Plane) -> Admin:
+    scaled.admin.namespace(SPACE)
+    return scaled.admin
 
 
 def deployment(admin: Admin, name: str, **cluster: Any) -> Any:
