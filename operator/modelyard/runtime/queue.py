@@ -20,8 +20,8 @@ PATIENCE = 2.0
 """Seconds for which urgent keys go before one that has become due."""
 
 DEFERRED = 5.0
-"""The same for a deferred key, whose status alone is owed. Long enough for most of a burst of creates,
-and for a child to get further, which the same write then tells; short enough for people."""
+"""The same for a deferred key, of which only the status is to be written. Long enough for most of a
+burst of creates, and for a child to make progress that the same write then shows."""
 
 
 class KeyedQueue:
