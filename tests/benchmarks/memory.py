@@ -36,8 +36,8 @@ class Footprint:
 async def measure(
     sizes: Sequence[int], idle: float, workers: int, deadline: float, say: Say
 ) -> list[Footprint]:
-    """Grows one population to each size; measures the operator's memory and, for `idle` seconds, what
-    it costs without any work."""
+    """Grows one population to each size; measures the operator's memory and, for `idle` seconds,
+    its CPU."""
     found: list[Footprint] = []
     async with site(workers) as made:
         await made.install(ours.crd_files())
