@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--live", type=int, default=5000, metavar="OBJECTS", help="restart")
     parser.add_argument("--restarts", type=int, default=3, metavar="TIMES", help="restart")
     parser.add_argument(
-        "--idle", type=float, default=60, metavar="SECONDS", help="restart: after the last one"
+        "--idle", type=float, default=60, metavar="SECONDS", help="restart, memory: without work"
     )
     parser.add_argument(
         "--workers", type=int, default=16, help="objects that each controller works on at a time"
@@ -75,7 +75,9 @@ def _run(name: str, report: Report, session: runner.Session) -> Result:
     options, say = session.options, session.say
     runs: dict[str, Callable[[], Result]] = {
         "create": lambda: _create(report, session),
-        "memory": lambda: memory.run(options.memory, options.workers, options.deadline, say),
+        "memory": lambda: memory.run(
+            options.memory, options.idle, options.workers, options.deadline, say
+        ),
         "restart": lambda: restart.run(
             options.live, options.restarts, options.idle, options.workers, options.deadline, say
         ),
@@ -94,7 +96,7 @@ def _parameters(name: str, options: argparse.Namespace) -> dict[str, Any]:
     common = {"smoke": options.smoke, "workers": options.workers}
     own: dict[str, dict[str, Any]] = {
         "create": {"sizes": [str(size) for size in options.sizes]},
-        "memory": {"objects": options.memory},
+        "memory": {"objects": options.memory, "idle": options.idle},
         "restart": {"objects": options.live, "restarts": options.restarts, "idle": options.idle},
     }
     return {**common, **own[name]}

@@ -55,6 +55,13 @@ class Api:
         self.written[write_name("POST", kind.plural)] += 1
         return await self._call("POST", kind.path(namespace), body)
 
+    async def token(self, account: str, seconds: int) -> str:
+        """A token of a service account of SPACE, for so long. Raises Refused."""
+        self.written[write_name("POST", "serviceaccounts", "token")] += 1
+        path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/{account}/token"
+        made = await self._call("POST", path, {"spec": {"expirationSeconds": seconds}})
+        return str(made["status"]["token"])
+
     async def patch(
         self, kind: KubeKind, name: str, body: Manifest, subresource: str = "status"
     ) -> Manifest:

@@ -18,7 +18,13 @@ LABELS = {
     "trainer": "Kubeflow Trainer v2, TrainJob → JobSet → Job",
     "modelyard": "Modelyard, TrainingJob → Job",
 }
-AGAINST = (("kcm", "kube-controller-manager", 0.75), ("trainer", "Kubeflow Trainer", 1.0))
+AGAINST = (
+    ("raw", "raw creates", 0.4),
+    ("kcm", "kube-controller-manager", 1.6),
+    ("trainer", "Kubeflow Trainer", 1.0),
+)
+PARTS = ("controllers", "API server", "etcd", "load")
+"""Processes of a sample, as its CPU is counted by them."""
 NOT_OF_THE_TRAINING = frozenset({"PATCH datasets/status"})
 """`usedBy` of a Dataset that many TrainingJobs share: a few writes a Dataset."""
 NOT_OF_THE_LIFE = NOT_OF_THE_TRAINING | {"PATCH modelversions/status", "POST jobs"}
@@ -26,11 +32,12 @@ NOT_OF_THE_LIFE = NOT_OF_THE_TRAINING | {"PATCH modelversions/status", "POST job
 
 
 def tables(samples: Sequence[Sample]) -> list[Table]:
-    """Per size: rates, then writes, then costs."""
+    """Per size: rates, then costs, then writes."""
     made = []
     for size in sizes(samples):
         of_size = [sample for sample in samples if sample.objects == size]
-        made += [_rates(size, of_size), _costs(size, of_size), _writes(size, of_size)]
+        made += [_rates(size, of_size), _cpu_to_child(size, of_size)]
+        made += [_costs(size, of_size), _writes(size, of_size)]
     return made
 
 
@@ -98,6 +105,28 @@ def _rates(size: int, samples: Sequence[Sample]) -> Table:
         ],
         rows,
         f"Median (lowest to highest) of {rounds} rounds; ratios are taken within a round.",
+    )
+
+
+def _cpu_to_child(size: int, samples: Sequence[Sample]) -> Table:
+    rows = []
+    totals = {(s.arm, s.round): sum(s.cpu_to_child.values()) for s in samples if s.cpu_to_child}
+    ours = {number: total for (arm, number), total in totals.items() if arm == OURS}
+    for arm, mine in _by_arm(samples):
+        theirs = {number: total for (name, number), total in totals.items() if name == arm}
+        share = None if arm == OURS else ratios(theirs, ours)
+        by_part = [_number((s.cpu_to_child.get(part) for s in mine), digits=1) for part in PARTS]
+        writes = _number(
+            (_total(s.written_to_child, frozenset()) for s in mine if s.written_to_child), digits=2
+        )
+        total = _number(theirs.values(), digits=1)
+        rows.append([LABELS[arm], total, *by_part, "" if share is None else share.text(2), writes])
+    columns = ["arm", "all", *PARTS, "arm / Modelyard", "writes of controllers by then"]
+    return Table(
+        f"{size:,} objects: CPU of all processes until the last child, ms/object",
+        columns,
+        rows,
+        "Where all cores are busy with the sample, rates are in the ratio arm / Modelyard.",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import ours, population
+from . import idling, ours, population
 from .processes import until, usage
 from .report import Goal, Say, Table, at_most
 from .site import site
@@ -29,10 +29,15 @@ class Footprint:
     restarted_rss_mb: float
     """A fresh process, idle."""
     restart_seconds: float
+    idle: idling.Idling | None
+    """How the fresh process idles; None if that was not asked for."""
 
 
-async def measure(sizes: Sequence[int], workers: int, deadline: float, say: Say) -> list[Footprint]:
-    """Grows one population to each size and looks at the operator's memory."""
+async def measure(
+    sizes: Sequence[int], idle: float, workers: int, deadline: float, say: Say
+) -> list[Footprint]:
+    """Grows one population to each size; measures the operator's memory and, for `idle` seconds,
+    its CPU."""
     found: list[Footprint] = []
     async with site(workers) as made:
         await made.install(ours.crd_files())
@@ -53,6 +58,7 @@ async def measure(sizes: Sequence[int], workers: int, deadline: float, say: Say)
             seconds, fresh = await ours.start_until_idle(made, objects // 2, deadline)
             try:
                 now = usage(fresh.process.pid)
+                rested = await idling.measure(made, fresh, idle, deadline) if idle else None
             finally:
                 fresh.process.stop()
             found.append(
@@ -63,6 +69,7 @@ async def measure(sizes: Sequence[int], workers: int, deadline: float, say: Say)
                     peak_mb=round(worked.peak_rss_mb, 1),
                     restarted_rss_mb=round(now.rss_mb, 1),
                     restart_seconds=round(seconds, 2),
+                    idle=rested,
                 )
             )
             say(f"{found[-1].objects:,} objects: {found[-1].rss_mb:.0f} MB")
@@ -94,12 +101,18 @@ def report(found: Sequence[Footprint]) -> tuple[list[Table], list[Goal]]:
     most = max(found, key=lambda one: one.objects, default=None)
     measured = None if most is None else max(most.rss_mb, most.restarted_rss_mb)
     name = f"RSS with {most.objects if most else 0:,} objects of mixed kinds"
-    return [Table(title, columns, rows)], [at_most(name, MOST_MB, measured, "MB")]
+    tables, goals = [Table(title, columns, rows)], [at_most(name, MOST_MB, measured, "MB")]
+    for one in found:
+        if one.idle is not None:
+            heading = f"Idling with {one.objects:,} objects of mixed kinds"
+            tables.append(Table(heading, ["", "measured"], idling.rows(one.idle)))
+            goals += idling.goals(one.objects, one.idle)
+    return tables, goals
 
 
 def run(
-    sizes: Sequence[int], workers: int, deadline: float, say: Say
+    sizes: Sequence[int], idle: float, workers: int, deadline: float, say: Say
 ) -> tuple[list[dict[str, Any]], list[Table], list[Goal]]:
     """Samples, tables and goals of `memory`."""
-    found = asyncio.run(measure(sizes, workers, deadline, say))
+    found = asyncio.run(measure(sizes, idle, workers, deadline, say))
     return ([asdict(one) for one in found], *report(found))

@@ -32,7 +32,7 @@ class Operator:
     def __init__(self, site: Site, **settings: str) -> None:
         self._port = free_port()
         environment = {
-            "KUBECONFIG": str(site.plane.kubeconfig),
+            "KUBECONFIG": str(site.kubeconfig),
             "MODELYARD_LISTEN_ADDRESS": "127.0.0.1",
             "MODELYARD_LISTEN_PORT": str(self._port),
             "MODELYARD_LEASE_NAMESPACE": SPACE,

@@ -83,6 +83,11 @@ class Process:
             self._process.kill()
             self._process.wait()
 
+    def resync(self) -> None:
+        """Asks an operator to list and reconcile everything."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+
     def check(self) -> None:
         """Raises TooLong with the end of the log if the process has ended."""
         assert self._process is not None

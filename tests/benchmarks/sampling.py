@@ -6,11 +6,16 @@
 3. *End*: the actor completes all pods; until the last owner says so, and nobody writes any more.
 
 The API server's counters are read only between the steps: rendering its metrics costs it CPU.
+
+CPU until the last child is counted apart, of everything that runs: on a machine whose cores are all
+busy with the sample, objects/s are cores divided by CPU an object, and CPU is hardly distorted by
+whatever else runs there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,6 +45,10 @@ class Sample:
     """Objects a second over that time."""
     child_p50: float = 0.0
     child_p99: float = 0.0
+    cpu_to_child: dict[str, float] = field(default_factory=dict)
+    """Of every process, by its part in the sample, from the first create to the last child."""
+    written_to_child: dict[str, float] = field(default_factory=dict)
+    """Writes per object in that time; the harness's own not counted."""
     created: dict[str, float] = field(default_factory=dict)
     """Writes per object, by name, until its Job runs; the harness's own not counted."""
     lived: dict[str, float] = field(default_factory=dict)
@@ -77,9 +86,16 @@ class Sampler:
             before, cost = await site.settled(self._deadline), self._usage()
             self._sent.clear()
             self._children.clear()
+            all_cpu = self._cpu_of_all()
             await self._create(PREFIX, objects)
+            sample.cpu_to_child = {
+                part: (seconds - all_cpu[part]) * 1000 / objects
+                for part, seconds in self._cpu_of_all().items()
+            }
             self._read_creation(sample)
             if arm.child is not None:
+                by_then = await site.api.controllers_writes()
+                sample.written_to_child = _per_object(by_then - before, objects)
                 created = await site.settled(self._deadline)
                 sample.created = _per_object(created - before, objects)
                 sample.created_cpu_ms = self._cpu_since(cost, objects)
@@ -154,6 +170,17 @@ class Sampler:
         sample.rate = sample.objects / sample.seconds
         waits = [seen - self._sent[name] for name, seen in self._children.items()]
         sample.child_p50, sample.child_p99 = quantile(waits, 0.5), quantile(waits, 0.99)
+
+    def _cpu_of_all(self) -> dict[str, float]:
+        """CPU seconds so far of each process that takes part."""
+        plane = self._site.plane.processes
+        parts = {"API server": plane.running("kube-apiserver"), "etcd": plane.running("etcd")}
+        found = {name: usage(one.pid).cpu_seconds for name, one in parts.items() if one}
+        found["load"] = usage(os.getpid()).cpu_seconds
+        own = self._usage()
+        if own is not None:
+            found["controllers"] = own.cpu_seconds
+        return found
 
     def _usage(self) -> Usage | None:
         return None if self._arm.pid is None else usage(self._arm.pid)

@@ -19,6 +19,7 @@ from modelyard_local.cluster import ControlPlane
 
 from .api import SPACE, Api, Refused
 from .etcd import Etcd
+from .login import ACCOUNT, controllers_kubeconfig
 from .processes import TooLong, until
 
 MANAGER = "kube-controller-manager"
@@ -27,7 +28,6 @@ UNLIMITED = "100000"
 ACCOUNTS = ("default", "modelyard-trainer", "modelyard-agent")
 
 NAMESPACE = KubeKind("Namespace", "", "v1", "namespaces", "Namespace")
-ACCOUNT = KubeKind("ServiceAccount", "", "v1", "serviceaccounts", "ServiceAccount")
 CRD = KubeKind(
     "CRD",
     "apiextensions.k8s.io",
@@ -54,6 +54,8 @@ class Site:
     api: Api
     etcd: Etcd
     folder: Path
+    kubeconfig: Path
+    """Of the controllers that the harness starts."""
     workers: int
     """Objects that each controller reconciles at the same time."""
     custom: list[KubeKind]
@@ -140,14 +142,15 @@ async def site(workers: int) -> AsyncIterator[Site]:
             plane.processes.stop([MANAGER])
             api = await Api.open(plane.kubeconfig)
             try:
-                made = Site(plane, api, Etcd(plane), folder, workers, [])
-                await _prepare(api)
-                yield made
+                await prepare(api)
+                login = await controllers_kubeconfig(api, plane.kubeconfig, folder)
+                yield Site(plane, api, Etcd(plane), folder, login, workers, [])
             finally:
                 await api.close()
 
 
-async def _prepare(api: Api) -> None:
+async def prepare(api: Api) -> None:
+    """Makes the namespace of everything, with the accounts of its pods."""
     await api.create(NAMESPACE, {"metadata": {"name": SPACE}}, namespace="")
     # Pods need their account; no controller makes the default one here.
     for account in ACCOUNTS:

@@ -53,7 +53,7 @@ class Trainer(Arm):
             f"--workers={site.workers}",
             f"--health-probe-bind-address=127.0.0.1:{self._port}",
         ]
-        environment = {"KUBECONFIG": str(site.plane.kubeconfig)}
+        environment = {"KUBECONFIG": str(site.kubeconfig)}
         self._process = Process(command, environment, site.folder / "trainer.log")
 
     async def prepare(self, job: Manifest) -> None:

@@ -106,6 +106,10 @@ class Operator(Endpoint):
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
 
+    def resync(self) -> None:
+        """Ask it to list and reconcile everything."""
+        self.kill(signal.SIGUSR1)
+
     def gone(self, seconds: float = 15) -> int:
         """Wait for the end of the process; returns its exit code."""
         return self.process.wait(seconds)

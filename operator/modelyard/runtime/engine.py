@@ -34,6 +34,11 @@ DRAIN_SECONDS = 3.0
 """Time that writes in flight get to finish when the process stops."""
 RETRY_SECONDS = 1.0
 
+ROUNDS = 6
+"""Regular resyncs within which every object is reconciled once. What a list finds changed is
+reconciled at once, and what becomes due has its time in the queue; this is for changes that no
+trigger knows of, and reconciling everything is most of what an idle operator costs."""
+
 
 class Engine:
     """Runs a set of controllers. `on_event` and `watches` are fed from outside."""
@@ -98,6 +103,8 @@ class Engine:
             now=lambda: datetime.now(UTC),
         )
         self._synced = False
+        self._round = 0
+        """The part of all objects that was reconciled last, see next_part."""
         self._asked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
@@ -138,7 +145,8 @@ class Engine:
             self.queue.add(key, delay)
 
     def resync(self) -> None:
-        """List and reconcile everything as soon as possible, if this replica leads."""
+        """List and reconcile everything as soon as possible, if this replica leads; the regular
+        resyncs list everything, but reconcile a part in turn."""
         self._asked.set()
 
     # Leading.
@@ -196,15 +204,15 @@ class Engine:
         """List everything as of after the Lease was taken, so that nothing that a holder before
         us wrote is missing; then queue every object."""
         started = time.monotonic()
-        told = ""
+        logged = ""
         while True:
             try:
                 await self._resync.all(self.kinds, at_least=self._lease.version)
                 break
             except ApiError as error:
-                if str(error) != told:
+                if str(error) != logged:
                     log.warning("cannot list, tries again: %s", error)
-                    told = str(error)
+                    logged = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
         self.last_resync = time.monotonic()
         keys = self._all_keys()
@@ -245,7 +253,7 @@ class Engine:
             if wrong:
                 log.warning("resync found the cache out of date", extra={"objects": wrong})
             spread = 0.0 if asked else period / 10
-            for key in self._all_keys():
+            for key in self._all_keys() if asked else self.next_part():
                 self.queue.add(key, random.uniform(0, spread))  # noqa: S311 - jitter
             self.metrics.resynced()
 
@@ -261,16 +269,21 @@ class Engine:
 
     async def _refill(self, kind: str) -> None:
         """After a lost watch: objects may have come, changed or gone unseen."""
-        told = ""
+        logged = ""
         while self._synced:
             try:
                 await self._resync.one(kind)
                 return
             except ApiError as error:
-                if str(error) != told:
+                if str(error) != logged:
                     log.warning("cannot list %s, tries again: %s", kind, error)
-                    told = str(error)
+                    logged = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def next_part(self) -> list[Key]:
+        """What a regular resync reconciles: one of ROUNDS parts of all objects, in turn."""
+        self._round = (self._round + 1) % ROUNDS
+        return [key for key in self._all_keys() if hash(key) % ROUNDS == self._round]
 
     def _all_keys(self) -> list[Key]:
         return [

@@ -66,7 +66,7 @@ class Metrics:
         )
         self._resyncs = Counter(
             "modelyard_resyncs",
-            "Rounds that listed and queued everything, the one when leading began not counted.",
+            "Rounds that listed everything, the one when leading began not counted.",
             registry=self._registry,
         )
         self._relists = Counter(
@@ -120,7 +120,7 @@ class Metrics:
         self._repairs.labels(kind).inc(count)
 
     def resynced(self) -> None:
-        """Everything was listed and queued."""
+        """Everything was listed, and what this round reconciles was queued."""
         self._resyncs.inc()
 
     def relisted(self, kind: str) -> None:

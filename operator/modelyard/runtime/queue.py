@@ -1,4 +1,9 @@
-"""A delayed queue of keys: each key is in it once, and is worked on by one worker at a time."""
+"""A delayed queue of keys: each key is in it once, and is worked on by one worker at a time.
+
+It decides who goes first while more keys are due than there are workers: what users ask for, then
+what follows from changes of children, then the statuses of objects that have just got children.
+The engine adds keys and the workers take them (runtime/engine.py).
+"""
 
 from __future__ import annotations
 
@@ -12,18 +17,22 @@ from collections.abc import Callable
 from modelyard.core.plan import Key
 
 PATIENCE = 2.0
-"""Seconds that a due key lets urgent ones go first."""
+"""Seconds for which urgent keys go before one that has become due."""
+
+DEFERRED = 5.0
+"""The same for a deferred key, of which only the status is to be written. Long enough for most of a
+burst of creates, and for a child to make progress that the same write then shows."""
 
 
 class KeyedQueue:
     """Keys with the time at which they are due.
 
     Adding a key that is already queued keeps the earlier of both times. A key added while it is
-    being worked on is queued again when the worker is done. A key that is held back after a
-    failure stays back, whatever adds it, until `release`.
+    being worked on is queued again when the worker is done. A key that backs off after a failure
+    is not due earlier, whatever adds it, until `release`.
 
-    Where more keys are due than there are workers, those added as `urgent` go first, but none
-    waits for more than PATIENCE because of that.
+    Where more keys are due than there are workers, those added as `urgent` go first and deferred
+    ones last, but none waits for more than PATIENCE or DEFERRED because of that.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +43,9 @@ class KeyedQueue:
         """Heap of (rank, order, due, key) for keys that wait for a worker."""
         self._due: dict[Key, float] = {}
         self._urgent: set[Key] = set()
-        self._held: dict[Key, float] = {}
+        self._deferred: set[Key] = set()
+        self._not_before: dict[Key, float] = {}
+        """When keys that back off may be due."""
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._closed = False
@@ -51,7 +62,7 @@ class KeyedQueue:
         """Queue a key, due in `delay` seconds."""
         if self._closed:
             return
-        due = max(self._clock() + delay, self._held.get(key, 0.0))
+        due = max(self._clock() + delay, self._not_before.get(key, 0.0))
         raised = urgent and key not in self._urgent
         if raised:
             self._urgent.add(key)
@@ -64,10 +75,16 @@ class KeyedQueue:
             heapq.heappush(self._later, (due, next(self._order), key))
             self._wake()
 
-    def hold(self, key: Key, delay: float) -> None:
+    def defer(self, key: Key) -> None:
+        """Queue a key that is being worked on; whatever has added it meanwhile, it goes after the
+        others that are due, unless it is urgent."""
+        self._deferred.add(key)
+        self.add(key)
+
+    def back_off(self, key: Key, delay: float) -> None:
         """Queue a key, due in `delay` seconds and not before."""
         due = self._clock() + delay
-        self._held[key] = due
+        self._not_before[key] = due
         if key in self._working:
             self._again[key] = due
             return
@@ -75,8 +92,8 @@ class KeyedQueue:
         self.add(key, delay)
 
     def release(self, key: Key) -> None:
-        """Stop holding a key back; whatever is queued for it keeps its time."""
-        self._held.pop(key, None)
+        """Let a key be due at any time again; what is queued for it keeps its time."""
+        self._not_before.pop(key, None)
 
     async def get(self) -> Key:
         """The key that is due first, when it is due. Call `done` with it afterwards."""
@@ -102,6 +119,7 @@ class KeyedQueue:
         _, _, _, key = heapq.heappop(self._ready)
         del self._due[key]
         self._urgent.discard(key)
+        self._deferred.discard(key)
         self._working.add(key)
         self._idle.clear()
         return key
@@ -122,12 +140,13 @@ class KeyedQueue:
         await self._idle.wait()
 
     def clear(self) -> None:
-        """Forget everything that is queued or held back."""
+        """Forget everything that is queued or backs off."""
         self._later.clear()
         self._ready.clear()
         self._due.clear()
         self._urgent.clear()
-        self._held.clear()
+        self._deferred.clear()
+        self._not_before.clear()
         self._again.clear()
 
     def close(self) -> None:
@@ -154,12 +173,16 @@ class KeyedQueue:
         while self._later and self._later[0][0] <= now:
             due, order, key = heapq.heappop(self._later)
             if self._due.get(key) == due:
-                rank = due if key in self._urgent else due + PATIENCE
-                heapq.heappush(self._ready, (rank, order, due, key))
+                heapq.heappush(self._ready, (due + self._patience(key), order, due, key))
         while self._ready and self._due.get(self._ready[0][3]) != self._ready[0][2]:
             heapq.heappop(self._ready)
         while self._later and self._due.get(self._later[0][2]) != self._later[0][0]:
             heapq.heappop(self._later)
+
+    def _patience(self, key: Key) -> float:
+        if key in self._urgent:
+            return 0.0
+        return DEFERRED if key in self._deferred else PATIENCE
 
     def _wake(self) -> None:
         """Wake one waiter if a key is due, or see to it that one is woken when it is."""

@@ -85,7 +85,8 @@ class Reconciler:
         else:
             self._forget(key)
             if not finished:
-                self._queue.add(key)
+                # Children first, their statuses when there is time.
+                self._queue.defer(key)
             elif plan.requeue_after is not None:
                 self._queue.add(key, plan.requeue_after)
         seconds = time.perf_counter() - started
@@ -116,7 +117,7 @@ class Reconciler:
             self._queue.release(key)
             self._queue.add(key)
             return failure.result
-        self._queue.hold(key, delay)
+        self._queue.back_off(key, delay)
         self._log(key, obj, failure, error, delay)
         if failure.reason and count > failure.patience:
             await self._tell(key, controller, failure, written)

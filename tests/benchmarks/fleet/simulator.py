@@ -27,6 +27,7 @@ from .agent import NEVER, Agent, Manifest
 from .config import FleetConfig
 
 SERVERS = by_name("ModelServer")
+FIGURES = "figures or a sign of life"
 WATCH_SECONDS = 600
 PAGE = 500
 RETRY_SECONDS = 2.0
@@ -54,7 +55,8 @@ class Simulator:
         """Seconds between the moment at which an agent wanted to write and its write."""
         self.refused: Counter[int] = Counter()
         """Reports that were not taken, by HTTP status; 0: no answer."""
-        self.reports = 0
+        self.reports: Counter[str] = Counter()
+        """Sent so far, by the phase that they tell of; FIGURES for those that tell of none."""
         self._heap: list[tuple[float, int, Agent]] = []
         self._planned: dict[Agent, float] = {}
         self._count = 0
@@ -249,7 +251,7 @@ class Simulator:
         assert agent.server is not None
         path = SERVERS.path(SPACE, agent.server["metadata"]["name"], "status")
         self._written[write_name("PATCH", SERVERS.plural, "status")] += 1
-        self.reports += 1
+        self.reports[patch["status"].get("phase") or FIGURES] += 1
         try:
             async with self._session.patch(
                 f"{self._connection.server}{path}?fieldManager=modelyard-agent",

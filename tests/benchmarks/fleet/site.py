@@ -20,11 +20,12 @@ from modelyard.kube.kinds import by_name
 from modelyard_local.cluster import ControlPlane
 
 from .. import ours
-from ..api import SPACE, Manifest
+from ..api import Manifest
 from ..etcd import Etcd
+from ..login import controllers_kubeconfig
 from ..processes import until
 from ..report import Say
-from ..site import ACCOUNT, ACCOUNTS, MANAGER, NAMESPACE, Site
+from ..site import MANAGER, Site, prepare
 from . import nodes, objects
 from .api import FleetApi
 from .config import FleetConfig
@@ -218,10 +219,9 @@ async def _prepared(
     say: Say,
     deadline: float,
 ) -> AsyncIterator[FleetSite]:
-    base = Site(plane, api, Etcd(plane), folder, 16, [])
-    await api.create(NAMESPACE, {"metadata": {"name": SPACE}}, namespace="")
-    for account in ACCOUNTS:
-        await api.create(ACCOUNT, {"metadata": {"name": account}})
+    await prepare(api)
+    login = await controllers_kubeconfig(api, plane.kubeconfig, folder)
+    base = Site(plane, api, Etcd(plane), folder, login, 16, [])
     await base.install(ours.crd_files())
     operator = ours.Operator(base)
     operator.process.start()

@@ -57,9 +57,10 @@ def test_the_real_controllers_write_nothing_twice(
     first.kill(15)
     assert first.gone() == 0
     before = server.writes()
-    second = start("second", *ENTRY, RESYNC_SECONDS="5")
+    second = start("second", *ENTRY)
     wait(second.idle, 60, what="idle again")
     reconciled = second.metric("modelyard_reconciles_total")
+    second.resync()
     wait(
         lambda: second.metric("modelyard_reconciles_total") >= 2 * reconciled and second.idle(),
         what="a resync",

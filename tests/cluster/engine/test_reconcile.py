@@ -87,10 +87,11 @@ def test_restart_and_resync_write_nothing(server: Any, space: str, start: Any, w
     operator.kill(15)
     assert operator.gone() == 0
     before = server.writes()
-    again = start("again", RESYNC_SECONDS="5")
+    again = start("again")
     wait(again.idle, what="idle after the restart")
     listed = again.metric("modelyard_reconciles_total")
     assert listed >= 30
+    again.resync()
     wait(
         lambda: again.metric("modelyard_reconciles_total") >= 2 * listed and again.idle(),
         what="a resync",

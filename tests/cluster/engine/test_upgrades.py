@@ -71,7 +71,7 @@ def test_a_new_field_is_let_be(
     for plural in CHAIN:
         create(plural, "shelf-1")
     server.merge(f"{group}/modelversions/shelf-1/status", {"status": READY})
-    operator = start("old", "-m", "modelyard.handlers", RESYNC_SECONDS="5")
+    operator = start("old", "-m", "modelyard.handlers")
     workloads = f"/apis/apps/v1/namespaces/{space}/deployments"
     wait(lambda: server.get(workloads)["items"] and jobs(), 60, what="children")
     wait(operator.idle, what="idle")
@@ -84,9 +84,12 @@ def test_a_new_field_is_let_be(
         # A write stores the default, and brings it to the operator's watch.
         server.merge(path, {"metadata": {"labels": {"touched": "yes"}}})
     server.merge(everywhere["datasets"], {"spec": {"source": {"http": {FIELD: "set by hand"}}}})
-    seen = operator.metric("modelyard_reconciles_total")
-    wait(lambda: operator.metric("modelyard_reconciles_total") >= seen + 8, what="resyncs")
-    wait(operator.idle, what="idle")
+    resyncs = operator.metric("modelyard_resyncs_total")
+    operator.resync()
+    wait(
+        lambda: operator.metric("modelyard_resyncs_total") > resyncs and operator.idle(),
+        what="a resync",
+    )
     assert operator.metric("modelyard_stalled_objects") == 0, operator.log.read_text()
     assert operator.metric("modelyard_retrying_objects") == 0
     source = server.get(everywhere["datasets"])["spec"]["source"]["http"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from modelyard.core.plan import AggregateKind, Controller, Key, KubeObject, Plan
-from modelyard.runtime.engine import Engine
+from modelyard.runtime.engine import ROUNDS, Engine
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.settings import EngineSettings
 
@@ -75,3 +75,14 @@ async def test_decisions_see_the_aggregate_and_answers() -> None:
     assert made.cache.answer("up") is None
     assert made.kinds == ("Deployment", "Pod")
     await made.queries.close()
+
+
+async def test_regular_resyncs_reconcile_every_object_once_in_so_many_rounds() -> None:
+    made = engine()
+    names = [f"d{number}" for number in range(60)]
+    for version, name in enumerate(names, start=1):
+        made.on_event("Deployment", "ADDED", thing(name, version))
+    parts = [made.next_part() for _ in range(ROUNDS)]
+    assert sorted(key.name for part in parts for key in part) == sorted(names)
+    assert max(len(part) for part in parts) < len(names) / 2
+    assert made.next_part() == parts[0]

@@ -7,7 +7,7 @@ import contextlib
 import random
 
 from modelyard.core.plan import Key
-from modelyard.runtime.queue import PATIENCE, KeyedQueue
+from modelyard.runtime.queue import DEFERRED, PATIENCE, KeyedQueue
 
 
 class Clock:
@@ -59,6 +59,51 @@ async def test_urgent_keys_go_first_but_others_do_not_wait_for_ever() -> None:
     assert [queue.pop(), queue.pop()] == [key("consequence"), key("new wish")]
 
 
+async def test_the_status_of_an_object_that_got_its_children_comes_last() -> None:
+    queue, clock = await fake()
+    queue.add(key("parent"))
+    queue.pop()
+    queue.add(key("parent"))  # Its child is there.
+    queue.defer(key("parent"))
+    queue.done(key("parent"))
+    clock.now += PATIENCE
+    queue.add(key("consequence"))
+    queue.add(key("wish"), urgent=True)
+    assert [queue.pop() for _ in range(3)] == [key("wish"), key("consequence"), key("parent")]
+    assert queue.pop() is None
+
+
+async def test_a_deferred_status_does_not_wait_for_ever() -> None:
+    queue, clock = await fake()
+    queue.add(key("parent"))
+    queue.pop()
+    queue.defer(key("parent"))
+    queue.done(key("parent"))
+    clock.now += DEFERRED
+    queue.add(key("wish"), urgent=True)
+    assert queue.pop() == key("parent")
+
+
+async def test_a_deferred_key_comes_at_once_where_nothing_else_is_due() -> None:
+    queue, _ = await fake()
+    queue.add(key("parent"))
+    queue.pop()
+    queue.defer(key("parent"))
+    queue.done(key("parent"))
+    assert queue.pop() == key("parent")
+
+
+async def test_a_deferred_key_can_become_urgent() -> None:
+    queue, _ = await fake()
+    queue.add(key("parent"))
+    queue.pop()
+    queue.defer(key("parent"))
+    queue.done(key("parent"))
+    queue.add(key("consequence"))
+    queue.add(key("parent"), urgent=True)
+    assert queue.pop() == key("parent")
+
+
 async def test_a_queued_key_can_become_urgent() -> None:
     queue, _ = await fake()
     queue.add(key("first"))
@@ -90,11 +135,11 @@ async def test_a_key_added_while_worked_on_comes_again_afterwards() -> None:
     assert queue.pop() is None
 
 
-async def test_a_held_key_stays_back_whatever_adds_it() -> None:
+async def test_a_key_that_backs_off_is_not_due_earlier_whatever_adds_it() -> None:
     queue, clock = await fake()
     queue.add(key("a"))
     queue.pop()
-    queue.hold(key("a"), 30)
+    queue.back_off(key("a"), 30)
     queue.done(key("a"))
     queue.add(key("a"))
     clock.now += 29
@@ -105,7 +150,7 @@ async def test_a_held_key_stays_back_whatever_adds_it() -> None:
 
 async def test_a_released_key_comes_at_once() -> None:
     queue, _ = await fake()
-    queue.hold(key("a"), 30)
+    queue.back_off(key("a"), 30)
     queue.release(key("a"))
     queue.add(key("a"))
     assert queue.pop() == key("a")
