@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from modelyard.cluster import ensure
 
 ROOT = Path(__file__).parents[2]

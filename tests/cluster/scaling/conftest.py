@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from modelyard.cluster import ControlPlane
 
 from ..admin import Access, Admin, access

@@ -20,7 +20,6 @@ import pytest
 
 from modelyard.workloads.activator import http2
 from modelyard.workloads.activator.__main__ import arguments, run
-from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin
 from ..gateway.servers import METHOD, Pod

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from modelyard.core.deployment import autoscaling, disruption, serving
-from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin
 from ..fake_status import pod_status
