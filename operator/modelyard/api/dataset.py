@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -148,3 +149,18 @@ class DatasetStatus(CommonStatus):
     """Hash of the spec that the digest was resolved from."""
     used_by: list[str] | None = Field(default=None, max_length=5)
     """The first objects that need this one; while there are any, it cannot be deleted."""
+
+
+class DatasetPhase(StrEnum):
+    """Where a Dataset is in its life."""
+
+    PENDING = "Pending"
+    """Something that it needs is missing."""
+    FETCHING = "Fetching"
+    """Its data is fetched and checked."""
+    READY = "Ready"
+    """Resolved: trainings can pin its digest."""
+    INVALID = "Invalid"
+    """The data breaks the quality rules."""
+    FAILED = "Failed"
+    """The data could not be fetched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -123,3 +124,20 @@ class DeploymentStatus(CommonStatus):
     """Label selector of the serving pods, for the scale subresource."""
     url: str | None = None
     """HTTP endpoint within the cluster (KServe v2 protocol); gRPC is on port 8001."""
+
+
+class DeploymentPhase(StrEnum):
+    """Where a Deployment is in its life."""
+
+    PENDING = "Pending"
+    """There is nothing to serve yet."""
+    PROGRESSING = "Progressing"
+    """Servers start, or a version is being rolled out."""
+    PAUSED = "Paused"
+    """A rollout waits for time, for an analysis or for somebody."""
+    HEALTHY = "Healthy"
+    """All servers that can be reached serve what they should."""
+    DEGRADED = "Degraded"
+    """Something is wrong that needs somebody."""
+    SUSPENDED = "Suspended"
+    """Scaled to zero."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from modelyard.api.base import (
@@ -200,3 +202,16 @@ class ModelServerStatus(CommonStatus):
     """How spec.shadow compares."""
     history: list[ServedPeriod] | None = None
     """What answered before, the latest first; at most ten."""
+
+
+class ModelServerPhase(StrEnum):
+    """Where a server is with its assignment."""
+
+    FETCHING = "Fetching"
+    """The artifact is fetched."""
+    LOADING = "Loading"
+    """Triton loads the version and warms it up."""
+    READY = "Ready"
+    """The assigned version answers."""
+    FAILED = "Failed"
+    """The assigned version cannot be served; what was served before still is."""

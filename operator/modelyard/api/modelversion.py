@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -249,3 +250,20 @@ class ModelVersionStatus(CommonStatus):
     """Which try of the current Jobs this is, from 0."""
     used_by: list[str] | None = Field(default=None, max_length=5)
     """The first objects that need this one; while there are any, it cannot be deleted."""
+
+
+class ModelVersionPhase(StrEnum):
+    """Where a ModelVersion is in its life."""
+
+    PENDING = "Pending"
+    """Something that it needs is missing."""
+    EXPORTING = "Exporting"
+    """Its artifacts are made."""
+    VALIDATING = "Validating"
+    """Its artifacts are evaluated on the holdout."""
+    READY = "Ready"
+    """It passed its gates: Deployments may serve it."""
+    REJECTED = "Rejected"
+    """It missed a gate."""
+    FAILED = "Failed"
+    """It could not be exported or evaluated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -134,3 +135,18 @@ class TrainingJobStatus(CommonStatus):
     """The ModelVersion that came out."""
     run_hash: str | None = None
     """Hash of what was started; a later edit of the spec does not change a started run."""
+
+
+class TrainingJobPhase(StrEnum):
+    """Where a TrainingJob is in its life."""
+
+    PENDING = "Pending"
+    """It waits for its inputs, or for its pod to start or to resume."""
+    RUNNING = "Running"
+    """Its pod trains."""
+    SUSPENDED = "Suspended"
+    """Stopped by spec.suspend."""
+    SUCCEEDED = "Succeeded"
+    """Its ModelVersion exists."""
+    FAILED = "Failed"
+    """It needs a new attempt, or a new TrainingJob."""

@@ -10,12 +10,37 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from modelyard.api.dataset import DatasetPhase
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.modelserver import ModelServerPhase
+from modelyard.api.modelversion import ModelVersionPhase
+from modelyard.api.trainingjob import TrainingJobPhase
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutstages import PAUSED, stages
 
 KINDS = ("Dataset", "TrainingJob", "ModelVersion", "Deployment", "ModelServer")
-GOOD = frozenset({"Valid", "Succeeded", "Ready", "Healthy", "Serving"})
-BAD = frozenset({"Invalid", "Failed", "Rejected", "Degraded", "Stalled", "Error"})
+GOOD = frozenset(
+    {
+        DatasetPhase.READY,
+        TrainingJobPhase.SUCCEEDED,
+        ModelVersionPhase.READY,
+        DeploymentPhase.HEALTHY,
+        ModelServerPhase.READY,
+    }
+)
+"""Phases in which all is as it should be."""
+BAD = frozenset(
+    {
+        DatasetPhase.INVALID,
+        DatasetPhase.FAILED,
+        TrainingJobPhase.FAILED,
+        ModelVersionPhase.REJECTED,
+        ModelVersionPhase.FAILED,
+        DeploymentPhase.DEGRADED,
+        ModelServerPhase.FAILED,
+    }
+)
+"""Phases in which somebody has to do something."""
 
 
 @dataclass

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.api.rollout import Rollout
+from modelyard.api.rolloutstages import stages as decided_stages
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli import rolloutdraw
 from modelyard.cli.rollouttables import Paper
 from modelyard.cli.rolloutview import ended, view
-from modelyard.core.deployment.stages import stages as decided_stages
 
 from ..core.world import NOW, World, deployment, version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from modelyard.core.plan import Controller, Key, Plan
+from modelyard.core.plan import Apply, Controller, Key
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.runtime.failures import NotLeading
@@ -30,7 +30,7 @@ async def test_what_a_late_renewal_kept_from_being_written_is_tried_again() -> N
     metadata = {"namespace": "shop", "name": "shelf", "uid": "u", "resourceVersion": "1"}
     cache.put("Dataset", {"metadata": metadata, "spec": {}})
     controller = Controller(
-        kind="Dataset", observe=lambda view, obj, settings: obj, decide=lambda obj, at: Plan()
+        kind="Dataset", observe=lambda view, obj, settings: obj, decide=lambda obj, at: Apply()
     )
     reconciler = Reconciler(
         [controller],
