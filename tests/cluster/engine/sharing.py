@@ -15,6 +15,7 @@ import uvloop
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.plan import (
     AggregateKind,
+    Apply,
     Controller,
     Key,
     KubeObject,

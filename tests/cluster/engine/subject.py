@@ -16,7 +16,7 @@ import uvloop
 
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.plan import Apply, Controller, Event, KubeObject, Plan, Ref, View
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref, View
 from modelyard.core.settings import Settings
 from modelyard.handlers.process import run
 from modelyard.runtime import logs
@@ -79,10 +79,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
         )
         return Apply(delete=refs, status={"phase": "Dropped", "conditions": []})
     url = obj["spec"]["source"]["http"]["url"]
-    ready = observed.made is not None and observed.kept is not None
+    ready = observed.kept is not None
     was = obj.get("status") or {}
+    if observed.made is None:
+        return Create((child(obj, "made", {"born": url}),))
     return Apply(
-        create=() if observed.made else (child(obj, "made", {"born": url}),),
         apply=(child(obj, "kept", {"url": url}),),
         status={
             "observedGeneration": metadata.get("generation", 0),

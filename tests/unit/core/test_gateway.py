@@ -14,7 +14,7 @@ from modelyard.core.deployment.traffic import Server, Split, mark
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.projections import read_server
 
-from .spec import EDGE, Live, cluster, wanting
+from .spec import EDGE, cluster, existing, wanting
 
 OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 CANARY = Split(stable=mark(OLD), candidate=mark(NEW), weight=10)
@@ -111,7 +111,7 @@ def test_what_is_not_installed_is_told_and_left_out() -> None:
 
 
 def test_all_of_it_goes_routes_first() -> None:
-    live = Live(*made(grpcHostnames=["grpc.example"]).values())
+    live = existing(*made(grpcHostnames=["grpc.example"]).values())
     gone = gateway.leftovers(cluster(replicas=3), live)
     assert [(ref.kind, ref.name) for ref in gone] == [
         ("HTTPRoute", "cameras"),
@@ -186,7 +186,7 @@ def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> N
     one.spec.rollout.steps = [Step(weight=20), Step(nodes=2)]
     old, new = key(1), key(2)
     one.fleet = fleet_of(one, ("a", 1, mark(old)), ("b", 2, mark(new)), ("c", 2, ""))
-    one.live = Live()
+    one.children = existing()
     made = gateway.parts(one, stable=old, candidate=new, state=state, served=served)
     (rule,) = made.children[2]["spec"]["rules"]
     selector = made.children[0]["spec"]["selector"]

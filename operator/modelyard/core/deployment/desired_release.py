@@ -179,7 +179,8 @@ def _pinned(observed: Observed, number: int) -> KubeObject | Verdict:
     if phase != ModelVersionPhase.READY:
         return Verdict(
             reasons.VERSION_NOT_READY,
-            f"waiting for ModelVersion {name} to be Ready: it is {phase or ModelVersionPhase.PENDING}",
+            f"waiting for ModelVersion {name} to be Ready: it is "
+            f"{phase or ModelVersionPhase.PENDING}",
         )
     return version
 

@@ -1,4 +1,4 @@
-"""When a rollout ends before its last stage: too many servers fail, do not come back, or an abort."""
+"""When a rollout ends before its last stage: servers fail or do not come back, or an abort."""
 
 from __future__ import annotations
 
