@@ -108,7 +108,14 @@ class Applying:
     async def get(self, kind: Any, namespace: str, name: str) -> Any:
         raise NotFound(f"no {name}")
 
+    async def patch_status(self, kind: Any, namespace: str, name: str, patch: Any) -> Any:
+        self.applied.append("status")
+        if "status" in self._refused:
+            raise self._refused["status"]
+        return seen({**dataset(), "status": patch["status"]}, next(self._version), uid="u")
+
     async def delete(self, kind: Any, namespace: str, name: str, uid: str | None) -> Any:
+        self.applied.append(f"delete {name}")
         self.deleted.append(f"{kind.path(namespace, name)} {uid}")
 
 
@@ -190,6 +197,30 @@ async def test_nothing_is_spread_once_the_lease_is_lost() -> None:
     with pytest.raises(NotLeading):
         await scene.run(Apply(apply_unordered=children(40)))
     assert server.applied == []
+
+
+@pytest.mark.parametrize(
+    ("first", "order"),
+    [
+        pytest.param(True, ["s0", "status", "s1", "delete p"], id="a decision is kept, then done"),
+        pytest.param(False, ["s0", "s1", "delete p", "status"], id="else what is done is told"),
+    ],
+)
+async def test_the_status_has_its_place_among_the_writes(first: bool, order: list[str]) -> None:
+    server = Applying()
+    one, other = children(2)
+    ref = Ref("v1", "Pod", "shop", "p", "pod-1")
+    plan = Apply((one,), (other,), delete=(ref,), status={"phase": "Ready"}, status_first=first)
+    await Scene(server).run(plan)
+    assert server.applied == order
+
+
+async def test_nothing_is_done_of_a_decision_that_could_not_be_kept() -> None:
+    server = Applying({"status": Invalid("no")})
+    plan = Apply(apply_unordered=children(3), status={"phase": "Ready"}, status_first=True)
+    with pytest.raises(Invalid):
+        await Scene(server).run(plan)
+    assert server.applied == ["status"]
 
 
 async def test_the_log_names_only_some_of_many_writes() -> None:

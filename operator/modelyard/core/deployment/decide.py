@@ -97,7 +97,7 @@ def _plan(
         missing=routes.problem or scaling.problem,
     )
     report = assess(observed, situation)
-    rollout, servers = course.rollout, _servers(course)
+    rollout = course.rollout
     return Apply(
         apply=(
             service(observed),
@@ -110,35 +110,16 @@ def _plan(
         ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
         status_first=situation.recorded.decisions != observed.recorded.decisions,
-        apply_unordered=tuple(
-            model_server(
-                observed,
-                change.member,
-                change.assigned,
-                staged=change.staged,
-                shadow=change.shadow,
-                report_seconds=change.report_seconds,
-            )
-            for change in assignments(observed, servers, course.tallies)
-        ),
+        apply_unordered=tuple(_model_servers(observed, course)),
         delete=(
             *_orphans(observed),
-            *edgepods.outdated(
-                observed, servers, course.tallies, paused=is_paused(observed, course.state)
-            ),
+            *_outdated_pods(observed, course),
             *routes.leftovers,
             *scaling.leftovers,
             *disruption.leftovers(observed, observed.children),
         ),
         queries=rollout.queries if rollout else (),
-        status=compose(
-            observed.obj,
-            phase=report.phase,
-            message=report.message,
-            conds=report.conditions,
-            now=now,
-            **report.fields,
-        ),
+        status=_status(observed, report, now),
         events=(
             *wishes.wanted.events,
             *course.events,
@@ -147,6 +128,34 @@ def _plan(
         ),
         requeue_after=_requeue_after(observed, course, now),
     )
+
+
+def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject:
+    return compose(
+        observed.obj,
+        phase=report.phase,
+        message=report.message,
+        conds=report.conditions,
+        now=now,
+        **report.fields,
+    )
+
+
+def _model_servers(observed: Observed, course: Course) -> Iterator[KubeObject]:
+    for change in assignments(observed, _servers(course), course.tallies):
+        yield model_server(
+            observed,
+            change.member,
+            change.assigned,
+            staged=change.staged,
+            shadow=change.shadow,
+            report_seconds=change.report_seconds,
+        )
+
+
+def _outdated_pods(observed: Observed, course: Course) -> Iterator[Ref]:
+    paused = is_paused(observed, course.state)
+    return edgepods.outdated(observed, _servers(course), course.tallies, paused=paused)
 
 
 def _servers(course: Course) -> DesiredServers:
