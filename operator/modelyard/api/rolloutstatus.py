@@ -1,15 +1,101 @@
-"""How a rollout stands: stage, verdicts with their figures, history."""
+"""The state of a rollout: stage, verdicts with their figures, history.
+
+These are the wire format of a Deployment's status and, at the same time, the values that decisions
+go by: frozen, parsed once when a Deployment is observed, written back once. A change is a new value
+(`model_copy`). Unknown fields of a newer operator are ignored, absent ones have a default.
+Where a rollout stands among its stages: rolloutstages.py. Who changes what: core/deployment.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
 
 from modelyard.api.base import StatusModel
 from modelyard.api.pipeline import Pipeline
 
-DATE_TIME: dict[str, Any] = {"format": "date-time"}
+Time = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
+]
+"""A moment as metav1.Time writes it: in UTC, whole seconds."""
+
+
+class StageKind(StrEnum):
+    """What a stage of a rollout does."""
+
+    PRESTAGE = "Prestage"
+    SHADOW = "Shadow"
+    STEP = "Step"
+
+
+class HaltReason(StrEnum):
+    """Why a rollout was paused."""
+
+    STEP = "Step"
+    INCONCLUSIVE = "Inconclusive"
+    REQUESTED = "Requested"
+    SPEC = "Spec"
+
+
+class AnalysisPhase(StrEnum):
+    """How far an analysis, or one metric of it, is."""
+
+    RUNNING = "Running"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    SUCCEEDED = "Succeeded"
+    ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+
+
+class ActionName(StrEnum):
+    """What people may ask of a rollout; also the annotation `modelyard.dev/NAME`."""
+
+    PROMOTE = "promote"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    RETRY = "retry"
+    ROLLBACK = "rollback"
+
+
+class StateModel(StatusModel):
+    """Base of what decisions go by: a frozen value with its wire format."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        frozen=True,
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """As the API server stores it; absent fields are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def but(self, **changes: Any) -> Self:
+        """The same with some fields changed."""
+        return self.model_copy(update=changes)
+
+    @classmethod
+    def parsed(cls, found: Mapping[str, Any] | None) -> Self | None:
+        """The value of its wire format; None where there is none. Raises
+        pydantic.ValidationError."""
+        return cls.model_validate(found) if found else None
 
 
 class ServedVersion(StatusModel):
@@ -33,13 +119,13 @@ class ServedVersion(StatusModel):
     """Hash of the serving pods' template (edge)."""
 
 
-class MetricStatus(StatusModel):
+class MetricStatus(StateModel):
     """One metric of an analysis."""
 
     name: str
     """Name of the metric."""
-    phase: str
-    """Running, Successful, Failed or Inconclusive."""
+    phase: AnalysisPhase
+    """How far it is."""
     value: float | None = None
     """Last measured value of the candidate."""
     stable: float | None = None
@@ -56,48 +142,55 @@ class MetricStatus(StatusModel):
     """Measurements of too few samples or without an answer."""
     count: int = 1
     """Successful measurements that are needed."""
-    measured_at: str | None = Field(default=None, json_schema_extra=DATE_TIME)
+    measured_at: Time | None = None
     """When it was last measured."""
     message: str | None = None
     """Why the last measurement was inconclusive."""
 
 
-class AnalysisStatus(StatusModel):
+class AnalysisStatus(StateModel):
     """The analysis of the present stage."""
 
-    phase: str
-    """Running, Successful, Failed or Inconclusive."""
-    started_at: str = Field(json_schema_extra=DATE_TIME)
+    phase: AnalysisPhase
+    """How far it is."""
+    started_at: Time
     """When it started."""
-    metrics: list[MetricStatus] = Field(default_factory=list)
+    metrics: tuple[MetricStatus, ...] = ()
     """Its metrics."""
+    content: str | None = None
+    """Hash of the analysis that was measured; one that was edited since is measured anew."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is measured any more."""
+        return self.phase in (AnalysisPhase.SUCCESSFUL, AnalysisPhase.INCONCLUSIVE)
 
 
-class Halt(StatusModel):
+class Halt(StateModel):
     """Why a rollout does not go on."""
 
-    reason: str
-    """Step, Inconclusive, Requested or Spec."""
-    since: str = Field(json_schema_extra=DATE_TIME)
+    reason: HaltReason
+    """What paused it."""
+    since: Time
     """Since when."""
-    until: str | None = Field(default=None, json_schema_extra=DATE_TIME)
+    until: Time | None = None
     """When it goes on by itself; none: when somebody promotes or resumes."""
     by: str | None = None
     """User who paused it, where the API server says so."""
 
 
-class RolloutAction(StatusModel):
+class RolloutAction(StateModel):
     """What somebody asked of a rollout while it was going on."""
 
-    action: str
-    """promote, pause, resume, abort, retry or rollback."""
+    action: ActionName
+    """What was asked."""
     by: str | None = None
     """User who asked, where the API server says so."""
-    at: str = Field(json_schema_extra=DATE_TIME)
+    at: Time
     """When the operator acted."""
 
 
-class RolloutStatus(StatusModel):
+class RolloutStatus(StateModel):
     """The rollout that is going on."""
 
     revision: int
@@ -107,19 +200,24 @@ class RolloutStatus(StatusModel):
     by: str | None = None
     """User who started it: who changed the spec, or asked for a rollback or retry. None where no
     person did (a new version is Ready), or the API server does not say."""
-    started_at: str = Field(json_schema_extra=DATE_TIME)
+    started_at: Time
     """When it started."""
-    stage: str
-    """Prestage, Shadow or Step."""
+    stage: StageKind
+    """What the present stage does."""
     step: int | None = None
     """Present step, from 1; the last is all servers."""
     steps: int
     """Number of steps."""
-    stage_started_at: str = Field(json_schema_extra=DATE_TIME)
+    plan: tuple[str, ...] | None = None
+    """Identities of the stages: those that are over, the present one, those that follow. They say
+    what a stage does, so that a rollout finds its place in steps that were edited meanwhile."""
+    passed: int | None = None
+    """How many stages of the plan are over."""
+    stage_started_at: Time
     """When the stage started."""
-    reached_at: str | None = Field(default=None, json_schema_extra=DATE_TIME)
+    reached_at: Time | None = None
     """When all its servers were there; pause and analysis count from then."""
-    last_progress_at: str = Field(json_schema_extra=DATE_TIME)
+    last_progress_at: Time
     """When a server last got further."""
     target: int = 0
     """Servers that the stage wants."""
@@ -135,11 +233,26 @@ class RolloutStatus(StatusModel):
     """Whether somebody asked to go on, before the stage was reached."""
     promote_full: bool | None = None
     """Whether the remaining stages are skipped, as somebody asked."""
-    actions: list[RolloutAction] | None = None
+    actions: tuple[RolloutAction, ...] | None = None
     """What people asked of it, the last five."""
 
+    @property
+    def paused_for(self) -> HaltReason | None:
+        """Why it is paused; None if it is not."""
+        return self.paused.reason if self.paused else None
 
-class RejectedVersion(StatusModel):
+    @property
+    def decisions(self) -> Self:
+        """All of it that servers' assignments follow from: progress is left out, so a new field
+        counts as a decision unless it is named here."""
+        return self.but(target=0, done=0, last_progress_at=self.started_at)
+
+
+RolloutState = RolloutStatus
+"""The name that decisions use: what is read and written is one type."""
+
+
+class RejectedVersion(StateModel):
     """The version that was rolled back; not tried again unless somebody asks."""
 
     model_version: str
@@ -152,11 +265,11 @@ class RejectedVersion(StatusModel):
     """AnalysisFailed, FailureBudgetExceeded or Aborted."""
     message: str
     """Why, with figures."""
-    at: str = Field(json_schema_extra=DATE_TIME)
+    at: Time
     """When."""
 
 
-class Override(StatusModel):
+class Override(StateModel):
     """A version that somebody rolled back to; holds until the spec or the line asks for a newer
     or another one than it asked for then, somebody asks to retry, or it is Ready no more."""
 
@@ -164,13 +277,13 @@ class Override(StatusModel):
     """Number of the version that is served instead."""
     instead_of: int
     """Number of the version that the spec asked for then."""
-    at: str = Field(json_schema_extra=DATE_TIME)
+    at: Time
     """When."""
     by: str | None = None
     """User who went back, where the API server says so."""
 
 
-class RolloutRecord(StatusModel):
+class RolloutRecord(StateModel):
     """A rollout that has ended."""
 
     revision: int
@@ -185,18 +298,18 @@ class RolloutRecord(StatusModel):
     """What started it."""
     by: str | None = None
     """User who started it, as in status.rollout."""
-    started_at: str = Field(json_schema_extra=DATE_TIME)
+    started_at: Time
     """When it started."""
-    ended_at: str = Field(json_schema_extra=DATE_TIME)
+    ended_at: Time
     """When it ended."""
-    outcome: str
-    """Succeeded, RolledBack, Aborted or Superseded."""
+    outcome: Outcome
+    """How."""
     servers: int | None = None
     """Servers that had the version at the end."""
     message: str | None = None
     """The verdicts with their figures, shortened. Of older records it is left out where all
     together would be too long, and so are by and actions."""
-    actions: list[RolloutAction] | None = None
+    actions: tuple[RolloutAction, ...] | None = None
     """What people asked of it, the last five."""
 
 

@@ -89,7 +89,7 @@ def _head(seen: View, paper: Paper) -> Iterator[Row]:
                 for one in seen.actions[-MOST_ACTIONS:]
             )
             yield indented([(one_line(done, paper.width - 4), "dim")])
-    if seen.message and (seen.halt is None or seen.halt.reason == "Inconclusive"):
+    if seen.message_shown or (seen.message and seen.halt and seen.halt.reason == "Inconclusive"):
         style = color if seen.phase in ("Degraded", "Pending") else ""
         yield from _wrapped(seen.message, paper, style)
     if not seen.current:
@@ -261,6 +261,7 @@ def sentence(seen: View) -> str:
         f"{m.name} {m.value or '–'} (must be {m.bound}) {m.successful}/{m.count}"
         for m in seen.measures
     ]
-    if seen.phase in ("Degraded", "Pending") and seen.message:
-        parts.append(seen.message)
+    waits = seen.rolling and seen.phase in ("Paused", "Suspended")
+    if seen.phase in ("Degraded", "Pending") or (waits and seen.message_shown):
+        parts += [seen.message] if seen.message else []
     return "; ".join(parts)

@@ -86,6 +86,8 @@ class View:
     name: str
     phase: str
     message: str
+    reason: str
+    """Why it is not Ready, or why it is, in one word."""
     current: bool
     """Whether the status is about the present spec."""
     line: str
@@ -120,6 +122,14 @@ class View:
         return asdict(self)
 
     @property
+    def message_shown(self) -> bool:
+        """Whether the message says more than the halt, which is drawn with its commands: the
+        rollout may wait for something else first, such as a server."""
+        if not self.message:
+            return False
+        return self.halt is None or self.reason not in ("", "Paused")
+
+    @property
     def stage(self) -> Stage | None:
         """The stage that is going on."""
         return next((s for s in self.stages if s.state in (RUNNING, PAUSED)), None)
@@ -136,6 +146,7 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
         name=name(obj),
         phase=str(found.get("phase") or "Pending"),
         message=str(found.get("message") or ""),
+        reason=_reason(found),
         current=_current(obj, found),
         line=str(spec.get("modelLine") or ""),
         target=_target(spec.get("target") or {}),
@@ -162,6 +173,11 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
         actions=tuple(rollout.get("actions") or ()),
         failures=failures,
     )
+
+
+def _reason(found: Mapping[str, Any]) -> str:
+    ready = (c for c in found.get("conditions") or () if c.get("type") == "Ready")
+    return str(next(ready, {}).get("reason") or "")
 
 
 def _current(obj: Object, found: Mapping[str, Any]) -> bool:

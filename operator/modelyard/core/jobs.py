@@ -50,6 +50,24 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
     metadata = meta.child_metadata(
         owner, spec.kind, child=spec.name, component=spec.component, **{labels.ROLE: spec.role}
     )
+    job_spec: dict[str, Any] = {
+        "backoffLimit": spec.backoff_limit,
+        "suspend": spec.suspend,
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": {
+            "metadata": {
+                "labels": dict(metadata["labels"]),
+                "annotations": {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)},
+            },
+            "spec": _pod_spec(spec, settings, requirements),
+        },
+    }
+    if spec.active_deadline_seconds:
+        job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
+
+
+def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> dict[str, Any]:
     store_volumes, store_mounts = pods.store_volume(settings, read_only=False)
     pairs = [
         pods.run_volume(),
@@ -68,7 +86,7 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
         "securityContext": pods.container_security(),
         "volumeMounts": [*(mount for _, mount in pairs), *store_mounts],
     }
-    pod_spec = {
+    pod_spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
         "automountServiceAccountToken": spec.service_account is not None,
@@ -80,36 +98,26 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
     pod_spec |= pods.pull_secrets(settings) | pods.scheduling_fields(spec.scheduling)
     if spec.service_account:
         pod_spec["serviceAccountName"] = spec.service_account
-    job_spec: dict[str, Any] = {
-        "backoffLimit": spec.backoff_limit,
-        "suspend": spec.suspend,
-        "podFailurePolicy": {
-            "rules": [
-                {
-                    "action": "FailJob",
-                    "onExitCodes": {
-                        "containerName": CONTAINER,
-                        "operator": "In",
-                        "values": [exitcodes.USER_ERROR],
-                    },
-                },
-                {
-                    "action": "Ignore",
-                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                },
-            ]
-        },
-        "template": {
-            "metadata": {
-                "labels": dict(metadata["labels"]),
-                "annotations": {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)},
+    return pod_spec
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    """The podFailurePolicy: no retry for what only a person can mend, and none counted for a pod
+    that its node lost."""
+    return [
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": CONTAINER,
+                "operator": "In",
+                "values": [exitcodes.USER_ERROR],
             },
-            "spec": pod_spec,
         },
-    }
-    if spec.active_deadline_seconds:
-        job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
+        {
+            "action": "Ignore",
+            "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+        },
+    ]
 
 
 def with_suspend(job: KubeObject, suspend: bool) -> dict[str, Any]:

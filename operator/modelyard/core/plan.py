@@ -1,4 +1,8 @@
-"""What a decision asks for: writes to make, in order, and when to look again."""
+"""What a decision asks for: writes to make, in order, and when to decide again.
+
+A plan either creates children or applies, never both: what one says, the executor does
+(runtime/executor.py).
+"""
 
 from __future__ import annotations
 
@@ -63,29 +67,44 @@ class QueryResult(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Writes, carried out in the order of the fields; each only where it changes anything.
+class Create:
+    """Children to create, and nothing else.
 
-    A plan with `create` ends there, and the object is looked at again, whether the children were
-    made now or a name was taken (it is the lock): the rest is decided with the children in view,
-    and under load all children come before the statuses that tell of them. `status` is the whole
-    of the status that the operator owns; what pods report in it (Controller.pod_owned_fields) is
-    left alone. Events are sent only after the status patch succeeded, and only if it changed
-    something.
+    The object is decided on again at once, whether the children were made now or a name was taken
+    (it is the lock): the rest is decided with the children in view, and under load all children
+    come before the statuses that tell of them.
     """
 
-    create: tuple[KubeObject, ...] = ()
+    children: tuple[KubeObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Writes, carried out in the order of the fields; each only where it changes anything.
+
+    `status` is the whole of the status that the operator owns; what pods report in it
+    (Controller.pod_owned_fields) is left alone. Events are sent only after the status patch
+    succeeded, and only if it changed something.
+    """
+
     apply: tuple[KubeObject, ...] = ()
     apply_unordered: tuple[KubeObject, ...] = ()
     """Applied like `apply`, after it, several at the same time and in no order: children that are
     many and do not depend on each other."""
     delete: tuple[Ref, ...] = ()
-    queries: tuple[MetricQuery, ...] = ()
-    """Asked beside everything else; an answer (View.answer) makes the object be looked at again."""
     status: KubeObject | None = None
     events: tuple[Event, ...] = ()
+    status_first: bool = False
+    """Whether status and events come after `apply`, before `apply_unordered` and `delete`: what
+    was decided is kept before it is done, so that it cannot come out otherwise after a crash."""
+    queries: tuple[MetricQuery, ...] = ()
+    """Asked beside everything else; an answer (View.answer) makes the object be decided on
+    again."""
     requeue_after: float | None = None
-    """Seconds until the object is looked at again even if nothing changes."""
+    """Seconds until the object is decided on again even if nothing changes."""
+
+
+Plan = Create | Apply
 
 
 class View(Protocol):
@@ -108,7 +127,7 @@ class View(Protocol):
         """An aggregate of Controller.aggregates. Shared: only its own methods change it."""
 
     def answer(self, query: str) -> QueryResult | None:
-        """The latest answer to a Plan's question, or None if there is none yet."""
+        """The latest answer to a query of a plan, or None if there is none yet."""
 
     def kind_available(self, kind: str) -> bool:
         """Whether the cluster has a kind of Controller.optional."""
@@ -164,7 +183,10 @@ class Controller:
     observe: Callable[[View, KubeObject, Settings], Any]
     """Gathers, from the cache alone, all that decide looks at."""
     decide: Callable[[Any, datetime], Plan]
-    """The decision; `datetime` is now, in UTC."""
+    """The decision; `datetime` is now, in UTC. Pure: it changes nothing that it is given."""
+    advance: Callable[[View, KubeObject, datetime], None] | None = None
+    """Called before `observe`: brings what aggregates know of an object up to `datetime`, so that
+    no decision has to."""
     children: tuple[str, ...] = ()
     """Kinds of children; a changed child enqueues the object named in its annotation
     `modelyard.dev/owner` (`Kind/name`)."""

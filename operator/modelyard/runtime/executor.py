@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from modelyard.core.plan import Controller, KubeObject, Plan, Ref
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref
 from modelyard.kube import kinds
 from modelyard.kube.api import Api, Object
 from modelyard.kube.apply import HASH, differences, with_hash
@@ -89,27 +89,37 @@ class Executor:
     async def run(
         self, controller: Controller, obj: KubeObject, plan: Plan, now: datetime, written: Written
     ) -> bool:
-        """Carry out a plan for an object, in the order that Plan documents.
+        """Carry out a plan for an object, in the order that Create and Apply document.
 
-        Returns whether that is all; if not, the object must be looked at again at once.
+        Returns whether that is all; if not, the object must be decided on again at once.
         Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
         """
-        await self._confirm(controller, obj, (*plan.create, *plan.apply, *plan.apply_unordered))
-        for manifest in plan.create:
-            await self._create(manifest, written)
-        if plan.create:
+        if isinstance(plan, Create):
+            await self._confirm(controller, obj, plan.children)
+            for manifest in plan.children:
+                await self._create(manifest, written)
             return False
+        await self._confirm(controller, obj, (*plan.apply, *plan.apply_unordered))
         for manifest in plan.apply:
             await self._apply(manifest, written)
+        if plan.status_first:
+            await self._report(controller, obj, plan, now, written)
         await self._apply_all(plan.apply_unordered, written)
         for ref in plan.delete:
             await self._delete(ref, written)
-        changed = False
+        if not plan.status_first:
+            await self._report(controller, obj, plan, now, written)
+        return True
+
+    async def _report(
+        self, controller: Controller, obj: KubeObject, plan: Apply, now: datetime, written: Written
+    ) -> None:
+        """Write the status, and send events of what has changed."""
+        changed = True
         if plan.status is not None:
             changed = await self.write_status(controller, obj, plan.status, written)
-        if changed or plan.status is None:
-            await self._tell(obj, plan, now, written)
-        return True
+        if changed:
+            await self._tell(obj, plan.events, now, written)
 
     async def write_status(
         self, controller: Controller, obj: KubeObject, status: KubeObject, written: Written
@@ -261,8 +271,10 @@ class Executor:
         elif uid is not None:
             self._vanish(uid)
 
-    async def _tell(self, obj: KubeObject, plan: Plan, now: datetime, written: Written) -> None:
-        for event in plan.events:
+    async def _tell(
+        self, obj: KubeObject, events: Sequence[Event], now: datetime, written: Written
+    ) -> None:
+        for event in events:
             if not self._told.is_news(obj["metadata"]["uid"], event, now):
                 continue
             self._must_lead()

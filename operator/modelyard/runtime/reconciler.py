@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from modelyard.core.plan import Controller, Key, KubeObject, MetricQuery
+from modelyard.core.plan import Apply, Controller, Key, KubeObject, MetricQuery, Plan
 from modelyard.core.settings import Settings
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
@@ -70,10 +70,8 @@ class Reconciler:
         result = "ok"
         try:
             now = self._now()
-            plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
-            self._ask(key, plan.queries)
-            if plan.status is None:
-                plan = replace(plan, status=self._recovered(controller, obj))
+            plan = self._decide(controller, obj, now)
+            self._ask(key, plan.queries if isinstance(plan, Apply) else ())
             finished = await self._executor.run(controller, obj, plan, now, written)
         except NotLeading:
             result = "not_leading"
@@ -87,7 +85,7 @@ class Reconciler:
             if not finished:
                 # Children first, their statuses when there is time.
                 self._queue.defer(key)
-            elif plan.requeue_after is not None:
+            elif isinstance(plan, Apply) and plan.requeue_after is not None:
                 self._queue.add(key, plan.requeue_after)
         seconds = time.perf_counter() - started
         self._metrics.reconciled(key.kind, result, seconds)
@@ -97,6 +95,15 @@ class Reconciler:
                 "reconciled",
                 extra={**_fields(key, obj), "wrote": written.told(), "seconds": round(seconds, 4)},
             )
+
+    def _decide(self, controller: Controller, obj: KubeObject, now: datetime) -> Plan:
+        """Bring aggregates up to now, take the snapshot, decide."""
+        if controller.advance is not None:
+            controller.advance(self._cache, obj, now)
+        plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
+        if isinstance(plan, Apply) and plan.status is None:
+            return replace(plan, status=self._recovered(controller, obj))
+        return plan
 
     def _recovered(self, controller: Controller, obj: KubeObject) -> KubeObject | None:
         """For a decision that writes no status: the present one less a failure told earlier."""

@@ -15,6 +15,7 @@ import uvloop
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.plan import (
     AggregateKind,
+    Apply,
     Controller,
     Key,
     KubeObject,
@@ -87,7 +88,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     made = datetime.fromisoformat(observed.obj["metadata"]["creationTimestamp"]).astimezone(UTC)
     answer = observed.answer
     told = "nothing" if answer is None else answer.problem or f"{answer.value:g}"
-    return Plan(
+    return Apply(
         apply_unordered=tuple(child(observed.obj, node) for node in observed.ready),
         queries=(MetricQuery(observed.query, made - timedelta(days=1)),) if observed.query else (),
         status={

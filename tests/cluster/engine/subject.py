@@ -16,7 +16,7 @@ import uvloop
 
 from modelyard.contract.labels import OWNER, labels
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.plan import Controller, Event, KubeObject, Plan, Ref, View
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref, View
 from modelyard.core.settings import Settings
 from modelyard.handlers.process import run
 from modelyard.runtime import logs
@@ -65,11 +65,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
     metadata = obj["metadata"]
     mode = (metadata.get("annotations") or {}).get(MODE)
     if metadata.get("deletionTimestamp"):
-        return Plan()
+        return Apply()
     if mode == "poison":
         raise RuntimeError("poisoned by the test")
     if mode == "refused":
-        return Plan(apply=({**child(obj, "kept", {}), "data": {"not a key!": "x"}},))
+        return Apply(apply=({**child(obj, "kept", {}), "data": {"not a key!": "x"}},))
     if mode == "drop":
         found = observed.made and observed.made["metadata"]
         refs = (
@@ -77,12 +77,13 @@ def decide(observed: Observed, now: datetime) -> Plan:
             if found
             else ()
         )
-        return Plan(delete=refs, status={"phase": "Dropped", "conditions": []})
+        return Apply(delete=refs, status={"phase": "Dropped", "conditions": []})
     url = obj["spec"]["source"]["http"]["url"]
-    ready = observed.made is not None and observed.kept is not None
+    ready = observed.kept is not None
     was = obj.get("status") or {}
-    return Plan(
-        create=() if observed.made else (child(obj, "made", {"born": url}),),
+    if observed.made is None:
+        return Create((child(obj, "made", {"born": url}),))
+    return Apply(
         apply=(child(obj, "kept", {"url": url}),),
         status={
             "observedGeneration": metadata.get("generation", 0),

@@ -45,7 +45,7 @@ def test_a_step_that_is_going_on() -> None:
         "  312 of 1,240 servers of pool north have switched to shelf-5",
         "",
         "  ✔ prestage        fetch and verify, 10 % at a time",
-        "  ✔ shadow          10 % of requests on all servers for 10m; checks agreement",
+        "  ✔ shadow          10 % of requests on 10 % of servers for 10m; checks agreement",
         "  ✔ 1 % of servers  pause 10m",
         "  ✔ pool lab        until promoted",
         "  ● pool north      312 of 1,240  for 1m35s",
@@ -64,7 +64,7 @@ def test_stages_before_the_first_step() -> None:
     lines = drawn(rolling("Prestage", None, target=4896, done=120))
     assert section(lines, "● prestage")[:3] == [
         "  ● prestage        120 of 4,896  for 1m35s  fetch and verify, 10 % at a time",
-        "  ○ shadow          10 % of requests on all servers for 10m; checks agreement",
+        "  ○ shadow          10 % of requests on 10 % of servers for 10m; checks agreement",
         "  ○ 1 % of servers  pause 10m",
     ]
 

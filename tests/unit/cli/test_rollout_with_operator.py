@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.api.rollout import Rollout
+from modelyard.api.rolloutstages import stages as decided_stages
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli import rolloutdraw
 from modelyard.cli.rollouttables import Paper
 from modelyard.cli.rolloutview import ended, view
-from modelyard.core.deployment.stages import stages as decided_stages
 
+from ..core.sim import Sim
 from ..core.world import NOW, World, deployment, version
 
 STEPS = st.lists(
@@ -192,3 +193,40 @@ def test_rollback_to_the_version_before_and_to_another() -> None:
 def test_rollback_during_a_rollout() -> None:
     scene = waiting()
     assert scene.act(actions.rollback(scene.obj, 1)) == "goes back to shelf-1"
+
+
+def drawn(sim: Sim) -> list[str]:
+    seen = view(sim.mdep)
+    return list(rolloutdraw.sentence(seen).split("; ")) + [
+        f"{stage.title}: {stage.state}" for stage in seen.stages
+    ]
+
+
+def test_a_shadow_that_is_taken_out_of_the_spec_leads_to_the_first_step() -> None:
+    shadow = {"shadow": {"duration": "1h"}, "prestage": True}
+    steps = {"steps": [{"weight": 50, "pause": {}}]}
+    sim = Sim("a-1", "a-2", rollout=shadow | steps)
+    sim.add(version(2))
+    sim.run(rounds=2)
+    assert "shadow: Running" in drawn(sim)
+    sim.change("", rollout={"prestage": True} | steps)
+    sim.run()
+    assert drawn(sim)[-3:] == ["prestage: Done", "50 % of servers: Paused", "all servers: Waiting"]
+
+
+def test_what_is_waited_for_is_shown_beside_a_pause() -> None:
+    sim = Sim(edge=False, replicas=2, rollout={"steps": [{"weight": 50, "pause": {}}]})
+    sim.add(version(2))
+    sim.run()
+    assert "waits to be promoted" in drawn(sim)
+    assert not view(sim.mdep).message_shown, "the halt is drawn with its commands"
+    sim.change("", target={"cluster": {"replicas": 0}})
+    sim.run()
+    assert any("goes on when a server is there" in part for part in drawn(sim))
+
+
+def test_an_unknown_pool_is_shown() -> None:
+    sim = Sim("a-1", "b-1", rollout={"steps": [{"pool": "nowhere"}]})
+    sim.add(version(2))
+    sim.run()
+    assert any("no server is in this pool" in part for part in drawn(sim))

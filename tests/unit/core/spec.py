@@ -28,13 +28,11 @@ def cluster(**target: Any) -> Any:
 EDGE = {"edge": {"nodeSelector": {"camera": "yes"}}}
 
 
-class Live:
+Children = dict[tuple[str, str], dict[str, Any]]
+
+
+def existing(*objects: dict[str, Any]) -> Children:
     """Objects that exist, by kind and name."""
-
-    def __init__(self, *objects: dict[str, Any]) -> None:
-        self._found = {(one["kind"], one["metadata"]["name"]): one for one in objects}
-        for one in objects:
-            one["metadata"].setdefault("uid", f"uid-of-{one['kind']}")
-
-    def __call__(self, kind: str, name: str) -> Any:
-        return self._found.get((kind, name))
+    for one in objects:
+        one["metadata"].setdefault("uid", f"uid-of-{one['kind']}")
+    return {(one["kind"], one["metadata"]["name"]): one for one in objects}

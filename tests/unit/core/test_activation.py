@@ -10,21 +10,21 @@ from modelyard.contract import labels
 from modelyard.core.deployment import activation, autoscaling
 from modelyard.workloads.activator.__main__ import arguments
 
-from .spec import EDGE, Live, cluster, wanting
+from .spec import EDGE, Children, cluster, existing, wanting
 
 
-def sleepy(live: Live | None = None, metrics: dict[str, Any] | None = None, **zero: Any) -> Any:
+def sleepy(live: Children | None = None, metrics: dict[str, Any] | None = None, **zero: Any) -> Any:
     bounds: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 5}
     if metrics:
         bounds["metrics"] = metrics
     one = cluster(autoscaling=bounds, scaleToZero={"by": "Keda", **zero})
-    one.live = live or Live()
+    one.children = live or existing()
     return one
 
 
-def scaled(live: Live | None = None, **target: Any) -> Any:
+def scaled(live: Children | None = None, **target: Any) -> Any:
     one = cluster(**target)
-    one.live = live or Live()
+    one.children = live or existing()
     return one
 
 
@@ -88,7 +88,7 @@ def test_requests_or_concurrency_count(metrics: dict[str, Any], expected: dict[s
 
 def test_our_own_autoscaler_goes_before_keda_comes() -> None:
     (own,) = autoscaling.children(cluster(autoscaling={"maxReplicas": 5}))
-    first = activation.parts(sleepy(Live(own)), everything)
+    first = activation.parts(sleepy(existing(own)), everything)
     assert "ScaledObject" not in {one["kind"] for one in first.children}
     assert [ref.kind for ref in first.leftovers] == ["HorizontalPodAutoscaler"]
     then = activation.parts(sleepy(), everything)
@@ -104,7 +104,7 @@ def test_without_keda_servers_stay_and_it_is_told() -> None:
 
 
 def test_taken_back_servers_are_woken_first() -> None:
-    live = Live(*activation.parts(sleepy(), everything).children)
+    live = existing(*activation.parts(sleepy(), everything).children)
     back = activation.parts(scaled(live, autoscaling={"maxReplicas": 5}), everything)
     assert [ref.kind for ref in back.leftovers] == [
         "ScaledObject",
@@ -154,7 +154,7 @@ def test_an_activator_goes_when_it_is_wanted_no_more() -> None:
         ]
         for kind in ("Service", "Deployment")
     )
-    live = Live(service, {**workload, "kind": "apps/Deployment"})
+    live = existing(service, {**workload, "kind": "apps/Deployment"})
     for back in (scaled(live, replicas=1), sleepy(live)):
         gone = [(ref.kind, ref.name) for ref in activation.parts(back, everything).leftovers]
         assert ("Service", "cameras-activator") in gone
@@ -163,5 +163,5 @@ def test_an_activator_goes_when_it_is_wanted_no_more() -> None:
 
 def test_the_edge_is_never_scaled() -> None:
     one = wanting(target=EDGE)
-    one.live = Live()
+    one.children = existing()
     assert activation.parts(one, everything) == activation.Parts((), ())

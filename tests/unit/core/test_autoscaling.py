@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from modelyard.core.deployment import autoscaling
 
-from .spec import EDGE, Live, cluster, wanting
+from .spec import EDGE, cluster, existing, wanting
 
 
 def scaled(**fields: object) -> dict[str, Any]:
@@ -76,17 +76,17 @@ def test_servers_go_only_after_the_delay() -> None:
 
 def test_it_goes_when_it_is_wanted_no_more() -> None:
     made = scaled()
-    live = Live(made)
+    live = existing(made)
     assert autoscaling.leftovers(cluster(autoscaling={"maxReplicas": 5}), live) == ()
     (ref,) = autoscaling.leftovers(cluster(replicas=1), live)
     assert (ref.kind, ref.name, ref.uid) == (made["kind"], "cameras", made["metadata"]["uid"])
-    assert autoscaling.leftovers(cluster(replicas=1), Live()) == ()
+    assert autoscaling.leftovers(cluster(replicas=1), existing()) == ()
 
 
 def test_somebody_elses_autoscaler_is_left_alone() -> None:
     made = scaled()
     made["metadata"]["labels"] = {}
-    assert autoscaling.leftovers(cluster(replicas=1), Live(made)) == ()
+    assert autoscaling.leftovers(cluster(replicas=1), existing(made)) == ()
 
 
 def test_unknown_figures_are_refused() -> None:

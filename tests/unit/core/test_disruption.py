@@ -9,7 +9,7 @@ import pytest
 from modelyard.contract import labels
 from modelyard.core.deployment import disruption
 
-from .spec import EDGE, Live, cluster, wanting
+from .spec import EDGE, cluster, existing, wanting
 
 SELECTOR = {labels.OWNER_UID: "uid-cameras", labels.COMPONENT: "server"}
 
@@ -42,8 +42,8 @@ def test_the_edge_has_no_budget_since_its_pods_are_not_evicted() -> None:
 
 def test_the_budget_goes_with_the_second_server() -> None:
     (made,) = disruption.children(cluster(replicas=2))
-    assert disruption.leftovers(cluster(replicas=3), Live(made)) == ()
-    (ref,) = disruption.leftovers(cluster(replicas=1), Live(made))
+    assert disruption.leftovers(cluster(replicas=3), existing(made)) == ()
+    (ref,) = disruption.leftovers(cluster(replicas=1), existing(made))
     assert (ref.api_version, ref.kind, ref.name) == ("policy/v1", made["kind"], "cameras")
 
 

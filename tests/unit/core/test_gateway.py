@@ -8,13 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from modelyard.api.rollout import Step
+from modelyard.api.rolloutstatus import RolloutState
 from modelyard.contract import labels
 from modelyard.core.deployment import gateway
 from modelyard.core.deployment.traffic import Server, Split, mark
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.projections import read_server
 
-from .spec import EDGE, Live, cluster, wanting
+from .spec import EDGE, cluster, existing, wanting
 
 OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 CANARY = Split(stable=mark(OLD), candidate=mark(NEW), weight=10)
@@ -111,7 +112,7 @@ def test_what_is_not_installed_is_told_and_left_out() -> None:
 
 
 def test_all_of_it_goes_routes_first() -> None:
-    live = Live(*made(grpcHostnames=["grpc.example"]).values())
+    live = existing(*made(grpcHostnames=["grpc.example"]).values())
     gone = gateway.leftovers(cluster(replicas=3), live)
     assert [(ref.kind, ref.name) for ref in gone] == [
         ("HTTPRoute", "cameras"),
@@ -183,11 +184,14 @@ def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
 )
 def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> None:
     one = behind()
+    state = {**state, "revision": 1, "trigger": "a test", "steps": 3}
+    times = dict.fromkeys(("startedAt", "stageStartedAt", "lastProgressAt"), "2026-11-22T12:00:00Z")
+    rollout = RolloutState.model_validate(state | times)
     one.spec.rollout.steps = [Step(weight=20), Step(nodes=2)]
     old, new = key(1), key(2)
     one.fleet = fleet_of(one, ("a", 1, mark(old)), ("b", 2, mark(new)), ("c", 2, ""))
-    one.live = Live()
-    made = gateway.parts(one, stable=old, candidate=new, state=state, served=served)
+    one.children = existing()
+    made = gateway.parts(one, stable=old, candidate=new, state=rollout, served=served)
     (rule,) = made.children[2]["spec"]["rules"]
     selector = made.children[0]["spec"]["selector"]
     if weight is None:

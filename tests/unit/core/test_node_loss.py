@@ -52,7 +52,7 @@ def test_a_version_that_takes_nodes_down_is_told_to_no_more_than_three(
     assert len(sim.on(DEADLY)) == 3
     assert (status["phase"], status["offlineReplicas"]) == ("Paused", 3)
     assert status["conditions"][-1]["reason"] == "ServersVanish"
-    assert "3 of 3 servers that were told of shelf-2 cannot be reached since" in status["message"]
+    assert "3 of 3 servers that were assigned shelf-2 cannot be reached since" in status["message"]
     assert "0 of the 9 others" in status["message"]
     # The alert ModelyardServersVanish asks for this.
     ((labels, _),) = _rollout_gauge(sim)

@@ -9,6 +9,7 @@ import pytest
 
 from modelyard.contract import paths
 from modelyard.contract.result import Outcome, TrainResult
+from modelyard.core.plan import Create
 from modelyard.core.settings import Settings
 
 from .world import DIGEST_B, DIGEST_C, World, condition, dataset, ready_dataset, training, version
@@ -165,7 +166,8 @@ def test_killed_between_creating_the_version_and_saying_so_makes_no_second_one()
     world.settle("TrainingJob", "first")
     world.finish(world.of("Job")[0], trained())
     plan = world.plan("TrainingJob", "first")
-    world.add({**plan.create[0], "status": {}})
+    assert isinstance(plan, Create)
+    world.add({**plan.children[0], "status": {}})
     world.settle("TrainingJob", "first")
     assert [v["metadata"]["name"] for v in world.of("ModelVersion")] == ["shelf-1"]
 

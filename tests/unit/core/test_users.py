@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.api.rolloutstatus import RolloutRecord
 from modelyard.core.deployment.history import MAX_BYTES, bounded
 
 from .sim import BAD, Sim, error_rate
@@ -76,7 +77,7 @@ def test_each_action_names_who_asked() -> None:
     sim.ask(ALICE, pause="1")
     sim.operate()
     assert sim.status["rollout"]["paused"]["by"] == ALICE
-    assert sim.status["message"] == f"the rollout of shelf-2 is paused by {ALICE}"
+    assert sim.status["message"].startswith(f"the rollout of shelf-2 is paused by {ALICE}: ")
     sim.ask(BOB, resume="1")
     sim.operate()
     assert "by" not in sim.status["rollout"]["paused"], "the step's own pause is nobody's"
@@ -137,7 +138,7 @@ def test_without_names_nothing_is_invented() -> None:
     sim = halted()
     sim.ask(pause="1")
     sim.operate()
-    assert sim.status["message"] == "the rollout of shelf-2 is paused"
+    assert sim.status["message"].startswith("the rollout of shelf-2 is paused: ")
     (action,) = sim.status["rollout"]["actions"]
     assert (action["action"], "by" in action) == ("pause", False)
     sim.ask(abort="1")
@@ -163,6 +164,10 @@ def test_only_the_last_actions_are_kept() -> None:
     assert len(sim.status["rollout"]["actions"]) == 5
 
 
+def shortened(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one.wire() for one in bounded([RolloutRecord.model_validate(r) for r in records])]
+
+
 def test_long_names_do_not_let_the_history_grow() -> None:
     action = {"action": "promote", "by": "u" * 128, "at": "2026-11-22T12:00:00Z"}
     record = {
@@ -179,11 +184,11 @@ def test_long_names_do_not_let_the_history_grow() -> None:
         "by": "u" * 128,
         "actions": [action] * 5,
     }
-    kept = bounded([record] * 20)
+    kept = shortened([record] * 20)
     text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
     assert len(text.encode()) <= MAX_BYTES + 1
     assert len(kept) == 20
     assert all(one["outcome"] == "Superseded" for one in kept)
-    assert bounded([record] * 3) == [record] * 3, "few are kept whole"
-    assert bounded(bounded([record] * 20)) == kept
+    assert shortened([record] * 3) == [record] * 3, "few are kept whole"
+    assert shortened(kept) == kept
     assert kept[-1].keys() == record.keys() - {"message", "by", "actions"}

@@ -15,7 +15,7 @@ from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
 from modelyard.contract.result import Outcome
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Controller, KubeObject, Plan, QueryResult, Ref
+from modelyard.core.plan import Apply, Controller, Create, KubeObject, Plan, QueryResult, Ref
 from modelyard.core.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -110,6 +110,8 @@ class World:
         self.answers: dict[str, QueryResult] = {}
         self.absent: set[str] = set()
         self.born: Counter[tuple[str, str]] = Counter()
+        self._aggregates: dict[str, tuple[Any, dict[tuple[str, str], dict[str, Any]]]] = {}
+        """By name: the aggregate, and the objects as it knows them."""
         for one in objects:
             self.add(one)
 
@@ -144,11 +146,18 @@ class World:
         ]
 
     def aggregate(self, name: str) -> Any:
+        """An aggregate, told of what has changed since it was asked for last."""
         kinds, make = next(c.aggregates[name] for c in CONTROLLERS if name in c.aggregates)
-        made = make()
+        made, seen = self._aggregates.setdefault(name, (make(), {}))
+        there = {key: one for key, one in self.objects.items() if key[0] in kinds}
+        for key, old in list(seen.items()):
+            if key not in there or there[key]["metadata"]["uid"] != old["metadata"]["uid"]:
+                made.drop(key[0], seen.pop(key))
         for kind in kinds:
-            for one in self.of(kind):
-                made.put(kind, one)
+            for key, one in sorted(there.items()):
+                if key[0] == kind and seen.get(key) != one:
+                    seen[key] = copy.deepcopy(one)
+                    made.put(kind, seen[key])
         return made
 
     def answer(self, query: str) -> QueryResult | None:
@@ -158,17 +167,23 @@ class World:
         return kind not in self.absent
 
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
-        own = controller(kind)
-        return own.decide(own.observe(self, self.objects[kind, name], self.settings), now)
+        return controller(kind).decide(self.observed(kind, name, now), now)
 
-    def reconcile(self, kind: str, name: str, now: datetime = NOW) -> Plan:
+    def observed(self, kind: str, name: str, now: datetime = NOW) -> Any:
+        """The snapshot that a decision goes by."""
+        own, one = controller(kind), self.objects[kind, name]
+        if own.advance is not None:
+            own.advance(self, one, now)
+        return own.observe(self, one, self.settings)
+
+    def reconcile(self, kind: str, name: str, now: datetime = NOW) -> Apply:
         """Plan and carry out, as the engine would; records writes."""
         plan = self.plan(kind, name, now)
-        for made in plan.create:
-            assert (_kind(made), made["metadata"]["name"]) not in self.objects, "name is taken"
-            self.add(copy.deepcopy(dict(made)))
-            self.writes.append(f"create {_kind(made)}")
-        if plan.create:
+        if isinstance(plan, Create):
+            for made in plan.children:
+                assert (_kind(made), made["metadata"]["name"]) not in self.objects, "name is taken"
+                self.add(copy.deepcopy(dict(made)))
+                self.writes.append(f"create {_kind(made)}")
             return self.reconcile(kind, name, now)
         for write in self._writes_of(kind, name, plan):
             write()
@@ -177,17 +192,20 @@ class World:
     def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> None:
         """Plan, and be killed once `after` of the plan's writes are made."""
         plan = self.plan(kind, name, now)
+        assert isinstance(plan, Apply)
         for write in self._writes_of(kind, name, plan)[:after]:
             write()
 
-    def _writes_of(self, kind: str, name: str, plan: Plan) -> list[Callable[[], None]]:
-        """A plan's writes in their order, without what it creates."""
-        writes: list[Callable[[], None]] = []
-        writes += [partial(self._apply, made) for made in (*plan.apply, *plan.apply_unordered)]
-        writes += [partial(self._delete, ref) for ref in plan.delete]
+    def _writes_of(self, kind: str, name: str, plan: Apply) -> list[Callable[[], None]]:
+        """A plan's writes in their order."""
+        status: list[Callable[[], None]] = []
         if plan.status is not None:
-            writes.append(partial(self._write_status, kind, name, plan.status))
-        return writes
+            status.append(partial(self._write_status, kind, name, plan.status))
+        writes: list[Callable[[], None]] = [partial(self._apply, made) for made in plan.apply]
+        writes += status if plan.status_first else []
+        writes += [partial(self._apply, made) for made in plan.apply_unordered]
+        writes += [partial(self._delete, ref) for ref in plan.delete]
+        return writes if plan.status_first else writes + status
 
     def _apply(self, made: KubeObject) -> None:
         key = (_kind(made), made["metadata"]["name"])

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
-from modelyard.core.plan import Controller, Plan
+from modelyard.core.plan import Apply, Controller, Plan
 from modelyard.handlers.discovery import missing_kinds, wait_served, watch_for
 from modelyard.kube import kinds
 from modelyard.kube.cache import Cache
@@ -17,7 +17,7 @@ from modelyard.runtime.watches import Watches
 
 
 def _decide(observed: Any, now: datetime) -> Plan:
-    return Plan()
+    return Apply()
 
 
 ROUTED = Controller(

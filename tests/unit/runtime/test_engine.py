@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from modelyard.core.plan import AggregateKind, Controller, Key, KubeObject, Plan
+from modelyard.core.plan import AggregateKind, Apply, Controller, Key, KubeObject
 from modelyard.runtime.engine import ROUNDS, Engine
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.settings import EngineSettings
@@ -33,7 +33,7 @@ def engine() -> Engine:
     controller = Controller(
         "Deployment",
         observe=lambda *_: None,
-        decide=lambda *_: Plan(),
+        decide=lambda *_: Apply(),
         aggregates={"pods": AggregateKind(("Deployment", "Pod"), Pods)},
         debounce=lambda view, key: SETTLE,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.contract.labels import labels
 from modelyard.core.controllers import CONTROLLERS
-from modelyard.core.plan import Plan, Ref
+from modelyard.core.plan import Apply, Create, Plan, Ref
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import Invalid, NotFound, TooManyRequests, Unreachable
 from modelyard.runtime.executor import AT_ONCE, TOLD, Executor, Written
@@ -65,7 +65,7 @@ async def again(server: Server) -> None:
     executor = Executor(
         api, cache, leading=lambda: True, absorb=cache.put, vanish=cache.drop, instance="one"
     )
-    await executor.run(DATASET, dataset(), Plan(create=(job(),)), NOW, Written())
+    await executor.run(DATASET, dataset(), Create((job(),)), NOW, Written())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,14 @@ class Applying:
     async def get(self, kind: Any, namespace: str, name: str) -> Any:
         raise NotFound(f"no {name}")
 
+    async def patch_status(self, kind: Any, namespace: str, name: str, patch: Any) -> Any:
+        self.applied.append("status")
+        if "status" in self._refused:
+            raise self._refused["status"]
+        return seen({**dataset(), "status": patch["status"]}, next(self._version), uid="u")
+
     async def delete(self, kind: Any, namespace: str, name: str, uid: str | None) -> Any:
+        self.applied.append(f"delete {name}")
         self.deleted.append(f"{kind.path(namespace, name)} {uid}")
 
 
@@ -150,7 +157,7 @@ class Scene:
 async def test_many_children_are_applied_several_at_the_same_time() -> None:
     server = Applying()
     scene = Scene(server)
-    await scene.run(Plan(apply=children(1), apply_unordered=children(40)[1:]))
+    await scene.run(Apply(apply=children(1), apply_unordered=children(40)[1:]))
     assert server.applied[0] == "s0"
     assert sorted(server.applied) == sorted(f"s{n}" for n in range(40))
     assert 1 < server.most <= AT_ONCE
@@ -160,8 +167,8 @@ async def test_many_children_are_applied_several_at_the_same_time() -> None:
 async def test_children_that_are_as_wanted_are_not_applied_again() -> None:
     server = Applying()
     scene = Scene(server)
-    await scene.run(Plan(apply_unordered=children(40)))
-    await scene.run(Plan(apply_unordered=children(41)))
+    await scene.run(Apply(apply_unordered=children(40)))
+    await scene.run(Apply(apply_unordered=children(41)))
     assert len(server.applied) == 41
 
 
@@ -170,7 +177,7 @@ async def test_a_refused_child_does_not_keep_others_from_being_applied() -> None
     scene = Scene(server)
     ref = Ref("v1", "Pod", "shop", "p", "pod-1")
     with pytest.raises(Invalid, match="first"):
-        await scene.run(Plan(apply_unordered=children(40), delete=(ref,)))
+        await scene.run(Apply(apply_unordered=children(40), delete=(ref,)))
     assert len(server.applied) == 40
     assert server.deleted == []
 
@@ -179,7 +186,7 @@ async def test_a_refused_child_does_not_keep_others_from_being_applied() -> None
 async def test_what_the_next_would_meet_too_ends_it(error: Exception) -> None:
     server = Applying({"s3": error})
     with pytest.raises(type(error)):
-        await Scene(server).run(Plan(apply_unordered=children(400)))
+        await Scene(server).run(Apply(apply_unordered=children(400)))
     assert len(server.applied) <= 2 * AT_ONCE
 
 
@@ -188,13 +195,37 @@ async def test_nothing_is_spread_once_the_lease_is_lost() -> None:
     scene = Scene(server)
     scene.leading = False
     with pytest.raises(NotLeading):
-        await scene.run(Plan(apply_unordered=children(40)))
+        await scene.run(Apply(apply_unordered=children(40)))
     assert server.applied == []
+
+
+@pytest.mark.parametrize(
+    ("first", "order"),
+    [
+        pytest.param(True, ["s0", "status", "s1", "delete p"], id="a decision is kept, then done"),
+        pytest.param(False, ["s0", "s1", "delete p", "status"], id="else what is done is told"),
+    ],
+)
+async def test_the_status_has_its_place_among_the_writes(first: bool, order: list[str]) -> None:
+    server = Applying()
+    one, other = children(2)
+    ref = Ref("v1", "Pod", "shop", "p", "pod-1")
+    plan = Apply((one,), (other,), delete=(ref,), status={"phase": "Ready"}, status_first=first)
+    await Scene(server).run(plan)
+    assert server.applied == order
+
+
+async def test_nothing_is_done_of_a_decision_that_could_not_be_kept() -> None:
+    server = Applying({"status": Invalid("no")})
+    plan = Apply(apply_unordered=children(3), status={"phase": "Ready"}, status_first=True)
+    with pytest.raises(Invalid):
+        await Scene(server).run(plan)
+    assert server.applied == ["status"]
 
 
 async def test_the_log_names_only_some_of_many_writes() -> None:
     scene = Scene(Applying())
-    await scene.run(Plan(apply_unordered=children(500)))
+    await scene.run(Apply(apply_unordered=children(500)))
     told = scene.written.told()
     assert len(told) == TOLD + 1
     assert told[-1] == f"and {500 - TOLD} more"
@@ -205,8 +236,8 @@ async def test_a_pod_is_deleted_by_its_uid() -> None:
     scene = Scene(server)
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}}
     scene.cache.put("Pod", seen(pod, 5, uid="pod-1"))
-    await scene.run(Plan(delete=(Ref("v1", "Pod", "shop", "p", "its-namesake"),)))
+    await scene.run(Apply(delete=(Ref("v1", "Pod", "shop", "p", "its-namesake"),)))
     assert server.deleted == []
-    await scene.run(Plan(delete=(Ref("v1", "Pod", "shop", "p", "pod-1"),)))
+    await scene.run(Apply(delete=(Ref("v1", "Pod", "shop", "p", "pod-1"),)))
     assert server.deleted == ["/api/v1/namespaces/shop/pods/p pod-1"]
     assert scene.cache.get("Pod", "shop", "p") is None

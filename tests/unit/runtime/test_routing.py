@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract.labels import OWNER
-from modelyard.core.plan import AggregateKind, Controller, Key, KubeObject, Plan, View
+from modelyard.core.plan import AggregateKind, Apply, Controller, Key, KubeObject, Plan, View
 from modelyard.kube.cache import Cache, Change
 from modelyard.runtime.routing import Router
 
@@ -19,7 +19,7 @@ def users(obj: KubeObject, _: View) -> Iterable[Key]:
 
 def controllers() -> tuple[Controller, ...]:
     def decide(*_: Any) -> Plan:
-        return Plan()
+        return Apply()
 
     return (
         Controller(
@@ -91,7 +91,7 @@ def debouncing(debounce: Any) -> tuple[Controller, ...]:
         Controller(
             "Deployment",
             observe=lambda *_: None,
-            decide=lambda *_: Plan(),
+            decide=lambda *_: Apply(),
             children=("Service",),
             aggregates={"fleets": AggregateKind(("Deployment", "Pod", "Node"), Nothing)},
             debounce=debounce,

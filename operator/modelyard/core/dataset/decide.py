@@ -15,7 +15,7 @@ from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
 from modelyard.core.jobstate import lost_result
 from modelyard.core.namespace_policy import namespace_verdict
-from modelyard.core.plan import Controller, Event, Plan, Ref
+from modelyard.core.plan import Apply, Controller, Create, Event, Plan, Ref
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import carried, compose, unfinished
 
@@ -30,32 +30,30 @@ def decide(observed: Observed, now: datetime) -> Plan:
     """
     obj, status = observed.obj, meta.status(observed.obj)
     if meta.deleting(obj):
-        return Plan()
+        return Apply()
     if status.get("runHash") == observed.run_hash and status.get("phase") in FINAL:
         return _keep(observed, now)
     stale = tuple(
         Ref("batch/v1", "Job", meta.namespace(j), meta.name(j), meta.uid(j))
         for j in observed.other_jobs
     )
-    return replace(_resolve(observed, now), delete=stale)
+    plan = _resolve(observed, now)
+    return plan if isinstance(plan, Create) else replace(plan, delete=stale)
 
 
 def _resolve(observed: Observed, now: datetime) -> Plan:
     verdict = namespace_verdict(observed.obj, observed.settings)
     if verdict is not None:
-        return Plan(status=_waiting(observed, verdict, now))
+        return Apply(status=_waiting(observed, verdict, now))
     if not observed.job.exists:
-        going = Verdict(
-            reasons.FETCHING, "fetching and checking the data", phase=DatasetPhase.FETCHING
-        )
-        return Plan(create=(data_job(observed),), status=_waiting(observed, going, now))
+        return Create((data_job(observed),))
     silent = observed.job.silent_seconds(now)
     if observed.job.succeeded and silent is None:
         return _finished(observed, now)
     if observed.job.failed and silent is None:
         reason, message = observed.job.failure
         failed = Verdict(reason, message, stalled=True, phase=DatasetPhase.FAILED)
-        return Plan(
+        return Apply(
             status=_waiting(observed, failed, now),
             events=(Event("Warning", reason, message),),
         )
@@ -64,7 +62,7 @@ def _resolve(observed: Observed, now: datetime) -> Plan:
         "fetching and checking the data",
     )
     going = Verdict(reason, message, phase=DatasetPhase.FETCHING)
-    return Plan(status=_waiting(observed, going, now), requeue_after=silent)
+    return Apply(status=_waiting(observed, going, now), requeue_after=silent)
 
 
 def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, Any]:
@@ -87,21 +85,21 @@ def _finished(observed: Observed, now: datetime) -> Plan:
         given_up = lost_result(observed.attempt, observed.job_name)
         if given_up is not None:
             failed = Verdict(*given_up, stalled=True, phase=DatasetPhase.FAILED)
-            return Plan(status=_waiting(observed, failed, now))
+            return Apply(status=_waiting(observed, failed, now))
         # The pod, and with it the result, is gone: the next attempt finds the blobs in the store.
         lost = Verdict(
             reasons.RESULT_LOST,
             "the result was lost with its pod: checking again",
             phase=DatasetPhase.FETCHING,
         )
-        return Plan(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
+        return Apply(status=_waiting(observed, lost, now) | {"attempt": observed.attempt + 1})
     fields: dict[str, Any] = {
         k: v
         for k, v in result.model_dump(by_alias=True, exclude_none=True).items()
         if k in RESULT_FIELDS and v not in ([], "")
     }
     phase, event, conds, message = _verdict(result)
-    return Plan(
+    return Apply(
         status=compose(
             observed.obj,
             phase=phase,
@@ -147,7 +145,7 @@ def _keep(observed: Observed, now: datetime) -> Plan:
         for c in status.get("conditions") or ()
         if c["type"] != RECONCILING
     ]
-    return Plan(
+    return Apply(
         status=compose(
             obj,
             phase=status["phase"],

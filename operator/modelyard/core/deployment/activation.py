@@ -50,7 +50,7 @@ class Parts:
 
 def parts(observed: Observed, served: Served) -> Parts:
     """All about scaling: never two autoscalers of one object."""
-    obj, live = observed.obj, observed.live
+    obj, live = observed.obj, observed.children
     wanted, bounds = _wanted(observed)
     unknown = [kind for kind in KINDS if not served(kind)]
     if wanted is not None and wanted.by == "Activator" and bounds is not None:
@@ -109,7 +109,7 @@ def _missing(unknown: list[str]) -> str:
     )
 
 
-def _leftovers(obj: KubeObject, live: serving.Live) -> tuple[Ref, ...]:
+def _leftovers(obj: KubeObject, live: serving.Children) -> tuple[Ref, ...]:
     """What an earlier spec asked for; the ScaledObject first, with which KEDA wakes servers."""
     sides = (WAKE, WAKE_GRPC)
     gone = [

@@ -35,7 +35,7 @@ def children(observed: Observed, wanted: ScaleToZero) -> tuple[dict[str, Any], .
     return _deployment(observed, wanted), _service(observed.obj)
 
 
-def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
+def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     """Those of an earlier spec."""
     name = _name(observed.obj)
     return (

@@ -4,27 +4,32 @@ The verdicts follow Argo Rollouts' analysis: a metric has succeeded after `count
 within the bounds, has failed after more than failureLimit outside, and is inconclusive after more
 than inconclusiveLimit that say nothing.
 https://argo-rollouts.readthedocs.io/en/stable/features/analysis/
+
+Where the figures come from: figures.py of core/fleet, and Prometheus. What follows from a verdict:
+rollout.py.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from modelyard.api.base import duration_seconds
 from modelyard.api.rollout import Analysis, Metric
-from modelyard.core.conditions import cut, parse_timestamp, timestamp
+from modelyard.api.rolloutstages import analysis_content
+from modelyard.api.rolloutstatus import AnalysisPhase, AnalysisStatus, MetricStatus
+from modelyard.core.conditions import cut
+from modelyard.core.deployment.bounds import Figure, bounds_of, wording
+from modelyard.core.deployment.queries import filled
 from modelyard.core.fleet.figures import Total, agreement, value
 from modelyard.core.plan import MetricQuery, QueryResult
 
-RUNNING, SUCCESSFUL, FAILED, INCONCLUSIVE = "Running", "Successful", "Failed", "Inconclusive"
-MOST_WORDS, ALL_WORDS = 200, 1000
-"""Longest message about one metric, with room for what Prometheus says about a query; and about
-all of an analysis, which may have ten: statuses stay small."""
-_PLACEHOLDER = re.compile(r"\{\{\s*([\w.]*)\s*\}\}")
+RUNNING, SUCCESSFUL = AnalysisPhase.RUNNING, AnalysisPhase.SUCCESSFUL
+FAILED, INCONCLUSIVE = AnalysisPhase.FAILED, AnalysisPhase.INCONCLUSIVE
+METRIC_MESSAGE, ALL_MESSAGES = 200, 1000
+"""Longest message about one metric, with what Prometheus says about a query; and about all of an
+analysis, which may have ten: statuses stay small."""
 _IN_SHADOW = ("ErrorRate", "LatencyP50", "LatencyP95", "LatencyP99", "Agreement")
 
 
@@ -39,104 +44,134 @@ class Sources:
     """What servers that shadow the candidate report together."""
     shadowing: bool
     """Whether the candidate is only shadowed yet."""
-    answer: Callable[[str], QueryResult | None]
+    answers: Mapping[str, QueryResult]
     words: Mapping[str, str]
     """What {{…}} in queries stand for."""
     baseline: Mapping[str, float]
     """Stable's figures when last compared, for when no server has stable any more."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
-    """An analysis after one look."""
+    """An analysis after one decision."""
 
-    status: dict[str, Any]
-    """api.rolloutstatus.AnalysisStatus."""
+    status: AnalysisStatus
     queries: tuple[MetricQuery, ...] = ()
-    next_look: datetime | None = None
+    next_due: datetime | None = None
     """When the next measurement is due."""
-    baseline: dict[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
     """Stable's figures as compared now, by metric."""
 
     @property
-    def phase(self) -> str:
-        """The analysis' phase."""
-        return str(self.status["phase"])
+    def phase(self) -> AnalysisPhase:
+        """Phase of the whole analysis."""
+        return self.status.phase
 
-    def telling(self) -> str:
+    def summary(self) -> str:
         """The figures that decided, for people."""
-        metrics = self.status["metrics"]
-        told = [m for m in metrics if m["phase"] == self.phase] or metrics
-        return "; ".join(describe(m) for m in told[:4])
+        metrics = self.status.metrics
+        decisive = [m for m in metrics if m.phase == self.phase] or metrics
+        return "; ".join(describe(m) for m in decisive[:4])
 
 
-def describe(metric: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class _Reading:
+    """One metric after one decision."""
+
+    status: MetricStatus
+    query: MetricQuery | None = None
+    due: datetime | None = None
+    stable: float | None = None
+
+
+def describe(metric: MetricStatus) -> str:
     """One metric with its last figure and bound."""
-    name, found = metric["name"], metric.get("value")
-    if found is None:
-        return f"{name}: {metric.get('message') or 'not measured yet'}"
-    text = f"{name} {found:.4g} (must be {metric.get('bound')})"
-    if metric.get("message"):
-        text += f": {metric['message']}"
-    return text
+    if metric.value is None:
+        return f"{metric.name}: {metric.message or 'not measured yet'}"
+    text = f"{metric.name} {metric.value:.4g} (must be {metric.bound})"
+    return f"{text}: {metric.message}" if metric.message else text
 
 
 def measure(
     analysis: Analysis,
-    before: Mapping[str, Any] | None,
+    before: AnalysisStatus | None,
     sources: Sources,
+    *,
+    started: datetime,
     now: datetime,
     until: datetime | None = None,
 ) -> Measured:
-    """Takes the measurements that are due. `before` is the status as of the last look, None at the
-    start.
+    """Takes the measurements that are due. `before` is the status of the last decision; one of
+    another analysis does not count. `started` is when a new one begins.
 
     With `until` it goes on until then: no metric has succeeded before, a failure counts at any
     time, and what is unclear counts only from then on.
     """
+    content = analysis_content(analysis)
+    if before is None or before.content not in (None, content):
+        before = AnalysisStatus(phase=RUNNING, started_at=started)
     early = until is not None and now < until
-    started = str((before or {}).get("startedAt") or timestamp(now))
-    known = {m["name"]: m for m in (before or {}).get("metrics") or ()}
-    made = Measured({"phase": RUNNING, "startedAt": started, "metrics": []})
-    queries: list[MetricQuery] = []
-    looks: list[datetime] = []
-    room = min(MOST_WORDS, ALL_WORDS // len(analysis.metrics))
-    for metric in analysis.metrics:
-        if metric.metric is not None and _skipped(metric, sources):
-            continue
-        status = {**_fresh(metric), **known.get(metric.name, {})}
-        made.status["metrics"].append(status)
-        if status["phase"] != RUNNING:
-            continue
-        due = parse_timestamp(str(status.get("measuredAt") or started))
-        due += timedelta(seconds=_interval(metric))
-        if now < due:
-            looks.append(due)
-            continue
-        if metric.query is not None:
-            query, problem = _filled(metric.query, sources.words)
-            found = None
-            if not problem:
-                answer = sources.answer(query)
-                if answer is None or answer.at < due:
-                    queries.append(MetricQuery(query, due))
-                    continue
-                found, problem = answer.value, answer.problem
-            _judge(status, metric, found, None, None, problem, early=early)
-        else:
-            _measure_figure(status, metric, sources, made.baseline, early=early)
-        if "message" in status:
-            status["message"] = cut(status["message"], room)
-        status["measuredAt"] = timestamp(now)
-        if status["phase"] == RUNNING:
-            looks.append(now + timedelta(seconds=_interval(metric)))
-    phases = [m["phase"] for m in made.status["metrics"]]
-    made.status["phase"] = next(
-        (p for p in (FAILED, INCONCLUSIVE, RUNNING) if p in phases), SUCCESSFUL
+    known = {m.name: m for m in before.metrics}
+    limit = min(METRIC_MESSAGE, ALL_MESSAGES // len(analysis.metrics))
+    readings = [
+        _read(
+            metric,
+            known.get(metric.name) or _unmeasured(metric),
+            sources,
+            since=before.started_at,
+            now=now,
+            early=early,
+            limit=limit,
+        )
+        for metric in analysis.metrics
+        if metric.metric is None or not _skipped(metric, sources)
+    ]
+    phases = [reading.status.phase for reading in readings]
+    return Measured(
+        status=AnalysisStatus(
+            phase=next((p for p in (FAILED, INCONCLUSIVE, RUNNING) if p in phases), SUCCESSFUL),
+            started_at=before.started_at,
+            metrics=tuple(reading.status for reading in readings),
+            content=content,
+        ),
+        queries=tuple(r.query for r in readings if r.query is not None),
+        next_due=min((r.due for r in readings if r.due is not None), default=None),
+        baseline={r.status.name: r.stable for r in readings if r.stable is not None},
     )
-    made.queries = tuple(queries)
-    made.next_look = min(looks, default=None)
-    return made
+
+
+def _read(
+    metric: Metric,
+    status: MetricStatus,
+    sources: Sources,
+    *,
+    since: datetime,
+    now: datetime,
+    early: bool,
+    limit: int,
+) -> _Reading:
+    """Take a metric's measurement if it is due."""
+    if status.phase != RUNNING:
+        return _Reading(status)
+    interval = timedelta(seconds=_interval(metric))
+    due = (status.measured_at or since) + interval
+    if now < due:
+        return _Reading(status, due=due)
+    if metric.query is not None:
+        query, problem = filled(metric.query, sources.words)
+        answer = None if problem else sources.answers.get(query)
+        if not problem and (answer is None or answer.at < due):
+            return _Reading(status, query=MetricQuery(query, due))
+        figure = Figure(answer.value if answer else None)
+        problem = answer.problem if answer else problem
+        baseline = None
+    else:
+        figure, problem, baseline = _figure(metric, sources)
+    judged = _judge(status, metric, figure, cut(problem, limit), early=early)
+    judged = judged.but(measured_at=now)
+    return _Reading(
+        judged, due=now + interval if judged.phase == RUNNING else None, stable=baseline
+    )
 
 
 def _interval(metric: Metric) -> float:
@@ -151,26 +186,13 @@ def _skipped(metric: Metric, sources: Sources) -> bool:
     return metric.metric == "Agreement"
 
 
-def _fresh(metric: Metric) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "phase": RUNNING,
-        "bound": "",
-        "successful": 0,
-        "failed": 0,
-        "inconclusive": 0,
-        "count": metric.count,
-    }
+def _unmeasured(metric: Metric) -> MetricStatus:
+    return MetricStatus(name=metric.name, phase=RUNNING, count=metric.count)
 
 
-def _measure_figure(
-    status: dict[str, Any],
-    metric: Metric,
-    sources: Sources,
-    baseline: dict[str, float],
-    *,
-    early: bool,
-) -> None:
+def _figure(metric: Metric, sources: Sources) -> tuple[Figure, str, float | None]:
+    """What the agents report of a metric, why it cannot be judged, and stable's figure if it was
+    compared with."""
     name = str(metric.metric)
     compared = metric.min_ratio is not None or metric.max_ratio is not None
     if name == "Agreement":
@@ -180,16 +202,17 @@ def _measure_figure(
     else:
         found, samples = value(name, sources.candidate)
     stable, stable_samples = value(name, sources.stable) if compared else (None, 0)
-    problem = ""
+    figure = Figure(found, samples, stable, stable_samples)
     if found is None or samples < metric.min_samples:
-        problem = f"{samples} samples, {metric.min_samples} needed"
-    elif compared and sources.stable is None and metric.name in sources.baseline:
-        stable = sources.baseline[metric.name]
-    elif compared and (stable is None or stable_samples < metric.min_samples):
-        problem = f"stable has {stable_samples} samples, {metric.min_samples} needed"
-    elif stable is not None:
-        baseline[metric.name] = stable
-    _judge(status, metric, found, stable, samples, problem, early=early)
+        return figure, f"{samples} samples, {metric.min_samples} needed", None
+    if compared and sources.stable is None and metric.name in sources.baseline:
+        # It was only kept where it rested on as many samples as are needed.
+        kept = sources.baseline[metric.name]
+        return Figure(found, samples, kept, metric.min_samples), "", None
+    if compared and (stable is None or stable_samples < metric.min_samples):
+        text = f"stable has {stable_samples} samples, {metric.min_samples} needed"
+        return figure, text, None
+    return figure, "", stable
 
 
 def _in_shadow(name: str, shadow: Total | None) -> tuple[float | None, int]:
@@ -203,62 +226,32 @@ def _in_shadow(name: str, shadow: Total | None) -> tuple[float | None, int]:
 
 
 def _judge(
-    status: dict[str, Any],
-    metric: Metric,
-    found: float | None,
-    stable: float | None,
-    samples: int | None,
-    problem: str,
-    *,
-    early: bool,
-) -> None:
-    bounds = _bounds(metric, stable)
-    status["bound"] = " and ".join(f"{sign} {text}" for sign, _, text in bounds)
-    for key, one in (("value", _rounded(found)), ("stable", _rounded(stable)),
-                     ("samples", samples), ("message", problem or None)):  # fmt: skip
-        if one is None:
-            status.pop(key, None)
-        else:
-            status[key] = one
-    if problem or found is None:
+    status: MetricStatus, metric: Metric, figure: Figure, problem: str, *, early: bool
+) -> MetricStatus:
+    """The metric's status with one more measurement."""
+    bounds = bounds_of(metric, figure)
+    measured = status.but(
+        bound=wording(bounds),
+        value=_rounded(figure.value),
+        stable=_rounded(figure.stable),
+        samples=figure.samples,
+        message=problem or None,
+    )
+    if problem or figure.value is None:
         if early:
-            return
-        status["inconclusive"] += 1
-        if status["inconclusive"] > metric.inconclusive_limit:
-            status["phase"] = INCONCLUSIVE
-        return
-    good = all(found >= b if sign == "≥" else found <= b for sign, b, _ in bounds)
-    status["successful" if good else "failed"] += 1
-    if status["failed"] > metric.failure_limit:
-        status["phase"] = FAILED
-    elif status["successful"] >= metric.count and not early:
-        status["phase"] = SUCCESSFUL
-
-
-def _bounds(metric: Metric, stable: float | None) -> list[tuple[str, float, str]]:
-    """(sign, bound, text) of each bound."""
-    found = [
-        (sign, bound, f"{bound:g}")
-        for sign, bound in (("≥", metric.min), ("≤", metric.max))
-        if bound is not None
-    ]
-    for sign, ratio in (("≥", metric.min_ratio), ("≤", metric.max_ratio)):
-        if ratio is not None:
-            bound = ratio * (stable or 0.0)
-            text = f"{ratio:g} × stable" + (f" ({bound:.4g})" if stable is not None else "")
-            found.append((sign, bound, text))
-    return found
+            return measured
+        unclear = status.inconclusive + 1
+        phase = INCONCLUSIVE if unclear > metric.inconclusive_limit else RUNNING
+        return measured.but(inconclusive=unclear, phase=phase)
+    if not all(bound.holds(figure.value) for bound in bounds):
+        failed = status.failed + 1
+        return measured.but(
+            failed=failed, phase=FAILED if failed > metric.failure_limit else RUNNING
+        )
+    successful = status.successful + 1
+    enough = successful >= metric.count and not early
+    return measured.but(successful=successful, phase=SUCCESSFUL if enough else RUNNING)
 
 
 def _rounded(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.6g}")
-
-
-def _filled(query: str, words: Mapping[str, str]) -> tuple[str, str]:
-    """The query with its words filled in, and what is wrong with it: Prometheus would take a
-    misspelt word for a value that nothing has."""
-    unknown = [word for word in _PLACEHOLDER.findall(query) if word not in words]
-    if unknown:
-        known = ", ".join(words)
-        return query, f"the query has {{{{{unknown[0]}}}}}, which stands for nothing: take {known}"
-    return _PLACEHOLDER.sub(lambda found: words[found[1]], query), ""

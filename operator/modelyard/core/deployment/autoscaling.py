@@ -49,7 +49,7 @@ def children(observed: Observed) -> tuple[dict[str, Any], ...]:
     )
 
 
-def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
+def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     """The autoscaler of an earlier spec."""
     if _wanted(observed) is not None:
         return ()

@@ -10,7 +10,7 @@ from modelyard.core.plan import KubeObject
 
 def stable(observed: Observed, template: str) -> Release | None:
     """What serves; `template` is the hash of edge pods' template. None if nothing ever has."""
-    served = meta.status(observed.obj).get("stable")
+    served = observed.recorded.stable
     if not served:
         return None
     # An object of an operator that did not note the pipeline yet.

@@ -1,23 +1,28 @@
-"""What to do about a Modelyard Deployment."""
+"""The decision about a Modelyard Deployment, from what is observed to a plan.
+
+what people ask (actions.py) ─┐
+what the spec wants ──────────┼→ desired_release.py ─→ lifecycle.py ─→ servers.py ─→ plan
+what serves ──────────────────┘   which release        which rollout,  which
+                                                       how far          ModelServers
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from modelyard.api.base import API_VERSION
+from modelyard.api.deployment import DeploymentPhase
 from modelyard.core import meta
-from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import actions as acting
 from modelyard.core.deployment import activation, current_release, disruption, edgepods, gateway
-from modelyard.core.deployment.context import StepResult, begun_by
-from modelyard.core.deployment.desired_release import reject, target
+from modelyard.core.deployment.actions import Actions
+from modelyard.core.deployment.desired_release import DesiredRelease, desired_release
 from modelyard.core.deployment.gauges import GAUGES
-from modelyard.core.deployment.lifecycle import RolloutLifecycle
-from modelyard.core.deployment.observed import Observed, observe
-from modelyard.core.deployment.pauses import stopped
-from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.lifecycle import Course, follow
+from modelyard.core.deployment.observed import CHILDREN, OPTIONAL, Observed, observe
+from modelyard.core.deployment.pauses import is_paused
 from modelyard.core.deployment.resources import (
     model_server,
     pod_template,
@@ -25,99 +30,75 @@ from modelyard.core.deployment.resources import (
     template_hash,
     workload,
 )
-from modelyard.core.deployment.rollout import advance
-from modelyard.core.deployment.selection import tally
 from modelyard.core.deployment.servers import DesiredServers, assignments
-from modelyard.core.deployment.stages import stages
-from modelyard.core.deployment.status import Situation, assess, waiting_status
+from modelyard.core.deployment.status import Assessment, Situation, assess, waiting_status
 from modelyard.core.fleet.fleets import FLEETS
 from modelyard.core.namespace_policy import namespace_verdict
-from modelyard.core.plan import Controller, Event, Key, KubeObject, Plan, Ref, View
+from modelyard.core.plan import Apply, Controller, Event, Key, KubeObject, Plan, Ref, View
+from modelyard.core.policy import Verdict
 from modelyard.core.statusing import compose
 
 
 def decide(observed: Observed, now: datetime) -> Plan:
-    """Serve the stable release always; bring servers to the target by the rollout's stages."""
-    obj, fleet = observed.obj, observed.fleet
-    if meta.deleting(obj):
-        return Plan()
-    next_silence = fleet.sweep(now.timestamp())
-    actions = acting.read(obj)
+    """Serve the stable release always; bring servers to the wanted one by the rollout's stages."""
+    if meta.deleting(observed.obj):
+        return Apply()
+    actions = acting.read(observed.obj, observed.recorded.actions)
     pods = pod_template(observed)
     template = template_hash(pods)
-    wanted = target(observed, actions, template, timestamp(now))
-    unprepared = namespace_verdict(obj, observed.settings)
-    stable = current_release.stable(observed, template)
+    wanted = desired_release(observed, actions, template, now.replace(microsecond=0))
+    unprepared = namespace_verdict(observed.obj, observed.settings)
     release = None if unprepared else wanted.release
-    if stable is None and release is None:
-        problem = unprepared or wanted.problem
-        assert problem is not None
-        status = waiting_status(observed, problem, now, actions=actions.heeded or None)
-        return Plan(status=status, events=wanted.events)
-
-    lifecycle = RolloutLifecycle(observed, wanted, now)
+    stable = current_release.stable(observed, template)
     # What serves goes on, but its pods follow spec.server all the same.
     goal = release or (stable.in_pods_of(template) if stable else None)
-    assert goal is not None
-    stable = stable or goal
-    state, candidate = lifecycle.resume_or_start(goal, stable)
-    moved: StepResult | None = None
-    if not fleet.members and not observed.replicas and not _sleeps_amid(state, observed):
-        # With no server there is nobody to wait for; a new one starts with the target. Where there
-        # is to be one, it comes back: its absence must not skip pauses and analyses.
-        if state is not None:
-            lifecycle.end(state, goal, stable, "Succeeded", "there is no server")
-        state, candidate, stable = None, None, goal
-    elif state is not None and candidate is not None:
-        moved = advance(
-            observed, state, stable=stable, candidate=candidate, actions=actions, now=now
-        )
-        state = moved.state
-        if moved.outcome:
-            lifecycle.end(state, candidate, stable, moved.outcome, moved.message)
-            if moved.outcome == "Succeeded":
-                stable = candidate
-            else:
-                lifecycle.rejected = reject(candidate, moved.reason, moved.message, now)
-            state = candidate = None
-
-    goal = candidate or stable
-    tallies = tally(fleet, goal, begun_by(observed, state, stable, goal))
-    wishes = DesiredServers(
-        stable,
-        candidate,
-        lifecycle.rejected,
-        moved.moves if moved else None,
-        immediate=lifecycle.immediate,
+    if goal is None:
+        problem = unprepared or wanted.problem
+        assert problem is not None
+        status = waiting_status(observed, problem, now, actions=actions.acted_on or None)
+        return Apply(status=status, events=wanted.events)
+    # The first release that there is serves at once: there is none to compare it with.
+    course = follow(observed, wanted, goal=goal, stable=stable or goal, actions=actions, now=now)
+    return _plan(
+        observed,
+        course,
+        _Wishes(wanted, actions, unprepared or (None if course.ended else wanted.problem)),
+        pods,
+        now,
     )
-    changes = assignments(observed, wishes, tallies)
-    scaling = activation.parts(observed, observed.kind_available)
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What is asked for, and what stands in its way."""
+
+    wanted: DesiredRelease
+    actions: Actions
+    problem: Verdict | None
+
+
+def _plan(
+    observed: Observed, course: Course, wishes: _Wishes, pods: KubeObject, now: datetime
+) -> Apply:
+    """The writes that follow from where the rollouts stand."""
+    scaling = activation.parts(observed, observed.available_kinds.__contains__)
     routes = gateway.parts(
         observed,
-        stable=stable.key,
-        candidate=candidate.key if candidate else None,
-        state=state,
-        served=observed.kind_available,
+        stable=course.stable.key,
+        candidate=course.candidate.key if course.candidate else None,
+        state=course.state,
+        served=observed.available_kinds.__contains__,
     )
     situation = Situation(
-        stable=stable,
-        candidate=candidate,
-        tallies=tallies,
-        problem=unprepared or (None if moved and moved.outcome else wanted.problem),
-        rejected=lifecycle.rejected,
-        rollout=moved,
-        revision=lifecycle.revision,
-        history=lifecycle.history,
-        override=wanted.override,
-        actions=actions.heeded,
+        course=course,
+        problem=wishes.problem,
+        override=wishes.wanted.override,
+        actions=wishes.actions.acted_on,
         missing=routes.problem or scaling.problem,
     )
     report = assess(observed, situation)
-    decided = _decisions(meta.status(obj)) != _decisions(report.fields)
-    looks = [moment.timestamp() for moment in (moved.looks if moved else ())]
-    if next_silence is not None:
-        looks.append(next_silence)
-    return Plan(
+    rollout = course.rollout
+    return Apply(
         apply=(
             service(observed),
             workload(observed, pods, now),
@@ -128,67 +109,71 @@ def decide(observed: Observed, now: datetime) -> Plan:
             *routes.labels,
         ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
-        apply_unordered=()
-        if decided
-        else tuple(
-            model_server(
-                observed,
-                c.member,
-                c.assigned,
-                staged=c.staged,
-                shadow=c.shadow,
-                report_seconds=c.report_seconds,
-            )
-            for c in changes
-        ),
-        delete=()
-        if decided
-        else (
+        status_first=situation.recorded.decisions != observed.recorded.decisions,
+        apply_unordered=tuple(_model_servers(observed, course)),
+        delete=(
             *_orphans(observed),
-            *edgepods.outdated(observed, wishes, tallies, held=stopped(observed, state)),
+            *_outdated_pods(observed, course),
             *routes.leftovers,
             *scaling.leftovers,
-            *disruption.leftovers(observed, observed.live),
+            *disruption.leftovers(observed, observed.children),
         ),
-        queries=moved.queries if moved else (),
-        status=compose(
-            obj,
-            phase=report.phase,
-            message=report.message,
-            conds=report.conditions,
-            now=now,
-            **report.fields,
-        ),
+        queries=rollout.queries if rollout else (),
+        status=_status(observed, report, now),
         events=(
-            *wanted.events,
-            *lifecycle.events,
-            *(moved.events if moved else ()),
-            *_events(
-                observed, report.phase, report.reason, report.message, stable, lifecycle.events
-            ),
+            *wishes.wanted.events,
+            *course.events,
+            *(rollout.events if rollout else ()),
+            *_events(observed, report, course),
         ),
-        requeue_after=max(0.0, min(looks) - now.timestamp()) if looks else None,
+        requeue_after=_requeue_after(observed, course, now),
     )
 
 
-def _sleeps_amid(state: dict[str, Any] | None, observed: Observed) -> bool:
-    """Whether a rollout has halts that servers must not sleep through: the next request wakes
-    them."""
-    if state is None or state.get("promoteFull") or not activation.asleep(observed):
-        return False
-    return any(s.pause or s.analysis for s in stages(observed.spec.rollout, edge=observed.edge))
-
-
-def _decisions(status: KubeObject) -> tuple[Any, ...]:
-    """The part of a status that servers' assignments follow from."""
-    stable, state = status.get("stable") or {}, status.get("rollout") or {}
-    return (
-        *(stable.get(k) for k in ("modelVersion", "digest", "pipeline", "template")),
-        *(state.get(k) for k in ("revision", "stage", "step")),
-        status.get("rejected"),
-        status.get("override"),
-        status.get("actions"),
+def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject:
+    return compose(
+        observed.obj,
+        phase=report.phase,
+        message=report.message,
+        conds=report.conditions,
+        now=now,
+        **report.fields,
     )
+
+
+def _model_servers(observed: Observed, course: Course) -> Iterator[KubeObject]:
+    for change in assignments(observed, _servers(course), course.tallies):
+        yield model_server(
+            observed,
+            change.member,
+            change.assigned,
+            staged=change.staged,
+            shadow=change.shadow,
+            report_seconds=change.report_seconds,
+        )
+
+
+def _outdated_pods(observed: Observed, course: Course) -> Iterator[Ref]:
+    paused = is_paused(observed, course.state)
+    return edgepods.outdated(observed, _servers(course), course.tallies, paused=paused)
+
+
+def _servers(course: Course) -> DesiredServers:
+    return DesiredServers(
+        course.stable,
+        course.candidate,
+        course.rejected,
+        course.rollout.moves if course.rollout else None,
+        immediate=course.immediate,
+    )
+
+
+def _requeue_after(observed: Observed, course: Course, now: datetime) -> float | None:
+    """Seconds until the next measurement, end of a pause, deadline or silence of a server."""
+    moments = [one.timestamp() for one in (course.rollout.requeue_at if course.rollout else ())]
+    if observed.next_silence is not None:
+        moments.append(observed.next_silence)
+    return max(0.0, min(moments) - now.timestamp()) if moments else None
 
 
 def _orphans(observed: Observed) -> Iterator[Ref]:
@@ -199,25 +184,24 @@ def _orphans(observed: Observed) -> Iterator[Ref]:
             yield Ref(API_VERSION, "ModelServer", space, server.name, server.uid)
 
 
-def _events(
-    observed: Observed,
-    phase: str,
-    reason: str,
-    message: str,
-    stable: Release,
-    told: list[Event],
-) -> tuple[Event, ...]:
-    """Events of transitions that nothing else tells; `told` is what does."""
-    before = meta.status(observed.obj)
+def _events(observed: Observed, report: Assessment, course: Course) -> tuple[Event, ...]:
+    """Events of transitions of which no rollout says anything."""
+    before, stable, phase = observed.recorded, course.stable, report.phase
     events = []
-    held = before.get("stable") or {}
-    if (held.get("modelVersion"), held.get("digest")) != (stable.name, stable.served["digest"]):
+    served = before.stable or {}
+    if (served.get("modelVersion"), served.get("digest")) != (stable.name, stable.served["digest"]):
         events.append(Event("Normal", "VersionStable", f"serving {stable.name}"))
-    known = any(event.message == message for event in told)
-    if phase != before.get("phase") and phase in ("Degraded", "Paused") and not known:
-        kind = "Warning" if phase == "Degraded" else "Normal"
-        events.append(Event(kind, reason, message))
+    known = any(event.message == report.message for event in course.events)
+    degraded = phase == DeploymentPhase.DEGRADED
+    if phase != before.phase and (degraded or phase == DeploymentPhase.PAUSED) and not known:
+        kind = "Warning" if degraded else "Normal"
+        events.append(Event(kind, report.reason, report.message))
     return tuple(events)
+
+
+def _advance(view: View, obj: KubeObject, now: datetime) -> None:
+    """Let servers that have fallen silent count as offline."""
+    view.aggregate("fleets").of(meta.uid(obj)).sweep(now.timestamp())
 
 
 def _debounce(view: View, key: Key) -> float:
@@ -233,14 +217,9 @@ CONTROLLER = Controller(
     kind="Deployment",
     observe=observe,
     decide=decide,
-    children=(
-        "apps/Deployment",
-        "apps/DaemonSet",
-        "Service",
-        "HorizontalPodAutoscaler",
-        "PodDisruptionBudget",
-    ),
-    optional=(*gateway.ROUTES, *activation.KINDS),
+    advance=_advance,
+    children=CHILDREN,
+    optional=OPTIONAL,
     aggregates={"fleets": FLEETS},
     debounce=_debounce,
     gauges=GAUGES,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 
+from modelyard.api.modelversion import ModelVersionPhase
+from modelyard.api.rolloutstatus import ActionName, Override, RejectedVersion
 from modelyard.contract.naming import version_name
 from modelyard.core import meta
-from modelyard.core.conditions import cut, timestamp
+from modelyard.core.conditions import cut
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
@@ -26,8 +27,8 @@ class DesiredRelease:
     """None if there is none to be served."""
     problem: Verdict | None
     """Why it is not what the spec asks for, or why there is none."""
-    override: dict[str, Any] | None
-    rejected: dict[str, Any] | None
+    override: Override | None
+    rejected: RejectedVersion | None
     trigger: str
     """What would have started a rollout to it, for people."""
     user: str | None = None
@@ -35,67 +36,84 @@ class DesiredRelease:
     events: tuple[Event, ...] = ()
 
 
-def target(observed: Observed, actions: Actions, template: str, now: str) -> DesiredRelease:
+def desired_release(
+    observed: Observed, actions: Actions, template: str, moment: datetime
+) -> DesiredRelease:
     """The release to serve. `template` is the hash of edge pods' template."""
-    status = meta.status(observed.obj)
     asked = _wish(observed)
     number = None if isinstance(asked, Verdict) else int(asked["spec"]["version"])
-    override = _in_force(status.get("override"), observed, number)
-    rejected = status.get("rejected")
-    events: list[Event] = []
+    override = _in_force(observed.recorded.override, observed, number)
+    rejected = observed.recorded.rejected
     trigger, user = _trigger(observed, number)
-    if actions.rollback is not None:
-        back = observed.versions.get(actions.rollback)
-        refusal = _no_way_back(observed, actions.rollback, back)
-        if refusal:
-            events.append(Event("Warning", "RollbackRefused", refusal))
-        else:
-            instead = number or actions.rollback
-            override = {"version": actions.rollback, "insteadOf": instead, "at": now}
-            if "rollback" in actions.users:
-                override["by"] = actions.users["rollback"]
-            rejected = None
-    elif "rollback" in actions:
-        text = f"modelyard.dev/rollback={actions.asked['rollback']} does not begin with a number"
-        events.append(Event("Warning", "RollbackRefused", text))
-    if "retry" in actions:
-        if override is not None and actions.rollback is None:
+    refusal = _refused(observed, actions)
+    if actions.rollback is not None and not refusal:
+        override = Override(
+            version=actions.rollback,
+            instead_of=number or actions.rollback,
+            at=moment,
+            by=actions.users.get(ActionName.ROLLBACK),
+        )
+        rejected = None
+    if ActionName.RETRY in actions:
+        if actions.rollback is None:
             override = None
         if rejected is not None:
-            trigger = f"retry of {rejected['modelVersion']}"
-            user = actions.users.get("retry")
+            trigger = f"retry of {rejected.model_version}"
+            user = actions.users.get(ActionName.RETRY)
         rejected = None
     if override is not None:
-        chosen = observed.versions.get(int(override["version"]))
-        if chosen is None or meta.status(chosen).get("phase") != "Ready":
+        chosen = observed.versions.get(override.version)
+        if chosen is None or meta.status(chosen).get("phase") != ModelVersionPhase.READY:
             override = None
         else:
             asked = chosen
-            trigger = f"rollback to version {override['version']}"
-            user = override.get("by")
+            trigger = f"rollback to version {override.version}"
+            user = override.by
+    events = (Event("Warning", "RollbackRefused", refusal),) if refusal else ()
     release = asked if isinstance(asked, Verdict) else _release(observed, asked, template)
-    if isinstance(release, Verdict):
-        return DesiredRelease(None, release, override, rejected, trigger, user, tuple(events))
-    if rejected is not None and _is(rejected, release):
-        problem = Verdict(rejected["reason"], rejected["message"], stalled=True, phase="Degraded")
-        return DesiredRelease(None, problem, override, rejected, trigger, user, tuple(events))
-    return DesiredRelease(release, None, override, None, trigger, user, tuple(events))
+    problem = release if isinstance(release, Verdict) else None
+    if rejected is not None and isinstance(release, Release):
+        if _is(rejected, release):
+            problem = Verdict(rejected.reason, rejected.message, stalled=True, phase="Degraded")
+        else:
+            rejected = None
+    wanted = release if isinstance(release, Release) and problem is None else None
+    return DesiredRelease(wanted, problem, override, rejected, trigger, user, events)
 
 
-def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, Any]:
-    """The api.rolloutstatus.RejectedVersion of a release that was rolled back."""
-    return {
-        "modelVersion": release.name,
-        "version": release.version,
-        "pipeline": dict(release.pipeline),
-        "reason": reason,
-        "message": cut(message),
-        "at": timestamp(now),
-    }
+def reject(release: Release, reason: str, message: str, moment: datetime) -> RejectedVersion:
+    """The record of a release that was rolled back."""
+    return RejectedVersion.model_validate(
+        {
+            "modelVersion": release.name,
+            "version": release.version,
+            "pipeline": dict(release.pipeline) or None,
+            "reason": reason,
+            "message": cut(message),
+            "at": moment,
+        }
+    )
 
 
-def _is(rejected: Mapping[str, Any], release: Release) -> bool:
-    return key_of(rejected) == release.key
+def _is(rejected: RejectedVersion, release: Release) -> bool:
+    return key_of(rejected.wire()) == release.key
+
+
+def _refused(observed: Observed, actions: Actions) -> str:
+    """Why a rollback that somebody asks for cannot be done, for people."""
+    if ActionName.ROLLBACK not in actions:
+        return ""
+    if actions.rollback is None:
+        value = actions.asked[ActionName.ROLLBACK]
+        return f"modelyard.dev/rollback={value} does not begin with a number"
+    version = observed.versions.get(actions.rollback)
+    name = f"{observed.spec.model_line}-{actions.rollback}"
+    if version is None:
+        return f"cannot roll back to {name}: it does not exist"
+    phase = meta.status(version).get("phase")
+    if phase != ModelVersionPhase.READY:
+        return f"cannot roll back to {name}: it is {phase}, not Ready"
+    return ""
 
 
 def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
@@ -106,25 +124,14 @@ def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
     return f"version {number} is Ready" if number else "the spec", None
 
 
-def _in_force(
-    override: Mapping[str, Any] | None, observed: Observed, number: int | None
-) -> dict[str, Any] | None:
+def _in_force(override: Override | None, observed: Observed, number: int | None) -> Override | None:
     """An earlier rollback by hand: in force until the wish is another one than it was then, or,
     under policy Latest, a newer one."""
     if override is None or number is None:
-        return dict(override) if override else None
-    instead = int(override["insteadOf"])
+        return override
     pinned = observed.spec.version.number is not None
-    held = number == instead if pinned else number <= instead
-    return dict(override) if held else None
-
-
-def _no_way_back(observed: Observed, number: int, version: KubeObject | None) -> str:
-    name = version_name(observed.spec.model_line, number)
-    if version is None:
-        return f"cannot roll back to {name}: it does not exist"
-    phase = meta.status(version).get("phase")
-    return "" if phase == "Ready" else f"cannot roll back to {name}: it is {phase}, not Ready"
+    same = number == override.instead_of
+    return override if same or (not pinned and number < override.instead_of) else None
 
 
 def _wish(observed: Observed) -> KubeObject | Verdict:
@@ -134,7 +141,11 @@ def _wish(observed: Observed) -> KubeObject | Verdict:
 
 
 def _latest(observed: Observed) -> KubeObject | Verdict:
-    ready = [n for n, v in observed.versions.items() if meta.status(v).get("phase") == "Ready"]
+    ready = [
+        n
+        for n, v in observed.versions.items()
+        if meta.status(v).get("phase") == ModelVersionPhase.READY
+    ]
     if ready:
         return observed.versions[max(ready)]
     line = observed.spec.model_line
@@ -160,14 +171,18 @@ def _pinned(observed: Observed, number: int) -> KubeObject | Verdict:
         )
     status = meta.status(version)
     phase = status.get("phase")
-    if phase in ("Rejected", "Failed"):
+    if phase in (ModelVersionPhase.REJECTED, ModelVersionPhase.FAILED):
         return Verdict(
             reasons.VERSION_REJECTED,
             f"ModelVersion {name} is {phase} and is never served: {status.get('message', '')}",
             stalled=True,
         )
-    if phase != "Ready":
-        return Verdict(reasons.VERSION_NOT_READY, f"waiting for ModelVersion {name} to be Ready")
+    if phase != ModelVersionPhase.READY:
+        return Verdict(
+            reasons.VERSION_NOT_READY,
+            f"waiting for ModelVersion {name} to be Ready: it is "
+            f"{phase or ModelVersionPhase.PENDING}",
+        )
     return version
 
 

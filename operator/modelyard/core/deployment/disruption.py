@@ -46,7 +46,7 @@ def children(observed: Observed) -> tuple[dict[str, Any], ...]:
     )
 
 
-def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
+def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     """The budget of an earlier spec."""
     if _wanted(observed):
         return ()

@@ -16,10 +16,10 @@ from modelyard.core.plan import Ref
 
 
 def outdated(
-    observed: Observed, wishes: DesiredServers, tallies: Tallies, *, held: bool
+    observed: Observed, wishes: DesiredServers, tallies: Tallies, *, paused: bool
 ) -> Iterator[Ref]:
     """Pods that were made from another template: of servers whose turn it is, and of those that do
-    not answer anyway, unless the rollout is held. `tallies` are of the candidate, or of stable
+    not answer anyway, unless the rollout is paused. `tallies` are of the candidate, or of stable
     without one."""
     made, goal = observed.workload, tallies.release
     if not observed.edge or made is None:
@@ -31,7 +31,7 @@ def outdated(
         members = wishes.moves.assign if wishes.moves else []
     else:
         members = _holding(observed, tallies)
-    if not held:
+    if not paused:
         members = [*members, *_down(observed, goal)]
     for member in members:
         pod = member.pod

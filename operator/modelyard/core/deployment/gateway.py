@@ -5,16 +5,17 @@ https://gateway-api.sigs.k8s.io/reference/spec/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.api.rolloutstages import Place, locate, stages
+from modelyard.api.rolloutstatus import RolloutState
 from modelyard.api.target import Gateway
 from modelyard.contract import labels
 from modelyard.core import meta
 from modelyard.core.deployment import names, serving
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.stages import position, stages
 from modelyard.core.deployment.traffic import Server, Split, servers_of, split
 from modelyard.core.deployment.traffic import labels as wanted_labels
 from modelyard.core.naming import child_name
@@ -49,18 +50,18 @@ def parts(
     *,
     stable: str,
     candidate: str | None,
-    state: Mapping[str, Any] | None,
+    state: RolloutState | None,
     served: Served,
 ) -> Parts:
     """All about the Gateway for the release keys `stable` and `candidate`. `state` is the
     status of the rollout that is going on."""
-    gone = leftovers(observed, observed.live)
+    gone = leftovers(observed, observed.children)
     if _gateway(observed) is None:
         return Parts(leftovers=gone)
     cap, last = 100, False
     if state is not None:
         steps = stages(observed.spec.rollout, edge=False)
-        stage = steps[position(steps, state)]
+        stage = steps[locate(steps, Place.of(state)).index]
         cap, last = stage.weight or 100, stage is steps[-1]
     servers = servers_of(observed.fleet)
     now = split(servers, stable=stable, candidate=candidate, cap=cap, last=last)
@@ -85,7 +86,7 @@ def children(observed: Observed, wanted: Split, served: Served) -> tuple[dict[st
     return tuple(made)
 
 
-def leftovers(observed: Observed, live: serving.Live) -> tuple[Ref, ...]:
+def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     """What an earlier spec asked for: routes before the Services that they lead to."""
     gateway = _gateway(observed)
     obj, gone = observed.obj, []

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from modelyard.core import meta
 from modelyard.core.deployment import reasons
+from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.plan import KubeObject, ObjectGauge
 
+WAITS = (reasons.POOL_UNKNOWN, reasons.POOL_UNREACHABLE, reasons.SERVERS_VANISH)
+"""Reasons of conditions for which a rollout waits without a pause of its own."""
 _COUNTS = {
     "desired": "desiredReplicas",
     "existing": "replicas",
@@ -26,20 +29,25 @@ def _servers(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
 
 
 def _versions(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
-    for role in ("stable", "candidate", "rejected"):
-        version = meta.status(obj).get(role)
-        if version:
-            yield (role, str(version["modelVersion"])), float(version["version"])
+    found = Recorded.of(meta.status(obj))
+    for role, one in (("stable", found.stable), ("candidate", found.candidate)):
+        if one is not None:
+            yield (role, str(one["modelVersion"])), float(one["version"])
+    if found.rejected is not None:
+        yield ("rejected", found.rejected.model_version), float(found.rejected.version)
 
 
 def _rollout(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     status = meta.status(obj)
-    state = status.get("rollout")
-    if state:
-        paused = (state.get("paused") or {}).get("reason") or ""
-        if any(one["reason"] == reasons.SERVERS_VANISH for one in status.get("conditions") or ()):
-            paused = reasons.SERVERS_VANISH
-        yield (str(state["stage"]), paused), float(state.get("step") or 0)
+    state = Recorded.of(status).rollout
+    if state is None:
+        return
+    paused: str = state.paused_for or ""
+    found = {one["reason"] for one in status.get("conditions") or ()}
+    for reason in WAITS:
+        if reason in found:
+            paused = reason
+    yield (state.stage.value, str(paused)), float(state.step or 0)
 
 
 GAUGES = (

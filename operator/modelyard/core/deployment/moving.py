@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from modelyard.api.rolloutstages import PRESTAGE, SHADOW, Stage
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, at_most, first, pick
-from modelyard.core.deployment.stages import PRESTAGE, SHADOW, Stage
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Group, Member
 

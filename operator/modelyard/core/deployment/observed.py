@@ -1,8 +1,14 @@
-"""What a Deployment's decision looks at."""
+"""What a Deployment's decision goes by: a snapshot of values, taken once from the cache.
+
+Nothing in it asks anything, so the same snapshot and the same time give the same plan, however
+often (tests/unit/core/test_purity.py). The fleet is the one part that is shared by reference: a
+copy would cost as much as there are servers. Decisions only read it; its clock is advanced by the
+reconciler, before the snapshot is taken (Controller.advance).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +16,8 @@ from modelyard.api.deployment import DeploymentSpec
 from modelyard.contract.naming import edge_server_name
 from modelyard.core import meta
 from modelyard.core.deployment import names
+from modelyard.core.deployment.queries import filled, placeholders
+from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Member
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
@@ -28,15 +36,17 @@ class Observed:
     versions: dict[int, KubeObject]
     """ModelVersions of the line by number."""
     fleet: Fleet
-    """Its servers. Shared with the cache: only looked at."""
-    server: Callable[[str], KubeObject | None]
-    """A ModelServer by name."""
-    answer: Callable[[str], QueryResult | None]
-    """Prometheus' latest answer to a query."""
-    live: Callable[[str, str], KubeObject | None]
-    """What there is in the namespace, by kind and name."""
-    kind_available: Callable[[str], bool]
-    """Whether the cluster has a kind that is not ours."""
+    """Its servers. Shared with the cache: only read."""
+    recorded: Recorded
+    """What the status says of rollouts."""
+    answers: Mapping[str, QueryResult]
+    """Prometheus' latest answers, by query, to what the analyses ask."""
+    children: Mapping[tuple[str, str], KubeObject]
+    """Children that a decision may delete, by kind and name."""
+    available_kinds: frozenset[str]
+    """Kinds that are not ours and that the cluster has."""
+    next_silence: float | None = None
+    """When the next server may fall silent: seconds since the epoch."""
     workload: KubeObject | None = None
     """The apps/v1 Deployment or DaemonSet."""
 
@@ -89,26 +99,67 @@ def _spec(spec: Any) -> DeploymentSpec:
     return DeploymentSpec.model_validate(spec, extra="ignore")
 
 
+CHILDREN = (
+    "apps/Deployment",
+    "apps/DaemonSet",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+)
+"""Kinds of children that every cluster has."""
+OPTIONAL = ("HTTPRoute", "GRPCRoute", "ScaledObject", "InterceptorRoute")
+"""Kinds of children whose CRDs are not ours."""
+
+
 def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
-    """Gathers it from the cache. Raises pydantic.ValidationError for a spec that the schema
+    """Takes the snapshot. Raises pydantic.ValidationError for a spec or status that the schema
     should have refused."""
     spec = _spec(obj)
-    space = meta.namespace(obj)
+    space, uid = meta.namespace(obj), meta.uid(obj)
     versions = {
         int(v["spec"]["version"]): v
         for v in view.select("ModelVersion", space, "model-line", spec.model_line)
         if not meta.deleting(v)
     }
     kind = "apps/DaemonSet" if spec.target.edge else "apps/Deployment"
+    available = frozenset(kind for kind in OPTIONAL if view.kind_available(kind))
+    fleet = view.aggregate("fleets").of(uid)
+    recorded = Recorded.of(meta.status(obj))
+    asked = set(_queries(obj, spec, recorded))
     return Observed(
         obj=obj,
         spec=spec,
         settings=settings,
         versions=versions,
-        fleet=view.aggregate("fleets").of(meta.uid(obj)),
-        server=lambda name: view.get("ModelServer", space, name),
-        answer=view.answer,
-        live=lambda kind, name: view.get(kind, space, name),
-        kind_available=view.kind_available,
+        fleet=fleet,
+        recorded=recorded,
+        answers={query: found for query in asked if (found := view.answer(query)) is not None},
+        children={
+            (kind, meta.name(child)): child
+            for kind in (*CHILDREN, *available)
+            for child in view.children(uid, kind)
+        },
+        available_kinds=available,
+        next_silence=fleet.next_silence,
         workload=view.get(kind, space, names.workload_name(obj)),
     )
+
+
+def _queries(obj: KubeObject, spec: DeploymentSpec, recorded: Recorded) -> Iterator[str]:
+    """What the rollout that is going on may have asked of Prometheus."""
+    stable, candidate = recorded.stable, recorded.candidate
+    if recorded.rollout is None or stable is None or candidate is None:
+        return
+    words = placeholders(
+        obj,
+        model_line=spec.model_line,
+        candidate=int(candidate["version"]),
+        stable=int(stable["version"]),
+    )
+    rollout = spec.rollout
+    analyses = [rollout.analysis, rollout.shadow.analysis if rollout.shadow else None]
+    analyses += [step.analysis for step in rollout.steps]
+    for analysis in analyses:
+        for metric in analysis.metrics if analysis else ():
+            if metric.query is not None:
+                yield filled(metric.query, words)[0]

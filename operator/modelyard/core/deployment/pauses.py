@@ -1,107 +1,130 @@
-"""What holds a rollout where it is: people, the spec, a step's pause, an unclear analysis."""
+"""Parts of a rollout that deal with people and pauses: actions, the spec's pause, a step's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from modelyard.api.base import duration_seconds
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rolloutstages import SHADOW, STEP, Stage
+from modelyard.api.rolloutstatus import ActionName, Halt, HaltReason, RolloutState
+from modelyard.contract import attribution
 from modelyard.core import meta
-from modelyard.core.conditions import parse_timestamp, timestamp
+from modelyard.core.conditions import timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import changed_by
-from modelyard.core.deployment.context import RolloutContext
-from modelyard.core.deployment.history import noted
+from modelyard.core.deployment.context import RolloutContext, StepResult, Wait
+from modelyard.core.deployment.history import with_actions
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.stages import SHADOW, Stage
 
 
-def heed(look: RolloutContext) -> None:
-    """Do what people ask for by actions, but for an abort, and note who asked."""
-    state, actions = look.out.state, look.actions
-    noted(state, actions, look.now)
-    if "pause" in actions:
-        state["paused"] = halt({}, "Requested", look.now, actions.users.get("pause"))
-    if "resume" in actions or "retry" in actions:
-        paused = (state.get("paused") or {}).get("reason")
-        if paused == "Inconclusive":
-            state.pop("analysis", None)
-        state.pop("paused", None)
-        state["lastProgressAt"] = timestamp(look.now)
-    if "promote" in actions:
-        state.pop("paused", None)
-        state["promoted"] = True
-        if actions.full:
-            state["promoteFull"] = True
+def apply_actions(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Do what people ask for by annotations, but for an abort, and note who asked."""
+    actions, moment = context.actions, context.moment
+    state = with_actions(state, actions, moment)
+    if ActionName.PAUSE in actions:
+        user = actions.users.get(ActionName.PAUSE)
+        state = state.but(paused=Halt(reason=HaltReason.REQUESTED, since=moment, by=user))
+    if ActionName.RESUME in actions or ActionName.RETRY in actions:
+        if state.paused_for == HaltReason.INCONCLUSIVE:
+            state = state.but(analysis=None)
+        state = state.but(paused=None, last_progress_at=moment)
+    if ActionName.PROMOTE in actions:
+        full = actions.full or state.promote_full
+        state = state.but(paused=None, promoted=True, promote_full=full or None)
+    return StepResult(state)
 
 
-def held(look: RolloutContext) -> bool:
-    """Whether somebody or the spec holds the rollout where it is."""
-    state = look.out.state
-    if look.observed.spec.rollout.paused:
-        state["paused"] = halt(state, "Spec", look.now, changed_by(look.observed.obj))
-    elif (state.get("paused") or {}).get("reason") == "Spec":
-        state.pop("paused")
-        state["lastProgressAt"] = timestamp(look.now)
-    return stopped(look.observed, state)
+def sync_spec_pause(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Note that the spec pauses the rollout, or does so no more."""
+    if context.observed.spec.rollout.paused:
+        user = changed_by(context.observed.obj)
+        return StepResult(state.but(paused=halt_for(state, HaltReason.SPEC, context.moment, user)))
+    if state.paused_for == HaltReason.SPEC:
+        return StepResult(state.but(paused=None, last_progress_at=context.moment))
+    return StepResult(state)
 
 
-def stopped(observed: Observed, state: Mapping[str, Any] | None) -> bool:
+def is_paused(observed: Observed, state: RolloutState | None) -> bool:
     """Whether the spec or somebody wants nothing to move; `state` is the rollout's, if any."""
-    reason = ((state or {}).get("paused") or {}).get("reason")
-    return observed.spec.rollout.paused or reason == "Requested"
+    requested = state is not None and state.paused_for == HaltReason.REQUESTED
+    return observed.spec.rollout.paused or requested
 
 
-def pausing(look: RolloutContext, stage: Stage) -> bool:
-    """Whether the stage's own pause is still on."""
-    state = look.out.state
+def wait_while_paused(context: RolloutContext, state: RolloutState) -> StepResult:
+    """A stage that is reached is not left while somebody, or the spec, pauses the rollout."""
+    if not is_paused(context.observed, state):
+        return StepResult(state)
+    return context.waiting(state, f"{paused_text(context, state)}: {resume_text(context, state)}")
+
+
+def paused_text(context: RolloutContext, state: RolloutState) -> str:
+    """Who has paused the rollout, for people."""
+    who = attribution.by(state.paused.by if state.paused else None, " by ")
+    return f"the rollout of {context.candidate.name} is paused{who}"
+
+
+def resume_text(context: RolloutContext, state: RolloutState) -> str:
+    """How a pause by somebody or by the spec ends, for people."""
+    if context.observed.spec.rollout.paused:
+        return "set spec.rollout.paused to false to go on"
+    return f"modelyard rollout resume {meta.name(context.observed.obj)} goes on"
+
+
+def pass_promoted(context: RolloutContext, state: RolloutState) -> StepResult:
+    """A promote ends the pause and the analysis of a stage that is reached."""
+    if not (state.promoted or state.promote_full):
+        return StepResult(state)
+    return StepResult(state.but(promoted=None, paused=None), stage_over=True)
+
+
+def skip_unwanted_stage(context: RolloutContext, state: RolloutState) -> StepResult:
+    """A promote of all that is left leaves out prestage and shadow before they move anything."""
+    skipped = bool(state.promote_full) and context.stage(state).kind != STEP
+    if skipped and not is_paused(context.observed, state):
+        return StepResult(state.but(promoted=None, paused=None), stage_over=True)
+    return StepResult(state)
+
+
+def sync_step_pause(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Note that the stage's own pause is on, or over."""
+    stage = context.stage(state)
     if stage.pause is None:
-        state.pop("paused", None)
-        return False
-    if stage.pause.duration is None:
-        state["paused"] = halt(state, "Step", look.now)
-        name = meta.name(look.observed.obj)
-        wait(
-            look,
-            f"{look.candidate.name} waits after {stage.title} for a promote: "
-            f"modelyard rollout promote {name}, or annotate modelyard.dev/promote",
+        return StepResult(state.but(paused=None))
+    until = pause_ends(stage, state)
+    if until is None:
+        halted = state.but(paused=halt_for(state, HaltReason.STEP, context.moment))
+        name = meta.name(context.observed.obj)
+        text = (
+            f"{context.candidate.name} waits after {stage.title} for a promote: "
+            f"modelyard rollout promote {name}, or annotate modelyard.dev/promote"
         )
-        return True
-    until = pause_ends(look, stage)
-    assert until is not None
-    if look.now >= until:
-        state.pop("paused", None)
-        return False
-    look.out.looks.append(until)
+        return StepResult(halted, waits=(Wait(reasons.PAUSED, text),))
+    if context.now >= until:
+        return StepResult(state.but(paused=None))
     if stage.kind == SHADOW:  # Its time is no halt.
-        look.out.reason = reasons.ROLLING_OUT
-        look.out.message = f"{look.candidate.name} is shadowed until {timestamp(until)}"
-        return True
-    state["paused"] = {**halt(state, "Step", look.now), "until": timestamp(until)}
-    wait(look, f"{look.candidate.name} pauses after {stage.title} until {timestamp(until)}")
-    return True
+        text = f"{context.candidate.name} is shadowed until {timestamp(until)}"
+        wait = Wait(reasons.ROLLING_OUT, text, DeploymentPhase.PROGRESSING)
+        return StepResult(state, waits=(wait,), requeue_at=(until,))
+    halt = halt_for(state, HaltReason.STEP, context.moment).but(until=until)
+    text = f"{context.candidate.name} pauses after {stage.title} until {timestamp(until)}"
+    return StepResult(
+        state.but(paused=halt), waits=(Wait(reasons.PAUSED, text),), requeue_at=(until,)
+    )
 
 
-def pause_ends(look: RolloutContext, stage: Stage) -> datetime | None:
-    """When the stage's own pause, or the shadow, is over by itself."""
-    if stage.pause is None or stage.pause.duration is None:
+def pause_ends(stage: Stage, state: RolloutState) -> datetime | None:
+    """When the stage's own pause, or the shadow, is over by itself; None if it is not reached
+    yet."""
+    if stage.pause is None or stage.pause.duration is None or state.reached_at is None:
         return None
-    span = timedelta(seconds=duration_seconds(stage.pause.duration))
-    return parse_timestamp(look.out.state["reachedAt"]) + span
+    return state.reached_at + timedelta(seconds=duration_seconds(stage.pause.duration))
 
 
-def wait(look: RolloutContext, message: str, reason: str = reasons.PAUSED) -> None:
-    """Say what the rollout waits for."""
-    look.out.halted = True
-    look.out.reason, look.out.message = reason, message
-
-
-def halt(
-    state: dict[str, Any], reason: str, now: datetime, user: str | None = None
-) -> dict[str, Any]:
-    """An api.rolloutstatus.Halt; one for the same reason goes on as it began."""
-    before = state.get("paused") or {}
-    if before.get("reason") == reason:
-        return {key: before[key] for key in ("reason", "since", "by") if key in before}
-    return {"reason": reason, "since": timestamp(now)} | ({"by": user} if user else {})
+def halt_for(
+    state: RolloutState, reason: HaltReason, moment: datetime, user: str | None = None
+) -> Halt:
+    """A pause; one for the same reason goes on as it began."""
+    if state.paused is not None and state.paused.reason == reason:
+        return state.paused.but(until=None)
+    return Halt(reason=reason, since=moment, by=user)

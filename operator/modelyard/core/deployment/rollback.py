@@ -1,61 +1,89 @@
-"""When a rollout ends before its last stage: too many servers fail, or do not come back."""
+"""When a rollout ends before its last stage: servers fail or do not come back, or an abort."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from modelyard.core import meta
-from modelyard.core.conditions import parse_timestamp
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rolloutstages import PRESTAGE, SHADOW, STEP, Stage
+from modelyard.api.rolloutstatus import ActionName, HaltReason, Outcome, RolloutState
+from modelyard.contract import attribution
 from modelyard.core.deployment import reasons
-from modelyard.core.deployment.context import RolloutContext
+from modelyard.core.deployment.context import End, RolloutContext, StepResult, Wait
 from modelyard.core.deployment.moving import Moves
-from modelyard.core.deployment.pauses import halt
+from modelyard.core.deployment.pauses import halt_for
 from modelyard.core.deployment.selection import first
-from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage
 
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
 
-def check_failures(look: RolloutContext, stage: Stage, failed: int, underway: int) -> int:
-    """End the rollout where too many servers have failed, or do not come back; else how many
-    have not come back and count as failed."""
-    state, now = look.out.state, look.now
-    moving = underway and (stage.kind != STEP or look.tallies.all.switching)
+class Failures(NamedTuple):
+    """What failed servers mean for a stage."""
+
+    late: int = 0
+    """Servers that have not come back and count as failed."""
+    why: str = ""
+    """Why the rollout must end, for people; empty if it need not."""
+    requeue_at: tuple[datetime, ...] = ()
+
+
+def check_abort(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Somebody aborts the rollout: it ends, whether or not a server can be reached."""
+    if ActionName.ABORT not in context.actions:
+        return StepResult(state)
+    who = attribution.readable(context.actions.users.get(ActionName.ABORT)) or "somebody"
+    return roll_back(context, state, Outcome.ABORTED, reasons.ABORTED, f"{who} aborted it")
+
+
+def check_failures(
+    context: RolloutContext,
+    state: RolloutState,
+    stage: Stage,
+    *,
+    done: int,
+    failed: int,
+    underway: int,
+) -> Failures:
+    """Whether too many servers have failed, or do not come back, or none has the version although
+    all have tried: a budget covers failures beside a success, it is none itself."""
+    now, budget = context.now, context.failure_budget
+    switching = context.tallies.all.switching
+    moving = underway and (stage.kind != STEP or switching)
     late = 0
-    if moving and not state.get("paused"):
-        limit = timedelta(seconds=look.observed.spec.rollout.progress_deadline_seconds)
-        until = parse_timestamp(state["lastProgressAt"]) + limit
+    requeue_at: tuple[datetime, ...] = ()
+    if moving and not state.paused:
+        limit = timedelta(seconds=context.observed.spec.rollout.progress_deadline_seconds)
+        until = state.last_progress_at + limit
         if now > until:
-            late = look.tallies.all.switching if stage.kind == STEP else underway
+            late = switching if stage.kind == STEP else underway
         else:
-            look.out.looks.append(until + timedelta(seconds=1))
-    if failed + late <= look.failure_budget and (not late or late >= underway):
-        return late
-    why = f"{failed} of {look.tallies.all.online} servers failed to take it"
+            requeue_at = (until + timedelta(seconds=1),)
+    all_tried = bool(failed + late) and late >= underway
+    if failed + late <= budget and (not late or late >= underway) and (done or not all_tried):
+        return Failures(late, requeue_at=requeue_at)
+    why = f"{failed} of {context.tallies.all.online} servers failed to take it"
     if late:
-        seconds = look.observed.spec.rollout.progress_deadline_seconds
+        seconds = context.observed.spec.rollout.progress_deadline_seconds
         why = f"no server has {_DONE[stage.kind]} for {seconds} s, {failed + late} still have to"
-        if failed + late <= look.failure_budget:
-            why += " and maxUnavailable leaves no room for others"
-    end(
-        look,
-        "RolledBack",
-        reasons.FAILURE_BUDGET_EXCEEDED,
-        f"{why}, failureBudget is {look.observed.spec.rollout.failure_budget}{_of(look, stage)}",
-    )
-    return 0
+        if failed + late <= budget and late < underway:
+            why += " and maxUnavailable leaves no others to try"
+    elif failed <= budget:
+        why += " and none has it"
+    found = example(context, stage)
+    why += f", failureBudget is {context.observed.spec.rollout.failure_budget}"
+    return Failures(why=f"{why}; {found}" if found else why)
 
 
-def example(look: RolloutContext, stage: Stage) -> str:
+def example(context: RolloutContext, stage: Stage) -> str:
     """One of the servers that could not do what the stage wants, and why; empty without any."""
-    fleet, key = look.observed.fleet, look.candidate.key
+    fleet, key = context.observed.fleet, context.candidate.key
     if stage.kind != STEP:
         field = "staged" if stage.kind == PRESTAGE else "shadow"
         groups = [g for g in fleet.groups if g.online and getattr(g, field) == (key, "failed")]
         for member in first(fleet, groups, 1):
-            server = look.observed.server(look.observed.server_name(member)) or {}
-            why = (meta.status(server).get(field) or {}).get("failure")
-            return f"{member.name}: {why or 'no reason given'}"
+            problem = member.server.problem if member.server else ""
+            return f"{member.name}: {problem or 'no reason given'}"
         return ""
     for name in sorted(fleet.troubled):
         member = fleet.members[name]
@@ -67,22 +95,17 @@ def example(look: RolloutContext, stage: Stage) -> str:
     return ""
 
 
-def _of(look: RolloutContext, stage: Stage) -> str:
-    found = example(look, stage)
-    return f"; {found}" if found else ""
-
-
-def end(look: RolloutContext, outcome: str, reason: str, message: str) -> None:
-    """End the rollout; `outcome` is RolledBack or Aborted."""
-    out = look.out
-    out.moves = Moves()
-    if look.candidate.key == look.stable.key:
-        # Only the pods' template differs: there is no version to go back to.
-        out.stuck, out.reason = True, reason
-        out.message = f"new server pods: {message}; change the spec of its server pods to go on"
-        if reason == reasons.ABORTED:
-            user = look.actions.users.get("abort")
-            out.state["paused"] = halt(out.state, "Requested", look.now, user)
-        return
-    out.outcome, out.reason = outcome, reason
-    out.message = f"{look.candidate.name} was rolled back to {look.stable.name}: {message}"
+def roll_back(
+    context: RolloutContext, state: RolloutState, outcome: Outcome, reason: str, message: str
+) -> StepResult:
+    """End the rollout: back to stable. Where only the pods' template differs there is no version
+    to go back to, so it stays and says what to mend."""
+    if context.candidate.key != context.stable.key:
+        text = f"{context.candidate.name} was rolled back to {context.stable.name}: {message}"
+        return StepResult(state, moves=Moves(), end=End(outcome, reason, text), final=True)
+    text = f"new server pods: {message}; change the spec of its server pods to go on"
+    if reason == reasons.ABORTED:
+        user = context.actions.users.get(ActionName.ABORT)
+        state = state.but(paused=halt_for(state, HaltReason.REQUESTED, context.moment, user))
+    wait = Wait(reason, text, DeploymentPhase.DEGRADED)
+    return StepResult(state, moves=Moves(), waits=(wait,), final=True)

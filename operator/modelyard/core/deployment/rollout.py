@@ -1,167 +1,184 @@
-"""How a rollout goes on: a pure function of its state, the fleet and the time.
+"""How a rollout goes on, from one decision to the next.
 
-    Prestage   every reachable server fetches and verifies the candidate
-    Shadow     some servers run it beside stable, unseen
-    Step …     waves of servers switch to it; the last one is all
+A stage is over when all the servers that it wants have the candidate, its analysis has succeeded
+and its pause is over. A failed analysis, or more failed servers than failureBudget, ends the
+rollout: back to stable. Servers that cannot be reached neither count nor block, unless the
+candidate seems to be the reason; where none is left that could show how it does, it waits.
 
-A stage is over when its servers are there, its analysis has succeeded and its pause is over. A
-failed analysis, or more failed servers than failureBudget, ends the rollout: back to stable.
-Servers that cannot be reached neither count nor block, unless the candidate seems to be the reason.
+`advance` folds the parts below. Why it went back: rollback.py, verdicts.py. What it waits for:
+pauses.py, reachability.py, node_loss.py. Who moves next: moving.py, selection.py.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
-from modelyard.contract import attribution
-from modelyard.core.conditions import timestamp
-from modelyard.core.deployment import activation, reasons
-from modelyard.core.deployment.actions import Actions
-from modelyard.core.deployment.analysis import FAILED, INCONCLUSIVE, SUCCESSFUL
-from modelyard.core.deployment.context import RolloutContext, StepResult
-from modelyard.core.deployment.moving import Moves, Reach, move
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rolloutstages import PRESTAGE, SHADOW, STEP, Place, Stage, after, locate
+from modelyard.api.rolloutstatus import Outcome, RolloutState
+from modelyard.core.deployment import reasons
+from modelyard.core.deployment.context import End, Part, RolloutContext, StepResult, Wait
+from modelyard.core.deployment.moving import Reach, move
 from modelyard.core.deployment.node_loss import node_loss
-from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.pauses import halt, heed, held, pausing, wait
-from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.rollback import check_failures, end, example
-from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position
-from modelyard.core.deployment.starting import enter
-from modelyard.core.deployment.verdicts import figures, measured_in, told
+from modelyard.core.deployment.pauses import (
+    apply_actions,
+    is_paused,
+    pass_promoted,
+    paused_text,
+    resume_text,
+    skip_unwanted_stage,
+    sync_spec_pause,
+    sync_step_pause,
+    wait_while_paused,
+)
+from modelyard.core.deployment.reachability import check_pool, check_reachability
+from modelyard.core.deployment.rollback import check_abort, check_failures, example, roll_back
+from modelyard.core.deployment.starting import enter, replanned
+from modelyard.core.deployment.verdicts import figures, measure_analysis
 from modelyard.core.plan import Event
 
 
-def advance(
-    observed: Observed,
-    state: dict[str, Any],
-    *,
-    stable: Release,
-    candidate: Release,
-    actions: Actions,
-    now: datetime,
-) -> StepResult:
+def advance(context: RolloutContext, state: RolloutState) -> StepResult:
     """What a rollout does next."""
-    out = StepResult(dict(state))
-    look = RolloutContext(observed, stable, candidate, actions, now, out)
-    heed(look)
-    if "abort" in look.actions:
-        who = attribution.readable(look.actions.users.get("abort")) or "somebody"
-        end(look, "Aborted", reasons.ABORTED, f"{who} aborted it")
-        return out
-    if not look.tallies.all.online:
-        # Whoever comes back has all the time of progressDeadlineSeconds.
-        out.state |= {"target": 0, "done": 0}
-        out.message = "no server can be reached that the version fits"
-        if activation.asleep(observed):
-            out.message = f"no request lately: {candidate.name} goes on when one wakes a server"
-        out.reason = reasons.NO_SERVER_REACHABLE
-        return out
-    for _ in range(len(look.stages) + 1):
-        index = position(look.stages, out.state)
-        stage = look.stages[index]
-        reached = _reach(look, stage)
-        if out.outcome or out.stuck or not (reached and _passed(look, stage)):
-            break
-        if index + 1 == len(look.stages):
-            out.outcome, out.reason = "Succeeded", reasons.ROLLED_OUT
-            out.message = figures(look) or f"{look.tallies.all.done} servers hold it"
-            break
-        out.state = enter(out.state, look.stages, index + 1, look.now)
-        out.moves = Moves()
-    return out
+    result = _fold(context, StepResult(state), BEFORE_STAGES)
+    for _ in context.stages:
+        if result.closed:
+            return result
+        result = _fold(context, result, IN_STAGE)
+        over = result.stage_over or not (result.closed or result.waits)
+        if not over:
+            return result
+        result = _next_stage(context, result)
+    return result
 
 
-def _reach(look: RolloutContext, stage: Stage) -> bool:
-    """Move servers on; whether all that the stage wants are there."""
-    if look.out.state.get("promoteFull") and stage.kind != STEP:
-        return True
-    gone = node_loss(look) if stage.kind == STEP else ""
+def follow_edited_steps(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Where the steps of the spec were edited, enter the stage where the rollout stands now."""
+    position = locate(context.stages, Place.of(state))
+    if position.edited:
+        return StepResult(enter(state, context.stages, position, context.moment))
+    return StepResult(replanned(state, context.stages))
+
+
+def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Move servers on, within the budgets; wait until all that the stage wants are there."""
+    stage = context.stage(state)
+    lost = node_loss(context, state) if stage.kind == STEP else ""
     there = move(
-        look.observed,
-        look.tallies,
+        context.observed,
+        context.tallies,
         stage,
-        stable=look.stable,
-        candidate=look.candidate,
-        held=held(look) or bool(gone),
+        stable=context.stable,
+        candidate=context.candidate,
+        held=is_paused(context.observed, state) or bool(lost),
     )
-    done, failed, want = there.done, there.failed, there.want
-    look.out.moves = there.moves
-    state = look.out.state
-    # A server that came, left or was told to switch since has its own time.
-    if (want, done) != (state["target"], state["done"]) or there.moves.assign:
-        state["lastProgressAt"] = timestamp(look.now)
-    state["target"], state["done"] = want, done
-    if stage.kind != STEP and failed > look.failure_budget:
+    state = _with_progress(context, state, there)
+    if stage.kind == SHADOW and not there.want and not state.promoted:
+        text = f"no server can shadow {context.candidate.name}: it runs beside "
+        text += f"{context.stable.name}, which fits none of them; promote goes on without a shadow"
+        return context.waiting(state, text, reasons.NO_SERVER_TO_SHADOW)
+    failed = there.failed
+    if stage.kind != STEP and (failed > context.failure_budget or not there.done):
         # Fetches are tried again, and no user is concerned: they have until the deadline.
         failed = 0
-    late = check_failures(look, stage, failed, want - done - failed)
-    if look.out.outcome or look.out.stuck:
-        return False
-    if gone:
-        wait(look, gone, reasons.SERVERS_VANISH)
-        return False
-    reached = done + failed + late >= want
-    if reached and not state.get("reachedAt"):
-        state["reachedAt"] = timestamp(look.now)
-        if len(look.stages) > 1:
-            text = f"{look.candidate.name}: {stage.title} reached with {done} servers"
-            look.out.events.append(Event("Normal", "StageReached", text))
-    if not reached:
-        look.out.reason = reasons.ROLLING_OUT
-        look.out.message = _how_far(look, stage, there)
-        if held(look):
-            wait(look, f"paused: {look.out.message}")
-    return reached
+    found = check_failures(
+        context,
+        state,
+        stage,
+        done=there.done,
+        failed=failed,
+        underway=there.want - there.done - failed,
+    )
+    if found.why:
+        reason = reasons.FAILURE_BUDGET_EXCEEDED
+        return roll_back(context, state, Outcome.ROLLED_BACK, reason, found.why)
+    result = StepResult(state, moves=there.moves, requeue_at=found.requeue_at)
+    if lost:
+        return result.then(context.waiting(state, lost, reasons.SERVERS_VANISH))
+    if there.done + failed + found.late < there.want:
+        return result.then(_not_reached(context, state, stage, there))
+    return result.then(_reached(context, state, stage, there))
 
 
-def _how_far(look: RolloutContext, stage: Stage, there: Reach) -> str:
+BEFORE_STAGES: tuple[Part, ...] = (
+    apply_actions,  # first: all others go by what people want now
+    sync_spec_pause,  # then the spec, which no action overrides
+    follow_edited_steps,  # before anything is asked of the present stage
+    check_abort,  # an abort needs no server: before what waits for one
+    check_reachability,  # nothing below can be judged without a server
+)
+"""Once a decision, in this order."""
+
+IN_STAGE: tuple[Part, ...] = (
+    skip_unwanted_stage,  # before a stage that nobody wants moves a server
+    check_pool,  # before its empty pool passes for a complete one
+    move_servers,  # until all are there, nothing is measured and no pause begins
+    wait_while_paused,  # a pause by people or spec is stronger than a promote of the step
+    pass_promoted,  # a promote ends analysis and pause, so before both
+    measure_analysis,  # goes on through a pause; what is unclear shows before the pause
+    sync_step_pause,  # last: its time has begun when the servers were there
+)
+"""For each stage, in this order; a stage for which none waits is over."""
+
+
+def _fold(context: RolloutContext, result: StepResult, parts: Iterable[Part]) -> StepResult:
+    for part in parts:
+        result = result.then(part(context, result.state))
+        if result.closed:
+            break
+    return result
+
+
+def _next_stage(context: RolloutContext, result: StepResult) -> StepResult:
+    """Enter the next stage, or end after the last one."""
+    state = result.state
+    position = after(context.stages, locate(context.stages, Place.of(state)))
+    if position is None:
+        text = figures(state) or f"{context.tallies.all.done} servers have it"
+        end = End(Outcome.SUCCEEDED, reasons.ROLLED_OUT, text)
+        return replace(result, end=end, stage_over=False, waits=())
+    entered = enter(state, context.stages, position, context.moment)
+    return replace(result, state=entered, moves=None, stage_over=False, waits=())
+
+
+def _with_progress(context: RolloutContext, state: RolloutState, there: Reach) -> RolloutState:
+    """The state with how far the stage is. A server that came, left or was assigned the candidate
+    since has its own time until the deadline."""
+    if (there.want, there.done) != (state.target, state.done) or there.moves.assign:
+        state = state.but(last_progress_at=context.moment)
+    return state.but(target=there.want, done=there.done)
+
+
+def _reached(
+    context: RolloutContext, state: RolloutState, stage: Stage, there: Reach
+) -> StepResult:
+    """All servers of the stage are there: from now its pause and its analysis count."""
+    if state.reached_at is not None:
+        return StepResult(state)
+    reached = state.but(reached_at=context.moment)
+    if len(context.stages) == 1:
+        return StepResult(reached)
+    text = f"{context.candidate.name}: {stage.title} reached with {there.done} servers"
+    return StepResult(reached, events=(Event("Normal", "StageReached", text),))
+
+
+def _not_reached(
+    context: RolloutContext, state: RolloutState, stage: Stage, there: Reach
+) -> StepResult:
+    text = _how_far(context, state, stage, there)
+    if is_paused(context.observed, state):
+        paused = f"{paused_text(context, state)}: {text}; {resume_text(context, state)}"
+        return context.waiting(state, paused)
+    wait = Wait(reasons.ROLLING_OUT, text, DeploymentPhase.PROGRESSING)
+    return StepResult(state, waits=(wait,), final=True)
+
+
+def _how_far(context: RolloutContext, state: RolloutState, stage: Stage, there: Reach) -> str:
     verb = {PRESTAGE: "have fetched", SHADOW: "shadow"}.get(stage.kind, "have switched to")
-    where = f" ({stage.title} of {look.out.state['steps']})" if len(look.stages) > 1 else ""
-    offline = look.tallies.all.offline
+    where = f" ({stage.title} of {state.steps})" if len(context.stages) > 1 else ""
+    offline = context.tallies.all.offline
     rest = f"; {offline} offline" if offline else ""
     if stage.kind != STEP and there.failed:
-        rest += f"; {there.failed} could not and try again, {example(look, stage)}"
-    return f"{there.done} of {there.want} servers {verb} {look.candidate.name}{where}{rest}"
-
-
-def _passed(look: RolloutContext, stage: Stage) -> bool:
-    """Whether a stage that is reached is over."""
-    state, out = look.out.state, look.out
-    if held(look):
-        who = attribution.by((state.get("paused") or {}).get("by"), " by ")
-        wait(look, f"the rollout of {look.candidate.name} is paused{who}")
-        return False
-    if state.get("promoteFull") or state.get("promoted"):
-        state.pop("promoted", None)
-        state.pop("paused", None)
-        return True
-    measured = measured_in(look, stage)
-    if measured is not None:
-        state["analysis"] = measured.status
-        out.queries = measured.queries
-        if measured.baseline:
-            state["baseline"] = {**(state.get("baseline") or {}), **measured.baseline}
-        if measured.phase == FAILED:
-            end(look, "RolledBack", reasons.ANALYSIS_FAILED, measured.telling())
-            return False
-        if measured.phase == INCONCLUSIVE:
-            state["paused"] = halt(state, "Inconclusive", look.now)
-            wait(
-                look,
-                f"the analysis of {look.candidate.name} is inconclusive "
-                f"({measured.telling()}): promote, resume to measure again, or abort",
-                reasons.INCONCLUSIVE,
-            )
-            return False
-    waits = pausing(look, stage)
-    if measured is not None and measured.phase != SUCCESSFUL:
-        if measured.next_look is not None:
-            out.looks.append(measured.next_look)
-        out.halted, out.reason = False, reasons.ROLLING_OUT
-        out.message = f"{stage.title} is analysed: {measured.telling()}"
-        return False
-    if measured is not None and not told(look):
-        text = f"{look.candidate.name}, {stage.title}: {measured.telling()}"
-        out.events.append(Event("Normal", "AnalysisSucceeded", text))
-    return not waits
+        rest += f"; {there.failed} could not and try again, {example(context, stage)}"
+    return f"{there.done} of {there.want} servers {verb} {context.candidate.name}{where}{rest}"

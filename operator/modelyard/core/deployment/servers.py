@@ -1,12 +1,17 @@
-"""What each server is told that is to be told anything now."""
+"""Which ModelServers are written now: what each server is to serve, fetch ahead or shadow.
+
+moving.py and selection.py say whom a rollout moves; here that becomes assignments, together with
+servers that hold what nobody wants any more, and with new ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.rollout import Shadow
+from modelyard.api.rolloutstatus import RejectedVersion
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
@@ -23,7 +28,7 @@ class DesiredServers:
 
     stable: Release
     candidate: Release | None
-    rejected: Mapping[str, Any] | None
+    rejected: RejectedVersion | None
     moves: Moves | None
     """The rollout's own."""
     immediate: bool = False
@@ -32,7 +37,7 @@ class DesiredServers:
     def leaves(self, key: str) -> bool:
         """Whether servers are to leave a release without waiting for each other: it was rejected,
         or somebody went back to another version."""
-        if self.rejected is not None and key == key_of(self.rejected):
+        if self.rejected is not None and key == key_of(self.rejected.wire()):
             return True
         back = (self.candidate or self.stable).name
         return self.immediate and key.partition(":")[0] != back
@@ -60,63 +65,84 @@ def rhythm(servers: int) -> int | None:
 
 
 def assignments(observed: Observed, wishes: DesiredServers, tallies: Tallies) -> list[Change]:
-    """The changes to make now, at most a batch of each kind; each server at most once."""
+    """The changes to make now, at most a batch of each kind; each server at most once: the first
+    part that wants one wins."""
+    parts = (
+        _moved(observed, wishes),
+        _shadows(observed, wishes),
+        _returned(observed, wishes),
+        _cleared(observed, wishes),
+        _renewed(observed, wishes),
+    )
     changes: dict[str, Change] = {}
+    for part in parts:
+        for change in part:
+            changes.setdefault(change.member.name, change)
+    return list(changes.values())
 
-    def change(member: Member, **fields: Any) -> None:
-        if member.name not in changes:
-            changes[member.name] = Change(member, **fields)
 
+def _moved(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that the rollout's stage assigns the candidate, or lets fetch it."""
     candidate, moves = wishes.candidate, wishes.moves
-    if candidate is not None and moves is not None:
-        for member in moves.assign:
-            change(
-                member,
-                assigned=candidate.assignment(_product(observed, member)),
-                report_seconds=rhythm(moves.together),
-            )
-        for member in moves.stage:
-            product = _product(observed, member)
-            change(
-                member,
-                assigned=_held(observed, wishes, member),
-                staged=candidate.assignment(product),
-                shadow=_shadow(observed, member),
-                report_seconds=_rhythm(observed, member),
-            )
-        shadow = observed.spec.rollout.shadow
-        for member in moves.shadow:
-            version = candidate.assignment(_product(observed, member))
-            change(
-                member,
-                assigned=_held(observed, wishes, member),
-                shadow=_shadowing(version, shadow or Shadow()),
-                report_seconds=rhythm(len(moves.shadow)),
-            )
+    if candidate is None or moves is None:
+        return
+    for member in moves.assign:
+        assigned = candidate.assignment(_product(observed, member))
+        yield Change(member, assigned, report_seconds=rhythm(moves.together))
+    for member in moves.stage:
+        yield Change(
+            member,
+            _held(observed, wishes, member),
+            staged=candidate.assignment(_product(observed, member)),
+            shadow=_written(member, "shadow"),
+            report_seconds=_written(member, "reportSeconds"),
+        )
+
+
+def _shadows(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that are to shadow the candidate."""
+    candidate, moves = wishes.candidate, wishes.moves
+    if candidate is None or moves is None:
+        return
+    shadow = observed.spec.rollout.shadow or Shadow()
+    for member in moves.shadow:
+        version = candidate.assignment(_product(observed, member))
+        yield Change(
+            member,
+            _held(observed, wishes, member),
+            shadow=_shadowing(version, shadow),
+            report_seconds=rhythm(len(moves.shadow)),
+        )
+
+
+def _returned(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that go back to stable."""
+    seconds = rhythm(len(observed.fleet.members))
     for member in _strays(observed, wishes):
-        change(
-            member,
-            assigned=wishes.stable.assignment(_product(observed, member)),
-            report_seconds=rhythm(len(observed.fleet.members)),
-        )
+        assigned = wishes.stable.assignment(_product(observed, member))
+        yield Change(member, assigned, report_seconds=seconds)
+
+
+def _cleared(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that stop fetching or shadowing."""
     for member in _leftovers(observed, wishes):
-        change(
-            member,
-            assigned=_held(observed, wishes, member),
-            report_seconds=_rhythm(observed, member),
-        )
+        held, seconds = _held(observed, wishes, member), _written(member, "reportSeconds")
+        yield Change(member, held, report_seconds=seconds)
+
+
+def _renewed(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that are new, or in another pod or pool."""
     for name in sorted(observed.fleet.stale)[: 2 * BATCH]:
         member = observed.fleet.members[name]
         if member.server is None and not wishes.stable.fits(_product(observed, member)):
             continue  # No artifact fits the node: it is counted, and left alone.
-        change(
+        yield Change(
             member,
-            assigned=_held(observed, wishes, member),
-            staged=_spec(observed, member).get("staged"),
-            shadow=_shadow(observed, member),
-            report_seconds=_rhythm(observed, member),
+            _held(observed, wishes, member),
+            staged=_written(member, "staged"),
+            shadow=_written(member, "shadow"),
+            report_seconds=_written(member, "reportSeconds"),
         )
-    return list(changes.values())
 
 
 def _strays(observed: Observed, wishes: DesiredServers) -> Iterator[Member]:
@@ -174,27 +200,17 @@ def _product(observed: Observed, member: Member) -> str:
     return member.group.product if member.group else ""
 
 
-def _spec(observed: Observed, member: Member) -> Mapping[str, Any]:
-    server = observed.server(observed.server_name(member))
-    return server["spec"] if server else {}
+def _written(member: Member, field: str) -> Any:
+    """A field of a server's ModelServer as it is, to be written again."""
+    return member.server.written(field) if member.server is not None else None
 
 
 def _held(observed: Observed, wishes: DesiredServers, member: Member) -> KubeObject:
     """What a server is to go on holding: its assignment, else stable."""
-    assigned = _spec(observed, member).get("assigned")
+    assigned: KubeObject | None = _written(member, "assigned")
     return assigned or wishes.stable.assignment(_product(observed, member))
 
 
 def _shadowing(version: KubeObject, wanted: Shadow) -> KubeObject:
     """An api.modelserver.Shadowing."""
     return {"version": version, "share": wanted.share, "busyPercent": wanted.busy_percent}
-
-
-def _shadow(observed: Observed, member: Member) -> KubeObject | None:
-    found: KubeObject | None = _spec(observed, member).get("shadow")
-    return found
-
-
-def _rhythm(observed: Observed, member: Member) -> int | None:
-    found: int | None = _spec(observed, member).get("reportSeconds")
-    return found

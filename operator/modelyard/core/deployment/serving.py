@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from modelyard.api.base import API_VERSION
@@ -10,8 +10,8 @@ from modelyard.contract import labels
 from modelyard.core import meta
 from modelyard.core.plan import KubeObject, Ref
 
-Live = Callable[[str, str], KubeObject | None]
-"""From a kind's name in the cache and an object's name to what there is in the namespace."""
+Children = Mapping[tuple[str, str], KubeObject]
+"""Children by their kind's name in the cache and their own."""
 
 
 def selector(obj: KubeObject) -> dict[str, str]:
@@ -33,9 +33,9 @@ def scale_target(obj: KubeObject) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": "Deployment", "name": meta.name(obj)}
 
 
-def leftover(obj: KubeObject, live: Live, kind: str, name: str) -> tuple[Ref, ...]:
+def leftover(obj: KubeObject, live: Children, kind: str, name: str) -> tuple[Ref, ...]:
     """A child that is wanted no more, if there is one and it is ours."""
-    found = live(kind, name)
+    found = live.get((kind, name))
     if found is None or meta.deleting(found):
         return ()
     if (found["metadata"].get("labels") or {}).get(labels.OWNER_UID) != meta.uid(obj):

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from modelyard.core.conditions import timestamp
+from modelyard.api.rolloutstages import STEP, Place, Position, Stage, locate, planned, stages
+from modelyard.api.rolloutstatus import HaltReason, RolloutState
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.stages import STEP, Stage, stages
 from modelyard.core.fleet.figures import value
 
 
 def begin(
     observed: Observed,
+    *,
     revision: int,
     trigger: str,
-    now: datetime,
-    *,
     stable: Release,
+    now: datetime,
     user: str | None = None,
     full: bool = False,
-) -> dict[str, Any]:
+) -> RolloutState:
     """The state of a rollout that starts, by `user` if somebody asked for it; `full` goes through
     it without halts."""
     all_stages = stages(observed.spec.rollout, edge=observed.edge)
-    state: dict[str, Any] = {
-        "revision": revision,
-        "trigger": trigger,
-        "startedAt": timestamp(now),
-    }
-    if user:
-        state["by"] = user
-    if full:
-        state["promoteFull"] = True
-    baseline = _baseline(observed, all_stages, stable)
-    if baseline:
-        state["baseline"] = baseline
-    return enter(state, all_stages, 0, now)
+    moment = now.replace(microsecond=0)
+    state = RolloutState(
+        revision=revision,
+        trigger=trigger,
+        by=user or None,
+        started_at=moment,
+        stage=all_stages[0].kind,
+        steps=0,
+        stage_started_at=moment,
+        last_progress_at=moment,
+        baseline=_baseline(observed, all_stages, stable) or None,
+        promote_full=full or None,
+    )
+    return enter(state, all_stages, Position(0, frozenset(), edited=False), moment)
 
 
-def _baseline(
-    observed: Observed, all_stages: tuple[Stage, ...], stable: Release
-) -> dict[str, float]:
+def _baseline(observed: Observed, all_stages: Sequence[Stage], stable: Release) -> dict[str, float]:
     """Stable's figures before a rollout: what the last stage compares with, when no server has
     stable any more and no stage before it has compared."""
     total = observed.fleet.total(stable.key)
@@ -58,22 +57,36 @@ def _baseline(
 
 
 def enter(
-    state: dict[str, Any], all_stages: tuple[Stage, ...], index: int, now: datetime
-) -> dict[str, Any]:
-    """The state at the beginning of a stage; only a pause that somebody asked for goes on."""
-    stage = all_stages[index]
-    kept = ("revision", "trigger", "by", "startedAt", "promoteFull", "baseline", "actions")
-    entered = {key: state[key] for key in kept if key in state}
-    entered |= {
+    state: RolloutState, all_stages: Sequence[Stage], position: Position, moment: datetime
+) -> RolloutState:
+    """The state at the beginning of a stage: nothing of the former one's verdicts counts; only a
+    pause that somebody asked for goes on."""
+    requested = state.paused_for == HaltReason.REQUESTED
+    return state.but(
+        stage_started_at=moment,
+        last_progress_at=moment,
+        reached_at=None,
+        target=0,
+        done=0,
+        paused=state.paused if requested else None,
+        analysis=None,
+        promoted=None,
+        **_place(all_stages, position),
+    )
+
+
+def replanned(state: RolloutState, all_stages: Sequence[Stage]) -> RolloutState:
+    """The state in a stage that is still there, by the spec as it is now: its number and those
+    before and after it may be others."""
+    position = locate(all_stages, Place.of(state))
+    return state.but(**_place(all_stages, position))
+
+
+def _place(all_stages: Sequence[Stage], position: Position) -> dict[str, object]:
+    stage = all_stages[position.index]
+    return {
         "stage": stage.kind,
-        "steps": sum(s.kind == STEP for s in all_stages),
-        "stageStartedAt": timestamp(now),
-        "lastProgressAt": timestamp(now),
-        "target": 0,
-        "done": 0,
+        "step": stage.number,
+        "steps": sum(one.kind == STEP for one in all_stages),
+        **planned(all_stages, position),
     }
-    if stage.number is not None:
-        entered["step"] = stage.number
-    if (state.get("paused") or {}).get("reason") == "Requested":
-        entered["paused"] = state["paused"]
-    return entered

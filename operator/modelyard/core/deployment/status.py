@@ -1,4 +1,8 @@
-"""What a Deployment's state is called."""
+"""The status of a Deployment: phase, message, conditions and fields.
+
+What a rollout waits for is decided in rollout.py and its parts; here it gets its place among all
+that there may be to say.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rolloutstatus import Override
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
-from modelyard.core.deployment.context import StepResult
+from modelyard.core.deployment.lifecycle import Course
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.policy import Verdict
@@ -22,28 +28,36 @@ MAX_POOLS = 50
 
 @dataclass(frozen=True)
 class Situation:
-    """All that the status tells of."""
+    """All that the status says."""
 
-    stable: Release
-    candidate: Release | None
-    tallies: Tallies
-    """Of the candidate, or of stable without one."""
+    course: Course
     problem: Verdict | None
-    rejected: Mapping[str, Any] | None
-    rollout: StepResult | None
-    revision: int
-    history: list[Any]
-    override: Mapping[str, Any] | None
+    override: Override | None
     actions: Mapping[str, str]
     missing: str = ""
     """What the spec needs that is not installed in the cluster."""
+
+    @property
+    def recorded(self) -> Recorded:
+        """What the next decision finds."""
+        course = self.course
+        return Recorded(
+            stable=dict(course.stable.served),
+            candidate=dict(course.candidate.served) if course.candidate else None,
+            rollout=course.state,
+            rejected=course.rejected,
+            override=self.override,
+            history=course.history,
+            revision=course.revision,
+            actions=dict(self.actions),
+        )
 
 
 @dataclass(frozen=True)
 class Assessment:
     """Phase, reason, message, conditions and the fields of the status."""
 
-    phase: str
+    phase: DeploymentPhase
     reason: str
     message: str
     conditions: list[Cond]
@@ -61,23 +75,18 @@ def waiting_status(
 def assess(observed: Observed, situation: Situation) -> Assessment:
     """Names the state. What a person must act on comes before what merely takes time."""
     fields = _fields(observed, situation)
-    ready, desired = fields["readyReplicas"], observed.replicas
-    serving = situation.stable.name
     verdict = (
         _problem(situation)
         or _rolled_back(situation)
         or _rolling(situation)
         or _missing_servers(observed, situation, fields)
         or _missing_parts(situation)
+        or _without_servers(observed)
     )
-    if verdict is None and desired == 0 and not observed.edge:
-        asleep = activation.asleep(observed)
-        text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
-        verdict = Verdict(reasons.SUSPENDED, f"{text}; would serve {serving}", phase="Suspended")
-        conds = [Cond(READY, True, verdict.reason, verdict.message)]
-        available = Cond(reasons.AVAILABLE, False, verdict.reason, verdict.message)
-        return Assessment("Suspended", verdict.reason, verdict.message, [*conds, available], fields)
-    total = max(desired, situation.tallies.all.servers)
+    if verdict is not None and verdict.phase == DeploymentPhase.SUSPENDED:
+        return _suspended(situation, verdict, fields)
+    serving, ready = situation.course.stable.name, fields["readyReplicas"]
+    total = max(observed.replicas, situation.course.tallies.all.servers)
     available = Cond(
         reasons.AVAILABLE,
         ready > 0,
@@ -88,35 +97,55 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}"
         done = Cond(READY, True, reasons.ROLLED_OUT, message)
         still = Cond(reasons.PROGRESSING, False, reasons.ROLLED_OUT, message)
-        return Assessment("Healthy", reasons.ROLLED_OUT, message, [done, available, still], fields)
-    moving = verdict.phase in ("Progressing", "Paused")
+        conds = [done, available, still]
+        return Assessment(DeploymentPhase.HEALTHY, reasons.ROLLED_OUT, message, conds, fields)
+    phase = DeploymentPhase(verdict.phase)
+    progressing = phase == DeploymentPhase.PROGRESSING
+    moving = progressing or phase == DeploymentPhase.PAUSED
     conds = [
         Cond(READY, False, verdict.reason, verdict.message),
         available,
-        Cond(reasons.PROGRESSING, verdict.phase == "Progressing", verdict.reason, verdict.message),
+        Cond(reasons.PROGRESSING, progressing, verdict.reason, verdict.message),
         Cond(RECONCILING if moving else STALLED, True, verdict.reason, verdict.message),
     ]
-    return Assessment(verdict.phase, verdict.reason, verdict.message, conds, fields)
+    return Assessment(phase, verdict.reason, verdict.message, conds, fields)
+
+
+def _suspended(situation: Situation, verdict: Verdict, fields: dict[str, Any]) -> Assessment:
+    """There is no server, as it should be."""
+    message = f"{verdict.message}; would serve {situation.course.stable.name}"
+    conds = [
+        Cond(READY, True, reasons.SUSPENDED, message),
+        Cond(reasons.AVAILABLE, False, reasons.SUSPENDED, message),
+    ]
+    return Assessment(DeploymentPhase.SUSPENDED, reasons.SUSPENDED, message, conds, fields)
+
+
+def _without_servers(observed: Observed) -> Verdict | None:
+    if observed.replicas or observed.edge:
+        return None
+    asleep = activation.asleep(observed)
+    text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
+    return Verdict(reasons.SUSPENDED, text, phase=DeploymentPhase.SUSPENDED)
 
 
 def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
     """Everything of the status but phase and conditions."""
-    tallies = situation.tallies
-    total = tallies.all
-    staged = situation.candidate.key if situation.candidate else None
+    course, recorded = situation.course, situation.recorded
+    total = course.tallies.all
     fields: dict[str, Any] = {
-        "stable": dict(situation.stable.served),
+        "stable": recorded.stable,
         "desiredReplicas": observed.replicas,
         "replicas": total.servers,
         "readyReplicas": total.ready,
         "updatedReplicas": total.done,
         "selector": label_selector(observed.obj),
         "url": activation.url(observed) or names.url(observed.obj),
-        "revision": situation.revision or None,
-        "history": situation.history or None,
-        "override": situation.override,
-        "rejected": situation.rejected,
-        "actions": dict(situation.actions) or None,
+        "revision": recorded.revision or None,
+        "history": [one.wire() for one in recorded.history] or None,
+        "override": recorded.override.wire() if recorded.override else None,
+        "rejected": recorded.rejected.wire() if recorded.rejected else None,
+        "actions": recorded.actions or None,
         "failedReplicas": sum(
             len(places)
             for group, places in observed.fleet.groups.items()
@@ -129,12 +158,12 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         fields["unfitReplicas"] = total.unfit or None
         edge = observed.spec.target.edge
         if edge is not None and edge.pools is not None:
-            fields["pools"] = _pools(tallies, edge.pools.values)
-    if situation.candidate is not None and situation.rollout is not None:
-        fields["candidate"] = dict(situation.candidate.served)
-        fields["rollout"] = situation.rollout.state
+            fields["pools"] = _pools(course.tallies, edge.pools.values)
+    if course.candidate is not None and recorded.rollout is not None:
+        fields["candidate"] = recorded.candidate
+        fields["rollout"] = recorded.rollout.wire()
         if observed.spec.rollout.prestage:
-            fields["stagedReplicas"] = observed.fleet.count(staged=(staged, "done"))
+            fields["stagedReplicas"] = observed.fleet.count(staged=(course.candidate.key, "done"))
     return fields
 
 
@@ -156,36 +185,38 @@ def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:
 def _problem(situation: Situation) -> Verdict | None:
     """The wanted version cannot be served; the stable one goes on, if only into new pods."""
     problem = situation.problem
-    if problem is None or situation.rejected is not None:
+    if problem is None or situation.course.rejected is not None:
         return None
-    message = f"{problem.message}; {situation.stable.name} goes on serving"
-    phase = "Degraded" if problem.stalled else "Progressing"
+    message = f"{problem.message}; {situation.course.stable.name} goes on serving"
+    phase = DeploymentPhase.DEGRADED if problem.stalled else DeploymentPhase.PROGRESSING
     rolling = _rolling(situation)
-    if rolling is not None and rolling.phase != "Progressing":
+    waits = (DeploymentPhase.PAUSED, DeploymentPhase.DEGRADED)
+    if rolling is not None and rolling.phase in waits:
         message += f"; {rolling.message}"
-        phase = "Degraded" if problem.stalled else rolling.phase
+        phase = phase if problem.stalled else DeploymentPhase(rolling.phase)
     return Verdict(problem.reason, message, phase=phase)
 
 
 def _rolled_back(situation: Situation) -> Verdict | None:
-    rejected = situation.rejected
-    if rejected is None or situation.candidate is not None:
+    rejected = situation.course.rejected
+    if rejected is None or situation.course.candidate is not None:
         return None
-    return Verdict(str(rejected["reason"]), str(rejected["message"]), phase="Degraded")
+    return Verdict(rejected.reason, rejected.message, phase=DeploymentPhase.DEGRADED)
 
 
 def _rolling(situation: Situation) -> Verdict | None:
-    moved = situation.rollout
-    if situation.candidate is None or moved is None:
+    """What the rollout that is going on waits for."""
+    rollout = situation.course.rollout
+    if situation.course.candidate is None or rollout is None or rollout.wait is None:
         return None
-    phase = "Degraded" if moved.stuck else "Paused" if moved.halted else "Progressing"
-    return Verdict(moved.reason or reasons.ROLLING_OUT, moved.message, phase=phase)
+    wait = rollout.wait
+    return Verdict(wait.reason, wait.message, phase=wait.phase)
 
 
 def _missing_servers(
     observed: Observed, situation: Situation, fields: dict[str, Any]
 ) -> Verdict | None:
-    total, serving = situation.tallies.all, situation.stable.name
+    total, serving = situation.course.tallies.all, situation.course.stable.name
     for name in sorted(observed.fleet.troubled):
         member = observed.fleet.members[name]
         group = member.group
@@ -196,9 +227,9 @@ def _missing_servers(
             held = member.server.loaded.partition(":")[0] if member.server else ""
             kept = f"it goes on serving {held}" if held else "it serves nothing"
             text = f"server {name} could not load {serving}, {kept}: {text}"
-            return Verdict(reasons.LOAD_FAILED, text, phase="Degraded")
+            return Verdict(reasons.LOAD_FAILED, text, phase=DeploymentPhase.DEGRADED)
         if not group.ready:
-            return Verdict(reason, text, phase="Degraded")
+            return Verdict(reason, text, phase=DeploymentPhase.DEGRADED)
     # On the edge, what cannot be reached follows when it returns; it holds up nobody.
     away = total.offline + total.unfit
     desired = max(observed.replicas, total.servers) if observed.edge else observed.replicas
@@ -206,18 +237,18 @@ def _missing_servers(
         return Verdict(
             reasons.WAITING_FOR_SERVERS,
             f"{total.done} of {desired} servers answer with {serving}{_aside(fields)}",
-            phase="Progressing",
+            phase=DeploymentPhase.PROGRESSING,
         )
     if not observed.counted:
         text = f"waiting for the nodes to be counted that are to serve {serving}"
-        return Verdict(reasons.WAITING_FOR_SERVERS, text, phase="Progressing")
+        return Verdict(reasons.WAITING_FOR_SERVERS, text, phase=DeploymentPhase.PROGRESSING)
     return None
 
 
 def _missing_parts(situation: Situation) -> Verdict | None:
     if not situation.missing:
         return None
-    return Verdict(reasons.NOT_INSTALLED, situation.missing, phase="Degraded")
+    return Verdict(reasons.NOT_INSTALLED, situation.missing, phase=DeploymentPhase.DEGRADED)
 
 
 def _aside(fields: Mapping[str, Any]) -> str:

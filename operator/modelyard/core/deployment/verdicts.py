@@ -1,55 +1,96 @@
-"""What a stage's analysis says, and whether it has been told."""
+"""The analysis of a stage as a part of the rollout: measures, and judges by what was measured."""
 
 from __future__ import annotations
 
-from modelyard.core import meta
-from modelyard.core.deployment.analysis import INCONCLUSIVE, SUCCESSFUL, Measured, Sources, measure
-from modelyard.core.deployment.context import RolloutContext
-from modelyard.core.deployment.pauses import pause_ends
-from modelyard.core.deployment.stages import SHADOW, Stage
+from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rolloutstages import SHADOW, Place, Stage, analysis_content
+from modelyard.api.rolloutstatus import AnalysisPhase, HaltReason, Outcome, RolloutState
+from modelyard.core.deployment import reasons
+from modelyard.core.deployment.analysis import Measured, Sources, measure
+from modelyard.core.deployment.context import RolloutContext, StepResult, Wait
+from modelyard.core.deployment.pauses import halt_for, pause_ends
+from modelyard.core.deployment.queries import placeholders
+from modelyard.core.deployment.rollback import roll_back
+from modelyard.core.plan import Event
 
 
-def measured_in(look: RolloutContext, stage: Stage) -> Measured | None:
+def measure_analysis(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Measure a stage that is reached: a failure ends the rollout, what is unclear pauses it, and
+    until all has succeeded it waits."""
+    stage = context.stage(state)
+    measured = _measured(context, state, stage)
+    if measured is None:
+        return StepResult(state)
+    baseline = {**(state.baseline or {}), **measured.baseline}
+    state = state.but(analysis=measured.status, baseline=baseline or None)
+    name = context.candidate.name
+    if measured.phase == AnalysisPhase.FAILED:
+        summary = measured.summary()
+        return roll_back(context, state, Outcome.ROLLED_BACK, reasons.ANALYSIS_FAILED, summary)
+    if measured.phase == AnalysisPhase.INCONCLUSIVE:
+        return context.waiting(
+            state.but(paused=halt_for(state, HaltReason.INCONCLUSIVE, context.moment)),
+            f"the analysis of {name} is inconclusive ({measured.summary()}): promote, resume to "
+            f"measure again, or abort",
+            reasons.INCONCLUSIVE,
+        )
+    if measured.phase == AnalysisPhase.RUNNING:
+        text = f"{stage.title} is analysed: {measured.summary()}"
+        return StepResult(
+            state,
+            waits=(Wait(reasons.ROLLING_OUT, text, DeploymentPhase.PROGRESSING),),
+            queries=measured.queries,
+            requeue_at=(measured.next_due,) if measured.next_due is not None else (),
+        )
+    if _is_recorded(context, state):
+        return StepResult(state)
+    text = f"{name}, {stage.title}: {measured.summary()}"
+    return StepResult(state, events=(Event("Normal", "AnalysisSucceeded", text),))
+
+
+def _measured(context: RolloutContext, state: RolloutState, stage: Stage) -> Measured | None:
     """Figures and verdict of a stage that is reached; None if it has no analysis."""
-    state = look.out.state
-    if stage.analysis is None:
+    if stage.analysis is None or state.reached_at is None:
         return None
-    before = state.get("analysis")
-    if before and before.get("phase") in (SUCCESSFUL, INCONCLUSIVE):
-        return Measured(dict(before))
-    key = look.candidate.key
+    before = state.analysis
+    same = before is not None and before.content in (None, analysis_content(stage.analysis))
+    if before is not None and same and before.over:
+        return Measured(before)
+    observed, key = context.observed, context.candidate.key
     return measure(
         stage.analysis,
-        before or {"startedAt": state["reachedAt"]},
+        before,
         Sources(
-            candidate=look.observed.fleet.total(key),
-            stable=look.observed.fleet.total(look.stable.key),
-            shadow=look.observed.fleet.shadowed(key),
+            candidate=observed.fleet.total(key),
+            stable=observed.fleet.total(context.stable.key),
+            shadow=observed.fleet.shadowed(key),
             shadowing=stage.kind == SHADOW,
-            answer=look.observed.answer,
-            words={
-                "candidate": str(look.candidate.version),
-                "stable": str(look.stable.version),
-                "modelLine": look.observed.spec.model_line,
-                "deployment": meta.name(look.observed.obj),
-                "namespace": meta.namespace(look.observed.obj),
-            },
-            baseline=state.get("baseline") or {},
+            answers=observed.answers,
+            words=placeholders(
+                observed.obj,
+                model_line=observed.spec.model_line,
+                candidate=context.candidate.version,
+                stable=context.stable.version,
+            ),
+            baseline=state.baseline or {},
         ),
-        look.now,
-        pause_ends(look, stage),
+        # An analysis that was edited since begins now.
+        started=state.reached_at if before is None else context.moment,
+        now=context.now,
+        until=pause_ends(stage, state),
     )
 
 
-def figures(look: RolloutContext) -> str:
+def figures(state: RolloutState) -> str:
     """The figures of the last analysis, for people."""
-    metrics = (look.out.state.get("analysis") or {}).get("metrics") or ()
-    return "; ".join(f"{m['name']} {m['value']:.4g}" for m in metrics if "value" in m)
+    metrics = state.analysis.metrics if state.analysis else ()
+    return "; ".join(f"{m.name} {m.value:.4g}" for m in metrics if m.value is not None)
 
 
-def told(look: RolloutContext) -> bool:
-    """Whether the object says already that this stage's analysis has succeeded."""
-    before = meta.status(look.observed.obj).get("rollout") or {}
-    state = look.out.state
-    same = all(before.get(k) == state.get(k) for k in ("revision", "stage", "step"))
-    return same and (before.get("analysis") or {}).get("phase") == SUCCESSFUL
+def _is_recorded(context: RolloutContext, state: RolloutState) -> bool:
+    """Whether the status says already that this stage's analysis has succeeded."""
+    before = context.observed.recorded.rollout
+    if before is None or before.analysis is None:
+        return False
+    same = before.revision == state.revision and Place.of(before) == Place.of(state)
+    return same and before.analysis.phase == AnalysisPhase.SUCCESSFUL

@@ -77,12 +77,12 @@ class Fleet:
         member.node = node
         return self._settle(member)
 
-    def sweep(self, now: float) -> float | None:
-        """Find servers that have fallen silent; returns when to look again (seconds since the
-        epoch), or None if there is nothing to wait for. Costs nothing for servers that report.
-        """
+    def sweep(self, now: float) -> None:
+        """Find servers that have fallen silent by `now` (seconds since the epoch). Costs nothing
+        for servers that report. The reconciler calls it before a Deployment is observed: decisions
+        must not change what they share."""
         if not self.config.edge:
-            return None
+            return
         limit = self.config.offline_after
         while self._silence and self._silence[0][0] + limit <= now:
             _, name = heapq.heappop(self._silence)
@@ -96,9 +96,16 @@ class Fleet:
             elif not member.silent:
                 member.silent = True
                 self._settle(member)
-        return self._silence[0][0] + limit if self._silence else None
 
     # Reading.
+
+    @property
+    def next_silence(self) -> float | None:
+        """When the next server may fall silent (seconds since the epoch); None if there is nothing
+        to wait for."""
+        if not self.config.edge or not self._silence:
+            return None
+        return self._silence[0][0] + self.config.offline_after
 
     def count(self, *, online: bool | None = None, **wanted: object) -> int:
         """Servers in all groups with these attributes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,9 @@ from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import KubeObject
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+
+SPEC_FIELDS = ("assigned", "staged", "shadow", "reportSeconds")
+"""Fields of a ModelServer's spec that a decision may have to write again as they are."""
 
 _DEFAULTS = Pipeline()
 
@@ -81,6 +86,15 @@ class ServerFact:
     figures: Sums | None
     """What the held version did lately."""
     shadow_figures: Sums | None
+    spec: str = "{}"
+    """What the operator wrote into the spec, as JSON: SPEC_FIELDS. One text for all servers of
+    which the same is wanted, so thousands cost as much memory as one."""
+    problem: str = ""
+    """Why spec.staged could not be fetched, or spec.shadow not be run."""
+
+    def written(self, field: str) -> Any:
+        """A field of SPEC_FIELDS; None if the spec does not have it."""
+        return json.loads(self.spec).get(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +178,18 @@ def read_server(server: KubeObject) -> ServerFact | None:
         if holds and figures and figures.get("version") == assigned["version"]
         else None,
         shadow_figures=read_shadow(status.get("shadow")) if spec.get("shadow") else None,
+        spec=sys.intern(json.dumps({k: spec[k] for k in SPEC_FIELDS if k in spec})),
+        problem=_problem(spec, status),
     )
+
+
+def _problem(spec: KubeObject, status: KubeObject) -> str:
+    for field in ("staged", "shadow"):
+        if spec.get(field):
+            failure = (status.get(field) or {}).get("failure")
+            if failure:
+                return str(failure)
+    return ""
 
 
 def _seconds(moment: str | None) -> float:

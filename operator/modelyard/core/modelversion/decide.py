@@ -16,7 +16,7 @@ from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe
 from modelyard.core.modelversion.resources import evaluation_job, export_job
 from modelyard.core.namespace_policy import namespace_verdict
-from modelyard.core.plan import Controller, Event, KubeObject, Plan
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import compose, progress_conditions
 
@@ -27,16 +27,16 @@ def decide(observed: Observed, now: datetime) -> Plan:
     """Export, evaluate, judge; each stage starts when the one before is complete."""
     obj = observed.obj
     if meta.deleting(obj):
-        return Plan()
+        return Apply()
     if meta.status(obj).get("phase") in FINAL:
         return _keep(observed)
     verdict = namespace_verdict(obj, observed.settings)
     if verdict is not None:
-        return Plan(status=_status(observed, now, verdict))
+        return Apply(status=_status(observed, now, verdict))
     roles = [names.export_role(e.name) for e in observed.spec.exports]
     failed = _failure(observed, (*roles, *(g.role for g in observed.groups)), now)
     if failed is not None:
-        return Plan(
+        return Apply(
             status=_status(observed, now, failed),
             events=(Event("Warning", failed.reason, failed.message),),
         )
@@ -86,17 +86,17 @@ def _go(
 ) -> Plan:
     status = _status(observed, now, going)
     silent = [s for role in roles if (s := observed.jobs[role].silent_seconds(now)) is not None]
-    if silent:
-        return Plan(create=create, status=status, requeue_after=min(silent))
     lost = next((role for role in roles if observed.jobs[role].succeeded), None)
-    if lost is not None:
+    if lost is not None and not silent:
         given_up = lost_result(observed.attempt, lost)
         if given_up is not None:
-            return Plan(status=_status(observed, now, Verdict(*given_up, True, Phase.FAILED)))
+            return Apply(status=_status(observed, now, Verdict(*given_up, True, Phase.FAILED)))
         # A Job is complete and its result is gone with its pod: make what is missing again.
         status["attempt"] = observed.attempt + 1
-        return Plan(status=status)
-    return Plan(create=create, status=status)
+        return Apply(status=status)
+    if create:
+        return Create(create)
+    return Apply(status=status, requeue_after=min(silent, default=None))
 
 
 def _status(observed: Observed, now: datetime, verdict: Verdict) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _judge(observed: Observed, now: datetime) -> Plan:
     ]
     if failed:
         conds.append(Cond(STALLED, True, reason, "a verdict is final: train a better version"))
-    return Plan(
+    return Apply(
         status=compose(
             observed.obj,
             phase=phase,
@@ -189,7 +189,7 @@ def _keep(observed: Observed) -> Plan:
     status.pop("usedBy", None)
     if observed.used_by:
         status["usedBy"] = observed.used_by
-    return Plan(status=status)
+    return Apply(status=status)
 
 
 CONTROLLER = Controller(

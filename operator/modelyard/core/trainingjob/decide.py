@@ -11,7 +11,7 @@ from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import with_suspend
 from modelyard.core.jobstate import lost_result
-from modelyard.core.plan import Controller, Event, KubeObject, Plan
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.trainingjob import reasons
@@ -30,7 +30,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     """Start once, with inputs pinned in the Job; then follow the Job to a ModelVersion."""
     obj, status = observed.obj, meta.status(observed.obj)
     if meta.deleting(obj):
-        return Plan()
+        return Apply()
     ended = status.get("phase") in ENDED and status.get("runHash")
     if ended and (status["phase"] == Phase.SUCCEEDED or status.get("jobName") == observed.job_name):
         return _keep(observed)
@@ -38,12 +38,12 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return _start(observed, now)
     silent = observed.job.silent_seconds(now)
     if silent is not None:
-        return Plan(requeue_after=silent)
+        return Apply(requeue_after=silent)
     if observed.job.succeeded:
         return _finish(observed, now)
     if observed.job.failed:
         reason, message = observed.job.failure
-        return Plan(
+        return Apply(
             status=_ended(observed, now, Phase.FAILED, reason, message),
             events=(Event("Warning", reason, message),),
         )
@@ -56,18 +56,18 @@ def _keep(observed: Observed) -> Plan:
     status.pop("progress", None)
     generation = meta.generation(observed.obj)
     if status.get("observedGeneration") == generation:
-        return Plan(status=status)
+        return Apply(status=status)
     status["observedGeneration"] = generation
     if status["runHash"] == observed.spec_hash:
-        return Plan(status=status)
+        return Apply(status=status)
     text = "the run has ended and is not repeated for an edited spec: create a new TrainingJob"
-    return Plan(status=status, events=(Event("Warning", reasons.EDIT_IGNORED, text),))
+    return Apply(status=status, events=(Event("Warning", reasons.EDIT_IGNORED, text),))
 
 
 def _start(observed: Observed, now: datetime) -> Plan:
     verdict = first_verdict(START, observed)
     if verdict is not None:
-        return Plan(
+        return Apply(
             status=unfinished(
                 observed.obj,
                 verdict,
@@ -77,12 +77,7 @@ def _start(observed: Observed, now: datetime) -> Plan:
             ),
             events=(Event("Warning", verdict.reason, verdict.message),) if verdict.stalled else (),
         )
-    job = training_job(observed)
-    digest = meta.status(observed.dataset or {})["digest"]
-    going = Verdict(reasons.STARTING, "waiting for the training pod to start")
-    return Plan(
-        create=(job,), status=_going(observed, now, going, datasetDigest=digest, startTime=now)
-    )
+    return Create((training_job(observed),))
 
 
 def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -> dict[str, Any]:
@@ -126,11 +121,11 @@ def _follow(observed: Observed, now: datetime) -> Plan:
             "suspended: resumes from its last checkpoint when spec.suspend is false" + note,
             phase=Phase.SUSPENDED,
         )
-        return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+        return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
     if job.trouble is not None:
         reason, message = job.trouble
         verdict = Verdict(reason, message + note)
-        return Plan(
+        return Apply(
             apply=apply,
             status=_going(observed, now, verdict, **pinned),
             events=(Event("Warning", reason, message),),
@@ -139,7 +134,7 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         pod = meta.name(job.working_pod)
         verdict = Verdict(reasons.TRAINING, f"training in pod {pod}{note}", phase=Phase.RUNNING)
         pinned["podName"] = pod
-        return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+        return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
     retries = int((job.job or {}).get("status", {}).get("failed") or 0)
     if retries:
         why = job.outcome.message if job.outcome else "its pod was lost"
@@ -150,7 +145,7 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         )
     else:
         verdict = Verdict(reasons.STARTING, "waiting for the training pod to start" + note)
-    return Plan(apply=apply, status=_going(observed, now, verdict, **pinned))
+    return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
 
 
 def _finish(observed: Observed, now: datetime) -> Plan:
@@ -159,17 +154,17 @@ def _finish(observed: Observed, now: datetime) -> Plan:
     result = outcome.of(TrainResult) if outcome else None
     if observed.version is not None:
         message = f"trained ModelVersion {meta.name(observed.version)}"
-        return Plan(
+        return Apply(
             status=_ended(observed, now, Phase.SUCCEEDED, reasons.SUCCEEDED, message, result),
         )
     if result is None:
         given_up = lost_result(observed.attempt, observed.job_name)
         if given_up is not None:
-            return Plan(status=_ended(observed, now, Phase.FAILED, *given_up))
+            return Apply(status=_ended(observed, now, Phase.FAILED, *given_up))
         # The next attempt finds the finished run in the store and only repeats its result.
         lost = Verdict(reasons.RESULT_LOST, "the result was lost with its pod: reading it again")
-        return Plan(status=_going(observed, now, lost) | {"attempt": observed.attempt + 1})
-    return Plan(create=(model_version(observed, result),))
+        return Apply(status=_going(observed, now, lost) | {"attempt": observed.attempt + 1})
+    return Create((model_version(observed, result),))
 
 
 def _ended(

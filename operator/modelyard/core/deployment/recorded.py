@@ -1,0 +1,55 @@
+"""What a Deployment's status says of rollouts, typed: what the last decision wrote.
+
+Parsed once, when the Deployment is observed; status.py writes the next one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from modelyard.api.rolloutstatus import Override, RejectedVersion, RolloutRecord, RolloutState
+from modelyard.core.plan import KubeObject
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The state of rollouts; nothing of it is on an object that was never reconciled."""
+
+    generation: int | None = None
+    """Generation of the spec that the status is about."""
+    phase: str = ""
+    stable: KubeObject | None = None
+    """As api.rolloutstatus.ServedVersion; see releases.Release."""
+    candidate: KubeObject | None = None
+    rollout: RolloutState | None = None
+    rejected: RejectedVersion | None = None
+    override: Override | None = None
+    history: tuple[RolloutRecord, ...] = ()
+    """The latest first."""
+    revision: int = 0
+    actions: Mapping[str, str] = field(default_factory=dict)
+    """Values of the action annotations that were acted on last."""
+
+    @property
+    def decisions(self) -> Recorded:
+        """All of it that servers' assignments follow from, to compare before with after."""
+        rollout = self.rollout.decisions if self.rollout else None
+        return replace(self, generation=None, phase="", rollout=rollout)
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> Recorded:
+        """From the wire format. Raises pydantic.ValidationError."""
+        return cls(
+            generation=status.get("observedGeneration"),
+            phase=str(status.get("phase") or ""),
+            stable=status.get("stable") or None,
+            candidate=status.get("candidate") or None,
+            rollout=RolloutState.parsed(status.get("rollout")),
+            rejected=RejectedVersion.parsed(status.get("rejected")),
+            override=Override.parsed(status.get("override")),
+            history=tuple(RolloutRecord.model_validate(one) for one in status.get("history") or ()),
+            revision=int(status.get("revision") or 0),
+            actions=dict(status.get("actions") or {}),
+        )
