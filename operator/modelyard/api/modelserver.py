@@ -12,8 +12,13 @@ from modelyard.api.base import (
     LineName,
     ObjectName,
     StatusModel,
+    cel,
+    rules,
 )
 from modelyard.api.pipeline import Pipeline
+
+
+_FIXED = cel("self == oldSelf", "a ModelServer stays with its Deployment and model line")
 
 
 class Assignment(ApiModel):
@@ -49,14 +54,14 @@ class Shadowing(ApiModel):
 class ModelServerSpec(ApiModel):
     """Which version this server must hold. Written by the operator."""
 
-    deployment: ObjectName
-    """Modelyard Deployment that the server belongs to."""
+    deployment: ObjectName = Field(json_schema_extra=rules(_FIXED))
+    """Modelyard Deployment that the server belongs to. Cannot change."""
     pod_name: ObjectName
     """Serving pod; only its own agent may report into the status."""
     node_name: ObjectName | None = None
     """Node of the pod."""
-    model_line: LineName
-    """Model's name in Triton."""
+    model_line: LineName = Field(json_schema_extra=rules(_FIXED))
+    """Model's name in Triton. Cannot change."""
     pool: LabelValue | None = None
     """Pool of the node."""
     assigned: Assignment

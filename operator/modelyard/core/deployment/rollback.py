@@ -16,9 +16,19 @@ from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
 
-def check_failures(look: RolloutContext, stage: Stage, failed: int, underway: int) -> int:
-    """End the rollout where too many servers have failed, or do not come back; else how many
-    have not come back and count as failed."""
+def budget(look: RolloutContext, stage: Stage, done: int, want: int) -> int:
+    """Servers that may fail. While no server holds the candidate (or has fetched it, or shadows
+    it), one of the stage's must remain that may still do so: a candidate that nobody could load
+    is never a success, whatever failureBudget allows."""
+    holding = look.tallies.all.done if stage.kind == STEP else done
+    return look.failure_budget if holding else min(look.failure_budget, max(0, want - 1))
+
+
+def check_failures(
+    look: RolloutContext, stage: Stage, failed: int, underway: int, allowed: int
+) -> int:
+    """End the rollout where more than `allowed` servers have failed, or do not come back; else how
+    many have not come back and count as failed."""
     state, now = look.out.state, look.now
     moving = underway and (stage.kind != STEP or look.tallies.all.switching)
     late = 0
@@ -29,14 +39,16 @@ def check_failures(look: RolloutContext, stage: Stage, failed: int, underway: in
             late = look.tallies.all.switching if stage.kind == STEP else underway
         else:
             look.out.looks.append(until + timedelta(seconds=1))
-    if failed + late <= look.failure_budget and (not late or late >= underway):
+    if failed + late <= allowed and (not late or late >= underway):
         return late
     why = f"{failed} of {look.tallies.all.online} servers failed to take it"
     if late:
         seconds = look.observed.spec.rollout.progress_deadline_seconds
         why = f"no server has {_DONE[stage.kind]} for {seconds} s, {failed + late} still have to"
-        if failed + late <= look.failure_budget:
+        if failed + late <= allowed:
             why += " and maxUnavailable leaves no room for others"
+    if allowed < failed + late <= look.failure_budget:
+        why += ", and no server has done so"
     end(
         look,
         "RolledBack",

@@ -25,7 +25,7 @@ from modelyard.core.deployment.node_loss import node_loss
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.pauses import halt, heed, held, pausing, wait
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.rollback import check_failures, end, example
+from modelyard.core.deployment.rollback import budget, check_failures, end, example
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage, position
 from modelyard.core.deployment.starting import enter
 from modelyard.core.deployment.verdicts import figures, measured_in, told
@@ -92,10 +92,11 @@ def _reach(look: RolloutContext, stage: Stage) -> bool:
     if (want, done) != (state["target"], state["done"]) or there.moves.assign:
         state["lastProgressAt"] = timestamp(look.now)
     state["target"], state["done"] = want, done
-    if stage.kind != STEP and failed > look.failure_budget:
+    allowed = budget(look, stage, done, want)
+    if stage.kind != STEP and failed > allowed:
         # Fetches are tried again, and no user is concerned: they have until the deadline.
         failed = 0
-    late = check_failures(look, stage, failed, want - done - failed)
+    late = check_failures(look, stage, failed, want - done - failed, allowed)
     if look.out.outcome or look.out.stuck:
         return False
     if gone:
