@@ -17,7 +17,6 @@ from modelyard.api.base import (
 )
 from modelyard.api.pipeline import Pipeline
 
-
 _FIXED = cel("self == oldSelf", "a ModelServer stays with its Deployment and model line")
 
 
@@ -36,6 +35,8 @@ class Assignment(ApiModel):
     """Digest of the artifact file."""
     manifest_digest: Digest
     """Digest of the artifact's manifest."""
+    content_digest: Digest | None = None
+    """Digest over all artifacts of the version: what tells it from another one of its name."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 
@@ -84,6 +85,10 @@ class LoadedVersion(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file, as verified on the server."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
+    content_digest: str | None = None
+    """Digest over all artifacts of the version, as assigned."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline that answers."""
     since: str = Field(json_schema_extra={"format": "date-time"})
@@ -155,6 +160,8 @@ class StagedVersion(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
     failure: str | None = None
     """Why it could not be fetched or verified; tried again."""
 
@@ -168,6 +175,8 @@ class ShadowFigures(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
     images: int = 0
     """Images that both versions have answered."""
     failures: int = 0

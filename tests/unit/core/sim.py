@@ -151,7 +151,7 @@ class Sim(World):
         if assigned["version"] in self.unloadable:
             status |= {"phase": "Failed", "message": "bad graph"}
         else:
-            held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+            held = {k: v for k, v in assigned.items() if k not in ("artifact", "format")}
             status |= {"phase": "Ready", "loaded": held}
         loaded = status["loaded"]
         if loaded is None:

@@ -183,7 +183,10 @@ def _decisions(status: KubeObject) -> tuple[Any, ...]:
     """The part of a status that servers' assignments follow from."""
     stable, state = status.get("stable") or {}, status.get("rollout") or {}
     return (
-        *(stable.get(k) for k in ("modelVersion", "digest", "pipeline", "template")),
+        *(
+            stable.get(k)
+            for k in ("modelVersion", "contentDigest", "digest", "pipeline", "template")
+        ),
         *(state.get(k) for k in ("revision", "stage", "step")),
         status.get("rejected"),
         status.get("override"),

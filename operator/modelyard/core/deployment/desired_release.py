@@ -12,7 +12,7 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
-from modelyard.core.fleet.projections import key_of
+from modelyard.core.fleet.projections import content_digest, key_of, release_key
 from modelyard.core.plan import Event, KubeObject
 from modelyard.core.policy import Verdict
 
@@ -39,7 +39,7 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Des
     status = meta.status(observed.obj)
     asked = _wish(observed)
     number = None if isinstance(asked, Verdict) else int(asked["spec"]["version"])
-    override = _in_force(status.get("override"), observed, number)
+    override = _in_force(status.get("override"), observed, number, _content(asked))
     rejected = status.get("rejected")
     events: list[Event] = []
     trigger, user = _trigger(observed, number)
@@ -51,6 +51,14 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Des
         else:
             instead = number or actions.rollback
             override = {"version": actions.rollback, "insteadOf": instead, "at": now}
+            override |= {
+                name: content
+                for name, content in (
+                    ("contentDigest", _content(back)),
+                    ("insteadOfContentDigest", _content(asked)),
+                )
+                if content
+            }
             if "rollback" in actions.users:
                 override["by"] = actions.users["rollback"]
             rejected = None
@@ -66,8 +74,11 @@ def target(observed: Observed, actions: Actions, template: str, now: str) -> Des
         rejected = None
     if override is not None:
         chosen = observed.versions.get(int(override["version"]))
+        content = _content(chosen)
         if chosen is None or meta.status(chosen).get("phase") != "Ready":
             override = None
+        elif override.get("contentDigest", content) != content:
+            override = None  # A namesake is not what somebody went back to.
         else:
             asked = chosen
             trigger = f"rollback to version {override['version']}"
@@ -86,6 +97,7 @@ def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, A
     return {
         "modelVersion": release.name,
         "version": release.version,
+        "contentDigest": release.content,
         "pipeline": dict(release.pipeline),
         "reason": reason,
         "message": cut(message),
@@ -94,7 +106,18 @@ def reject(release: Release, reason: str, message: str, now: Any) -> dict[str, A
 
 
 def _is(rejected: Mapping[str, Any], release: Release) -> bool:
+    if not rejected.get("contentDigest"):  # Of an operator that did not note contents yet.
+        name = str(rejected["modelVersion"])
+        return release_key(name, release.content, rejected.get("pipeline")) == release.key
     return key_of(rejected) == release.key
+
+
+def _content(version: KubeObject | Verdict | None) -> str:
+    """A ModelVersion's content digest; empty where there is none, or without artifacts."""
+    if version is None or isinstance(version, Verdict):
+        return ""
+    artifacts = meta.status(version).get("artifacts")
+    return content_digest(artifacts) if artifacts else ""
 
 
 def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
@@ -106,15 +129,17 @@ def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
 
 
 def _in_force(
-    override: Mapping[str, Any] | None, observed: Observed, number: int | None
+    override: Mapping[str, Any] | None, observed: Observed, number: int | None, content: str
 ) -> dict[str, Any] | None:
-    """An earlier rollback by hand: in force until the wish is another one than it was then, or,
-    under policy Latest, a newer one."""
+    """An earlier rollback by hand: in force until the wish is another one than it was then, by
+    number or content, or, under policy Latest, a newer one."""
     if override is None or number is None:
         return dict(override) if override else None
     instead = int(override["insteadOf"])
     pinned = observed.spec.version.number is not None
     held = number == instead if pinned else number <= instead
+    if number == instead and override.get("insteadOfContentDigest", content) != content:
+        held = False
     return dict(override) if held else None
 
 

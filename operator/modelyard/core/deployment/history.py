@@ -45,6 +45,7 @@ def record(
         "revision": state["revision"],
         "modelVersion": candidate.name,
         "version": candidate.version,
+        "contentDigest": candidate.content,
         "previous": stable.version,
         "trigger": state["trigger"],
         "startedAt": state["startedAt"],

@@ -12,7 +12,7 @@ from modelyard.core.deployment.current_release import named
 from modelyard.core.deployment.desired_release import DesiredRelease
 from modelyard.core.deployment.history import bounded, record
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.releases import Release, titles
 from modelyard.core.deployment.starting import begin
 from modelyard.core.plan import Event
 
@@ -77,6 +77,8 @@ class RolloutLifecycle:
         """What starts a rollout, for people, and who."""
         if goal.name != stable.name:
             return self._wanted.trigger, self._wanted.user
+        if goal.content != stable.content:
+            return f"ModelVersion {goal.name} was made again with other content", None
         obj = self._observed.obj
         # Between two looks: a new release of the operator makes pods anew, too.
         changed = meta.status(obj).get("observedGeneration") != meta.generation(obj)
@@ -110,6 +112,6 @@ class RolloutLifecycle:
 
 
 def _brings(goal: Release, stable: Release) -> str:
-    if goal.name != stable.name:
-        return f"{goal.name} instead of {stable.name}"
+    if (goal.name, goal.content) != (stable.name, stable.content):
+        return " instead of ".join(titles(goal, stable))
     return f"new settings for {goal.name}" if goal.key != stable.key else "new server pods"

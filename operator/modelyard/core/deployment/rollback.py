@@ -10,8 +10,10 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.context import RolloutContext
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.pauses import halt
+from modelyard.core.deployment.releases import titles
 from modelyard.core.deployment.selection import first
 from modelyard.core.deployment.stages import PRESTAGE, SHADOW, STEP, Stage
+from modelyard.core.fleet.projections import name_in
 
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
@@ -73,7 +75,7 @@ def example(look: RolloutContext, stage: Stage) -> str:
         member = fleet.members[name]
         group = member.group
         if group and group.seen and group.assigned == key:
-            held = member.server.loaded.partition(":")[0] if member.server else ""
+            held = name_in(member.server.loaded) if member.server else ""
             kept = f", it goes on with {held}" if held and group.ready else ""
             return f"{name}{kept}: {fleet.troubled[name][1]}"
     return ""
@@ -97,4 +99,5 @@ def end(look: RolloutContext, outcome: str, reason: str, message: str) -> None:
             out.state["paused"] = halt(out.state, "Requested", look.now, user)
         return
     out.outcome, out.reason = outcome, reason
-    out.message = f"{look.candidate.name} was rolled back to {look.stable.name}: {message}"
+    candidate, stable = titles(look.candidate, look.stable)
+    out.message = f"{candidate} was rolled back to {stable}: {message}"

@@ -13,7 +13,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, first, pick, tally
 from modelyard.core.fleet.member import Group, Member
-from modelyard.core.fleet.projections import key_of
+from modelyard.core.fleet.projections import key_of, version_in
 from modelyard.core.plan import KubeObject
 
 
@@ -34,8 +34,8 @@ class DesiredServers:
         or somebody went back to another version."""
         if self.rejected is not None and key == key_of(self.rejected):
             return True
-        back = (self.candidate or self.stable).name
-        return self.immediate and key.partition(":")[0] != back
+        back = version_in((self.candidate or self.stable).key)
+        return self.immediate and version_in(key) != back
 
 
 @dataclass(frozen=True)

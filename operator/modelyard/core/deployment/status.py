@@ -10,10 +10,12 @@ from typing import Any
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.context import StepResult
+from modelyard.core.deployment.current_release import made_again
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
+from modelyard.core.fleet.projections import name_in
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
 
@@ -70,6 +72,9 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _missing_servers(observed, situation, fields)
         or _missing_parts(situation)
     )
+    note = _other_content(observed, situation)
+    if verdict is not None:
+        verdict = verdict._replace(message=f"{verdict.message}{note}")
     if verdict is None and desired == 0 and not observed.edge:
         asleep = activation.asleep(observed)
         text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
@@ -85,7 +90,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         f"{ready} of {total} servers answer",
     )
     if verdict is None:
-        message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}"
+        message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}{note}"
         done = Cond(READY, True, reasons.ROLLED_OUT, message)
         still = Cond(reasons.PROGRESSING, False, reasons.ROLLED_OUT, message)
         return Assessment("Healthy", reasons.ROLLED_OUT, message, [done, available, still], fields)
@@ -193,7 +198,7 @@ def _missing_servers(
             continue
         reason, text = observed.fleet.troubled[name]
         if group.state == "failed":
-            held = member.server.loaded.partition(":")[0] if member.server else ""
+            held = name_in(member.server.loaded) if member.server else ""
             kept = f"it goes on serving {held}" if held else "it serves nothing"
             text = f"server {name} could not load {serving}, {kept}: {text}"
             return Verdict(reasons.LOAD_FAILED, text, phase="Degraded")
@@ -212,6 +217,15 @@ def _missing_servers(
         text = f"waiting for the nodes to be counted that are to serve {serving}"
         return Verdict(reasons.WAITING_FOR_SERVERS, text, phase="Progressing")
     return None
+
+
+def _other_content(observed: Observed, situation: Situation) -> str:
+    """That stable's name means another version by now, unless that one is being rolled out."""
+    candidate = situation.candidate
+    if candidate is not None and candidate.name == situation.stable.name:
+        return ""
+    text = made_again(observed, situation.stable)
+    return f"; {text}" if text else ""
 
 
 def _missing_parts(situation: Situation) -> Verdict | None:
