@@ -48,7 +48,7 @@ def deployment() -> tuple[str, dict[str, Any]]:
 def test_the_order_of_news_does_not_matter() -> None:
     found: set[Any] = set()
     for order in itertools.permutations(("Deployment", "Node", "Pod", "ModelServer")):
-        fleets = Fleets()
+        fleets = Fleets(lambda: 0.0)
         every = [deployment(), *parts("a-1"), *parts("a-2"), *parts("b-1")]
         for kind, obj in sorted(every, key=lambda one: order.index(one[0])):
             fleets.put(kind, obj)
@@ -73,7 +73,7 @@ class _Told:
     """What the API server told last of each object, by (kind, name)."""
 
     def __init__(self) -> None:
-        self.fleets = Fleets()
+        self.fleets = Fleets(lambda: 0.0)
         self.live: dict[tuple[str, str], dict[str, Any]] = {}
 
     def put(self, kind: str, obj: dict[str, Any]) -> set[Any]:
@@ -165,7 +165,7 @@ def test_what_is_kept_is_what_would_be_counted(changes: list[Any], order: random
         assert not told.put(kind, obj), "nothing has changed"
     if ("Deployment", "fleet") not in told.live:
         told.put(*deployment())  # Without it nobody decides anything.
-    anew = Fleets()
+    anew = Fleets(lambda: 0.0)
     live = list(told.live.items())
     order.shuffle(live)
     for (kind, _), obj in live:

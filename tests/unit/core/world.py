@@ -144,11 +144,15 @@ class World:
 
     def aggregate(self, name: str) -> Any:
         kinds, make = next(c.aggregates[name] for c in CONTROLLERS if name in c.aggregates)
-        made = make()
+        made = make(self.clock)
         for kind in kinds:
             for one in self.of(kind):
                 made.put(kind, one)
         return made
+
+    def clock(self) -> float:
+        """The operator's clock: seconds since the epoch."""
+        return NOW.timestamp()
 
     def answer(self, query: str) -> QueryResult | None:
         return self.answers.get(query)

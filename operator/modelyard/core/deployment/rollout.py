@@ -119,7 +119,7 @@ def _reach(look: RolloutContext, stage: Stage) -> bool:
 def _how_far(look: RolloutContext, stage: Stage, there: Reach) -> str:
     verb = {PRESTAGE: "have fetched", SHADOW: "shadow"}.get(stage.kind, "have switched to")
     where = f" ({stage.title} of {look.out.state['steps']})" if len(look.stages) > 1 else ""
-    offline = look.tallies.all.offline
+    offline = look.tallies.all.offline - look.tallies.all.absent
     rest = f"; {offline} offline" if offline else ""
     if stage.kind != STEP and there.failed:
         rest += f"; {there.failed} could not and try again, {example(look, stage)}"

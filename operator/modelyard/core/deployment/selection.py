@@ -35,6 +35,9 @@ class Tally:
 
     servers: int = 0
     offline: int = 0
+    """Servers that cannot be reached."""
+    absent: int = 0
+    """Those of them whose pods cannot start, or have not in time: no version can run there."""
     unfit: int = 0
     """Reachable servers that no artifact of the release fits."""
     online: int = 0
@@ -113,6 +116,7 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
             one.servers += count
             if not group.online:
                 one.offline += count - lost
+                one.absent += count * group.absent
                 one.online += lost
                 one.busy += lost
                 one.on += lost * told

@@ -11,6 +11,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.context import StepResult
 from modelyard.core.deployment.current_release import made_again
+from modelyard.core.deployment.missing import missing
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
@@ -75,6 +76,9 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
     note = _other_content(observed, situation)
     if verdict is not None:
         verdict = verdict._replace(message=f"{verdict.message}{note}")
+        cannot_run = missing(observed, situation.tallies)
+        if cannot_run and cannot_run not in verdict.message:
+            verdict = verdict._replace(message=f"{verdict.message}; {cannot_run}")
     if verdict is None and desired == 0 and not observed.edge:
         asleep = activation.asleep(observed)
         text = "no request lately: the next one wakes a server" if asleep else "scaled to zero"
@@ -205,7 +209,7 @@ def _missing_servers(
         if not group.ready:
             return Verdict(reason, text, phase="Degraded")
     # On the edge, what cannot be reached follows when it returns; it holds up nobody.
-    away = total.offline + total.unfit
+    away = total.unfit + (total.offline if observed.edge else 0)
     desired = max(observed.replicas, total.servers) if observed.edge else observed.replicas
     if total.done + away < desired or (not observed.edge and total.servers != desired):
         return Verdict(

@@ -115,10 +115,13 @@ class ServerFact:
     """Release key of spec.staged, and wanted, done or failed."""
     shadow: tuple[str, str]
     """Release key of spec.shadow, and wanted, running or failed."""
-    reported: float
-    """When the agent last reported, or when the object was made: seconds since the epoch."""
-    ever_reported: bool
-    """Whether an agent has ever reported."""
+    report: str
+    """Another text for each report of the agent; empty if there never was one."""
+    written: float
+    """When the status was written last, as far as that is noted (see arrival): seconds since the
+    epoch."""
+    made: float
+    """When the object was made: seconds since the epoch."""
     figures: Sums | None
     """What the held version did lately."""
     shadow_figures: Sums | None
@@ -187,6 +190,7 @@ def read_server(server: KubeObject) -> ServerFact | None:
     current = status.get("observedGeneration") == meta.generation(server)
     failed = current and status.get("phase") == "Failed" and not holds
     figures = status.get("figures")
+    reported_at, noted = status.get("reportedAt") or "", status_written(server["metadata"])
     return ServerFact(
         name=meta.name(server),
         uid=meta.uid(server),
@@ -199,13 +203,23 @@ def read_server(server: KubeObject) -> ServerFact | None:
         failure=str(status.get("message") or "no reason given") if failed else "",
         staged=_state(spec.get("staged"), status.get("staged"), "done"),
         shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
-        reported=_seconds(status.get("reportedAt") or server["metadata"].get("creationTimestamp")),
-        ever_reported="reportedAt" in status,
+        # Agents alone write the status.
+        report=f"{reported_at} {noted}" if status else "",
+        written=_seconds(noted or reported_at),
+        made=_seconds(server["metadata"].get("creationTimestamp")),
         figures=read_figures(figures)
         if holds and figures and figures.get("version") == assigned["version"]
         else None,
         shadow_figures=read_shadow(status.get("shadow")) if spec.get("shadow") else None,
     )
+
+
+def status_written(metadata: KubeObject) -> str:
+    """When the API server last wrote an object's status, by its own clock (RFC 3339); empty where
+    `managedFields` do not say."""
+    fields = metadata.get("managedFields") or ()
+    times = [one.get("time") or "" for one in fields if one.get("subresource") == "status"]
+    return max(times, default="")
 
 
 def _seconds(moment: str | None) -> float:
