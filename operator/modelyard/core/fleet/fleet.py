@@ -238,7 +238,7 @@ class Fleet:
             state = "holds" if server.holds else "failed" if server.failure else "switching"
         return Group(
             pool=node.labels.get(self.config.pool_label, "") if node and edge else "",
-            product=node.product if node and edge else "",
+            product=self._product(member),
             assigned=server.assigned if server else "",
             state=state,
             ready=pod is not None and pod.ready,
@@ -249,6 +249,11 @@ class Fleet:
             staged=server.staged if server else ("", ""),
             shadow=server.shadow if server else ("", ""),
         )
+
+    def _product(self, member: Member) -> str:
+        if not self.config.edge:
+            return self.config.product
+        return member.node.product if member.node else ""
 
     def _selects(self, node: NodeFact) -> bool:
         return all(node.labels.get(key) == value for key, value in self.config.node_selector)

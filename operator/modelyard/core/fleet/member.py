@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from modelyard.api.base import duration_seconds
 from modelyard.core.fleet.projections import NodeFact, PodFact, ServerFact
+from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 
 Place = tuple[int, str, str]
 """Order within a group: servers that hold nothing useful first, then by hash, then by name."""
@@ -18,7 +19,7 @@ class Group(NamedTuple):
 
     pool: str
     product: str
-    """GPU type of the node."""
+    """GPU type of the node, or the one that a cluster target's pods are bound to."""
     assigned: str
     """Release key; empty for a server without ModelServer."""
     state: str
@@ -54,6 +55,8 @@ class FleetConfig:
     """What of a Deployment's spec the grouping depends on."""
 
     edge: bool = False
+    product: str = ""
+    """GPU type that a cluster target's pods are bound to."""
     node_selector: tuple[tuple[str, str], ...] = ()
     pool_label: str = ""
     offline_after: float = 0.0
@@ -108,7 +111,9 @@ def config_of(spec: Mapping[str, Any]) -> FleetConfig:
     edge = (spec.get("target") or {}).get("edge")
     deadline = float((spec.get("rollout") or {}).get("progressDeadlineSeconds") or 600)
     if not edge:
-        return FleetConfig(start_within=deadline)
+        scheduling = (spec.get("server") or {}).get("scheduling") or {}
+        product = (scheduling.get("nodeSelector") or {}).get(GPU_PRODUCT_LABEL)
+        return FleetConfig(product=str(product or ""), start_within=deadline)
     offline_after = duration_seconds(str(edge.get("offlineAfter") or "5m"))
     return FleetConfig(
         edge=True,
