@@ -161,7 +161,8 @@ class Rollout(ApiModel):
     10 servers is none. One more rolls back, and so does a candidate that no server could take,
     however large the budget."""
     progress_deadline_seconds: int = Field(default=600, ge=1, le=86_400)
-    """When no server has got further for so long, those that are on their way count as failed."""
+    """When no server has got further for so long, those that are on their way count as failed. A
+    server that has not reported for so long since its pod was made is not waited for."""
     steps: list[Step] = Field(default_factory=list, max_length=20)
     """Waves, in order. Without any, all servers follow within maxUnavailable."""
     analysis: Analysis | None = None

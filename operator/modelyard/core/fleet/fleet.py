@@ -232,7 +232,9 @@ class Fleet:
         if pod is None and not (edge and node is not None and self._selects(node)):
             return None
         there = not edge or (node is not None and node.ready)
-        online = there and not member.silent and not member.blocked
+        # A pod of a cluster that answers is there, whatever keeps its agent from reporting.
+        silent = member.silent and (edge or not member.answers)
+        online = there and not silent and not member.blocked
         state = "switching"
         if server is not None:
             state = "holds" if server.holds else "failed" if server.failure else "switching"
