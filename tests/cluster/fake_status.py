@@ -105,7 +105,8 @@ NODES_STAY = "--controllers=*,-node-lifecycle-controller"
 def loaded(server: Mapping[str, Any]) -> dict[str, Any]:
     """A ModelServer's status once its server holds what it is assigned."""
     assigned = server["spec"]["assigned"]
-    held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+    reported = ("modelVersion", "version", "digest", "manifestDigest", "contentDigest", "pipeline")
+    held = {k: assigned[k] for k in reported if k in assigned}
     return {
         "phase": "Ready",
         "observedGeneration": server["metadata"]["generation"],

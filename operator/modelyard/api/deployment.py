@@ -70,8 +70,16 @@ class Server(ApiModel):
 class DeploymentSpec(ApiModel):
     """What the user declares of a deployment."""
 
-    model_line: LineName
-    """Model line to serve; also the model's name in Triton."""
+    model_line: LineName = Field(
+        json_schema_extra=rules(
+            cel(
+                "self == oldSelf",
+                "spec.modelLine cannot change: servers would answer with the old line's versions "
+                "under the new name; make another Deployment for another model line",
+            )
+        )
+    )
+    """Model line to serve; also the model's name in Triton. Cannot change."""
     version: VersionPolicy = Field(default_factory=VersionPolicy)
     """Which version of the model line is served."""
     target: Target = Field(default_factory=lambda: Target(cluster=ClusterTarget()))

@@ -14,9 +14,13 @@ from modelyard.api.base import (
     LineName,
     ObjectName,
     StatusModel,
+    cel,
+    rules,
 )
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
+
+_FIXED = cel("self == oldSelf", "a ModelServer stays with its Deployment and model line")
 
 
 class Assignment(ApiModel):
@@ -34,6 +38,8 @@ class Assignment(ApiModel):
     """Digest of the artifact file."""
     manifest_digest: Digest
     """Digest of the artifact's manifest."""
+    content_digest: Digest | None = None
+    """Digest over all artifacts of the version: what tells it from another one of its name."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 
@@ -52,14 +58,14 @@ class Shadowing(ApiModel):
 class ModelServerSpec(ApiModel):
     """Which version this server must hold. Written by the operator."""
 
-    deployment: ObjectName
-    """Modelyard Deployment that the server belongs to."""
+    deployment: ObjectName = Field(json_schema_extra=rules(_FIXED))
+    """Modelyard Deployment that the server belongs to. Cannot change."""
     pod_name: ObjectName
     """Serving pod; only its own agent may report into the status."""
     node_name: ObjectName | None = None
     """Node of the pod."""
-    model_line: LineName
-    """Model's name in Triton."""
+    model_line: LineName = Field(json_schema_extra=rules(_FIXED))
+    """Model's name in Triton. Cannot change."""
     pool: LabelValue | None = None
     """Pool of the node."""
     assigned: Assignment
@@ -82,6 +88,10 @@ class LoadedVersion(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file, as verified on the server."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
+    content_digest: str | None = None
+    """Digest over all artifacts of the version, as assigned."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline that answers."""
     since: str = Field(json_schema_extra={"format": "date-time"})
@@ -153,6 +163,8 @@ class StagedVersion(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
     failure: str | None = None
     """Why it could not be fetched or verified; tried again."""
 
@@ -166,6 +178,8 @@ class ShadowFigures(StatusModel):
     """Its number."""
     digest: str
     """Digest of the artifact file."""
+    manifest_digest: str | None = None
+    """Digest of the artifact's manifest."""
     images: int = 0
     """Images that both versions have answered."""
     failures: int = 0

@@ -111,9 +111,11 @@ class Step(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules(exactly_one("weight", "nodes", "pool")))
 
     weight: int | None = Field(default=None, ge=1, le=100)
-    """Percent of all servers that have the candidate after this step, rounded up."""
+    """Percent of all servers that have the candidate after this step, rounded up: at least one.
+    Another server takes the place of one that could not load it."""
     nodes: int | None = Field(default=None, ge=1, le=100_000)
-    """Number of servers that have the candidate after this step."""
+    """Number of servers that have the candidate after this step. Another server takes the place of
+    one that could not load it."""
     pool: LabelValue | None = Field(default=None, min_length=1)
     """Pool whose servers all have the candidate after this step."""
     pause: Pause | None = None
@@ -134,7 +136,8 @@ class Shadow(ApiModel):
     duration: Duration = "10m"
     """For how long."""
     servers: int | str = Field(default="10%", json_schema_extra=int_or_percent("servers", least=1))
-    """Servers that shadow: a number, or a percentage rounded up."""
+    """Servers that shadow: a number, or a percentage rounded up. Another server takes the place of
+    one that cannot."""
     analysis: Analysis | None = None
     """What must hold all the time and at its end, such as Agreement."""
 
@@ -150,14 +153,16 @@ class Rollout(ApiModel):
         default=1, json_schema_extra=int_or_percent("maxUnavailable", least=1)
     )
     """Most servers (of a pool, where pools are declared) that switch at the same time: a number,
-    or a percentage rounded up."""
+    or a percentage rounded down, but at least 1."""
     failure_budget: int | str = Field(
         default=0, json_schema_extra=int_or_percent("failureBudget", least=0)
     )
-    """Servers that may fail to take the candidate: a number, or a percentage rounded up. One more
-    rolls back."""
+    """Servers that may fail to take the candidate: a number, or a percentage rounded down: 1% of
+    10 servers is none. One more rolls back, and so does a candidate that no server could take,
+    however large the budget."""
     progress_deadline_seconds: int = Field(default=600, ge=1, le=86_400)
-    """When no server has got further for so long, those that are on their way count as failed."""
+    """When no server has got further for so long, those that are on their way count as failed. A
+    server that has not reported for so long since its pod was made is not waited for."""
     steps: list[Step] = Field(default_factory=list, max_length=20)
     """Waves, in order. Without any, all servers follow within maxUnavailable."""
     analysis: Analysis | None = None
@@ -169,8 +174,8 @@ class Rollout(ApiModel):
     prestage_concurrency: int | str = Field(
         default="10%", json_schema_extra=int_or_percent("prestageConcurrency", least=1)
     )
-    """Servers that fetch at the same time while prestaging: a number, or a percentage rounded
-    up."""
+    """Servers that fetch at the same time while prestaging: a number, or a percentage rounded down,
+    but at least 1."""
     paused: bool = False
     """Holds the rollout where it is; servers that are switching finish."""
     history_limit: int = Field(default=10, ge=1, le=20)

@@ -98,6 +98,21 @@ class StateModel(StatusModel):
         return cls.model_validate(found) if found else None
 
 
+class ServedArtifact(StatusModel):
+    """An artifact of a version."""
+
+    name: str
+    """Its name."""
+    format: str
+    """onnx or tensorrt."""
+    digest: str
+    """Digest of the artifact file."""
+    manifest_digest: str
+    """Digest of the artifact's manifest."""
+    gpu_product: str | None = None
+    """GPU type that a tensorrt engine is for."""
+
+
 class ServedVersion(StatusModel):
     """A version that servers hold, or are to hold."""
 
@@ -113,6 +128,11 @@ class ServedVersion(StatusModel):
     """Digest of the artifact file."""
     manifest_digest: str
     """Digest of the artifact's manifest."""
+    content_digest: str | None = None
+    """Digest over all artifacts of the version: a ModelVersion that is made again under the same
+    name with other weights is another version."""
+    artifacts: list[ServedArtifact] | None = None
+    """All artifacts, where nodes with other hardware may need another one."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline around the network."""
     template: str | None = None
@@ -259,6 +279,8 @@ class RejectedVersion(StateModel):
     """Name of the ModelVersion."""
     version: int
     """Its number."""
+    content_digest: str | None = None
+    """Digest over all its artifacts: one of the same name with other content may be tried."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline it was tried with."""
     reason: str
@@ -277,6 +299,10 @@ class Override(StateModel):
     """Number of the version that is served instead."""
     instead_of: int
     """Number of the version that the spec asked for then."""
+    content_digest: str | None = None
+    """Digest over all artifacts of the version that is served instead."""
+    instead_of_content_digest: str | None = None
+    """The same of the version that the spec asked for then."""
     at: Time
     """When."""
     by: str | None = None
@@ -292,6 +318,8 @@ class RolloutRecord(StateModel):
     """Name of the ModelVersion that was rolled out."""
     version: int
     """Its number."""
+    content_digest: str | None = None
+    """Digest over all its artifacts."""
     previous: int | None = None
     """Number of the version that served before."""
     trigger: str

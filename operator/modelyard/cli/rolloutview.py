@@ -176,8 +176,8 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
 
 
 def _reason(found: Mapping[str, Any]) -> str:
-    ready = (c for c in found.get("conditions") or () if c.get("type") == "Ready")
-    return str(next(ready, {}).get("reason") or "")
+    ready = [c for c in found.get("conditions") or () if c.get("type") == "Ready"]
+    return str(ready[0].get("reason") or "") if ready else ""
 
 
 def _current(obj: Object, found: Mapping[str, Any]) -> bool:

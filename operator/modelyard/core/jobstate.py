@@ -170,7 +170,10 @@ def pod_trouble(pod: KubeObject) -> tuple[str, str] | None:
             return "PodConfigError", f"pod {name} cannot start: {detail or reason}"
     for cond in state.get("conditions") or ():
         if cond.get("type") == "PodScheduled" and cond.get("status") == "False":
-            return "Unschedulable", f"pod {name} fits no node: {cond.get('message', '')}"
+            problem = "fits no node"
+            if cond.get("reason") not in (None, "Unschedulable"):
+                problem = f"is not given a node ({cond['reason']})"
+            return "Unschedulable", f"pod {name} {problem}: {cond.get('message', '')}"
     return None
 
 

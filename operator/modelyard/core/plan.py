@@ -167,12 +167,17 @@ class ObjectGauge(NamedTuple):
     """Values of these labels, with the number that they have."""
 
 
+Clock = Callable[[], float]
+"""The operator's clock: seconds since the epoch."""
+
+
 class AggregateKind(NamedTuple):
     """How an aggregate is made: one instance an engine."""
 
     kinds: tuple[str, ...]
     """Kinds whose objects it takes in."""
-    make: Callable[[], Aggregate]
+    make: Callable[[Clock], Aggregate]
+    """Given the clock for the moments at which objects arrive."""
 
 
 @dataclass(frozen=True)

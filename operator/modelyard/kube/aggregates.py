@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from modelyard.core.plan import Aggregate, AggregateKind, Key, KubeObject
+from modelyard.core.plan import Aggregate, AggregateKind, Clock, Key, KubeObject
 
 log = logging.getLogger(__name__)
 
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 class Aggregates:
     """One instance of each aggregate. They live as long as this does."""
 
-    def __init__(self, kinds: Mapping[str, AggregateKind]) -> None:
-        self._by_name = {name: kind.make() for name, kind in kinds.items()}
+    def __init__(self, kinds: Mapping[str, AggregateKind], clock: Clock) -> None:
+        self._by_name = {name: kind.make(clock) for name, kind in kinds.items()}
         self._by_kind: dict[str, list[tuple[str, Aggregate]]] = {}
         for name, made in self._by_name.items():
             for kind in kinds[name].kinds:

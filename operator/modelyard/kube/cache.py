@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from modelyard.contract.labels import OWNER_UID
-from modelyard.core.plan import AggregateKind, IndexFunction, Key, KubeObject, QueryResult
+from modelyard.core.plan import AggregateKind, Clock, IndexFunction, Key, KubeObject, QueryResult
 from modelyard.kube.aggregates import Aggregates
 from modelyard.kube.api import Object
 from modelyard.kube.packing import Packed, Packing
@@ -80,8 +81,10 @@ class Cache:
         keep_old: Iterable[str] = (),
         aggregates: Mapping[str, AggregateKind] | None = None,
         absent: Collection[str] = (),
+        clock: Clock = time.time,
     ) -> None:
-        """`absent` are kinds that the cluster lacks: there is none of them."""
+        """`absent` are kinds that the cluster lacks: there is none of them. By `clock` aggregates
+        know when an object arrived."""
         self._keep_old = frozenset(keep_old)
         self._entries: dict[str, _Entry] = {}
         self._absent = frozenset(absent)
@@ -94,7 +97,7 @@ class Cache:
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         for (kind, index), function in (indexes or {}).items():
             self._index_functions.setdefault(kind, []).append((index, function))
-        self._aggregates = Aggregates(aggregates or {})
+        self._aggregates = Aggregates(aggregates or {}, clock)
         self.answers: Callable[[str], QueryResult | None] = lambda query: None
         """Where View.answer looks."""
         self._decoded: OrderedDict[str, Object] = OrderedDict()

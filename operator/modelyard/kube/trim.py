@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from modelyard.contract.paths import RUN_ANNOTATION
+from modelyard.core.fleet.projections import status_written
 from modelyard.kube.api import Object
 
 _BULK = ("kubectl.kubernetes.io/last-applied-configuration",)
@@ -19,13 +20,24 @@ _CONTAINER_STATUS = ("name", "image", "ready", "restartCount", "state")
 def trimmed(kind: str, obj: Object) -> Object:
     """The part of an object that is kept; `obj` may be changed by it."""
     metadata = obj["metadata"]
-    metadata.pop("managedFields", None)
+    if kind == "ModelServer":
+        _keep_status_time(metadata)
+    else:
+        metadata.pop("managedFields", None)
     annotations = metadata.get("annotations")
     if annotations:
         for bulk in _BULK:
             annotations.pop(bulk, None)
     trim = TRIMS.get(kind)
     return obj if trim is None else trim(obj)
+
+
+def _keep_status_time(metadata: Object) -> None:
+    """Of managedFields, keep when the status was written last: core.fleet.arrival needs it."""
+    written = status_written(metadata)
+    metadata.pop("managedFields", None)
+    if written:
+        metadata["managedFields"] = [{"subresource": "status", "time": written}]
 
 
 def _node(obj: Object) -> Object:

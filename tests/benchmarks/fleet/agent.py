@@ -209,7 +209,10 @@ class Agent:
             self._disk.add(wanted.digest)
             self._stage = None
             self._staged = StagedVersion(
-                model_version=wanted.model_version, version=wanted.version, digest=wanted.digest
+                model_version=wanted.model_version,
+                version=wanted.version,
+                digest=wanted.digest,
+                manifest_digest=wanted.manifest_digest,
             )
             self._changed(now)
         if self._shade is not None and self._shadow is None and now >= self._shade[2]:
@@ -290,6 +293,8 @@ class Agent:
             model_version=wanted.model_version,
             version=wanted.version,
             digest=wanted.digest,
+            manifest_digest=wanted.manifest_digest,
+            content_digest=wanted.content_digest,
             pipeline=wanted.pipeline,
             since=_moment(since),
         )

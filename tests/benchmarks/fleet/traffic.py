@@ -70,7 +70,10 @@ class Traffic:
     def start_shadow(self, version: Assignment) -> ShadowFigures:
         """A shadow that has answered nothing yet."""
         return ShadowFigures(
-            model_version=version.model_version, version=version.version, digest=version.digest
+            model_version=version.model_version,
+            version=version.version,
+            digest=version.digest,
+            manifest_digest=version.manifest_digest,
         )
 
     def shadow(

@@ -202,6 +202,41 @@ def test_a_target_may_change_within_its_sort(api: Any, valid: Any) -> None:
     api.kubectl("-n", NS, "patch", "mdep", "within", "--type=merge", "-p", patch)
 
 
+LINE_CHANGES = {
+    "in a cluster": {},
+    "on the edge": edge(),
+}
+
+
+@pytest.mark.parametrize("case", LINE_CHANGES)
+def test_the_model_line_cannot_change(api: Any, valid: Any, case: str) -> None:
+    name = f"line-{case.replace(' ', '-')}"
+    api.create(valid("Deployment", name, LINE_CHANGES[case]))
+    patch = json.dumps({"spec": {"modelLine": "another"}})
+    said = api.refused("-n", NS, "patch", "mdep", name, "--type=merge", "-p", patch)
+    assert "spec.modelLine cannot change" in said
+    assert "make another Deployment for another model line" in said
+    kept = api.get("mdep", NS, name)["spec"]["modelLine"]
+    patch = json.dumps({"spec": {"modelLine": kept, "rollout": {"maxUnavailable": 2}}})
+    api.kubectl("-n", NS, "patch", "mdep", name, "--type=merge", "-p", patch)
+
+
+def test_the_nodes_and_pools_of_an_edge_target_may_change(api: Any, valid: Any) -> None:
+    api.create(valid("Deployment", "regrouped", edge(pools={"label": "example.com/site"})))
+    target = {"edge": {"nodeSelector": {"example.com/more": "x"}, "pools": {"label": "zone"}}}
+    patch = json.dumps({"spec": {"target": target}})
+    api.kubectl("-n", NS, "patch", "mdep", "regrouped", "--type=merge", "-p", patch)
+
+
+@pytest.mark.parametrize("field", ["deployment", "modelLine"])
+def test_a_server_stays_with_its_deployment(api: Any, valid: Any, field: str) -> None:
+    name = f"server-{field.lower()}"
+    api.create(valid("ModelServer", name, {}))
+    patch = json.dumps({"spec": {field: "another"}})
+    said = api.refused("-n", NS, "patch", "ms", name, "--type=merge", "-p", patch)
+    assert "a ModelServer stays with its Deployment and model line" in said
+
+
 def test_defaults_of_an_edge_target(api: Any, valid: Any) -> None:
     api.create(valid("Deployment", "edge-defaults", edge()))
     spec = api.get("mdep", NS, "edge-defaults")["spec"]

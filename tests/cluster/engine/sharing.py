@@ -104,7 +104,7 @@ CONTROLLER = Controller(
     observe=observe,
     decide=decide,
     children=("ConfigMap",),
-    aggregates={"nodes": AggregateKind(("Dataset", "Node"), Nodes)},
+    aggregates={"nodes": AggregateKind(("Dataset", "Node"), lambda _: Nodes())},
     settle=lambda view, key: 0.2,
 )
 

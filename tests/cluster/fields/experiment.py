@@ -157,7 +157,7 @@ class Experiment:
         kind = trial.leaf.kind
         one = Tried(trial, self._arm(kind, trial.space, trial.spec, number, "fresh"))
         one.reference = self._reference(trial)
-        if kind in CHANGEABLE:
+        if kind in CHANGEABLE and not trial.leaf.immutable:
             one.changed = self._arm(kind, trial.space, trial.base, number, "change")
         return one
 
@@ -314,7 +314,8 @@ class Experiment:
         """Ask for the value where it comes too late."""
         arm = one.reference
         assert arm is not None
-        if arm.kind not in ("TrainingJob", "ModelVersion") or one.trial.reason is not None:
+        fixed = arm.kind in ("TrainingJob", "ModelVersion") or one.trial.leaf.immutable
+        if not fixed or one.trial.reason is not None:
             return
         _, spec = cases.name_for(arm.kind, one.trial.spec, 0, "frozen")
         patch = [{"op": "replace", "path": "/spec", "value": spec}]

@@ -64,7 +64,15 @@ class Players:
 
     async def _load(self, server: Object) -> None:
         own, assigned = server["metadata"], server["spec"]["assigned"]
-        loaded = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+        reported = (
+            "modelVersion",
+            "version",
+            "digest",
+            "manifestDigest",
+            "contentDigest",
+            "pipeline",
+        )
+        loaded = {k: assigned[k] for k in reported if k in assigned}
         status = {
             "observedGeneration": own["generation"],
             "phase": "Serving",

@@ -189,6 +189,23 @@ def test_what_cannot_change_any_more_is_refused_by_name(outcome: Outcome, leaf: 
     problems(found)
 
 
+IMMUTABLE = [leaf for leaf in LEAVES if leaf.immutable]
+
+
+@pytest.mark.parametrize("leaf", IMMUTABLE, ids=str)
+def test_what_never_changes_is_refused_by_name(outcome: Outcome, leaf: Leaf) -> None:
+    refused = 0
+    for one in accepted(outcome, leaf):
+        assert one.reference is not None
+        assert one.frozen is not None
+        if look(one.reference.stored, leaf.path) == one.trial.value:
+            continue
+        status, answer = one.frozen
+        refused += 1
+        assert (status, names(leaf, answer)) == (422, True), answer.get("message")
+    assert refused
+
+
 def test_hyperparameters_that_come_too_late_are_told(outcome: Outcome) -> None:
     message = outcome.record.late_edit["status"]["message"]
     assert "spec was edited after the start: this run keeps what it was started with" in message

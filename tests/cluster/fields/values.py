@@ -406,7 +406,10 @@ ENTRIES: dict[str, Entry] = {
         invalid=(-0.1, 0.4),
     ),
     "Deployment:target.edge": Entry(
-        context={"target": {"edge": {"nodeSelector": {f"{EDGE}/edge": "true"}}}}
+        # Played agents report only what changes, and nobody is to be offline for it.
+        context={
+            "target": {"edge": {"nodeSelector": {f"{EDGE}/edge": "true"}, "offlineAfter": "24h"}}
+        }
     ),
     "Deployment:target.edge.nodeSelector": Entry(
         item=lambda i: (f"example.com/key-{i}", "a"), invalid=WRONG_LABELS

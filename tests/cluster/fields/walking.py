@@ -46,6 +46,12 @@ class Leaf:
         """The path as the API server writes it."""
         return "spec." + self.path.replace("[]", "[0]").replace("{}", f".{MAP_KEY}")
 
+    @property
+    def immutable(self) -> bool:
+        """Whether the property itself never changes, as its rule says."""
+        rules = self.schema.get("x-kubernetes-validations", ())
+        return any(rule["rule"] == "self == oldSelf" for rule in rules)
+
     def __str__(self) -> str:
         return f"{self.kind} spec.{self.path}"
 

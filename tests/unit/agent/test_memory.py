@@ -149,3 +149,15 @@ def test_agent_that_restarts_goes_on_counting_but_another_pod_starts_at_0(tmp_pa
 
     assert again.requests == 12
     assert other.requests == 1
+
+
+def test_other_artifacts_of_the_version_leave_the_previous_one_in_place(tmp_path):
+    memory = Memory(tmp_path, "ns", "d")
+    memory.remember(served(1))
+    memory.remember(served(2, 3))
+    again = served(2, 3)
+    changed = again.assignment.model_copy(update={"content_digest": DIGEST})
+    memory.remember(again.model_copy(update={"assignment": changed}))
+    assert memory.previous == served(1).assignment
+    assert memory.served.assignment.content_digest == DIGEST
+    assert periods(memory) == [(1, at(1), at(3))], "it answers all the time"

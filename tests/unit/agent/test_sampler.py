@@ -9,9 +9,16 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
+from modelyard.api.modelserver import LoadedVersion
 from modelyard.workloads.agent import sampler as module
 from modelyard.workloads.agent.sampler import Sampler
 from modelyard.workloads.agent.window import SETTLE_SECONDS
+
+
+def loaded(content: str) -> LoadedVersion:
+    """Version 1 of some content."""
+    since = "2026-11-22T12:00:00Z"
+    return LoadedVersion(model_version="digits-1", version=1, digest=content, since=since)
 
 
 def page(begun: int, ended: int) -> str:
@@ -65,7 +72,7 @@ async def looks(
 
     real = asyncio.sleep
     monkeypatch.setattr(module, "time", Clock)
-    sampler = Sampler(url, "digits", lambda: 1)
+    sampler = Sampler(url, "digits", lambda: loaded("a"))
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
     running = asyncio.create_task(sampler.run())
     while not enough():
@@ -103,3 +110,20 @@ async def test_counters_that_stay_halved_are_taken_as_they_are(serve, monkeypatc
     assert pauses[:12] == [*[0.2] * 5, 3.0, *[0.2] * 5, 3.0]
     assert SETTLE_SECONDS < 3 + 5 * 0.2
     assert sampler.figures().requests == 12
+
+
+async def test_a_version_made_again_under_its_number_is_measured_anew(serve, monkeypatch):
+    done = 0
+
+    def answer() -> str:
+        nonlocal done
+        done += 10
+        return page(done, done)
+
+    pauses: list[float] = []
+    sampler = await looks(await serve(answer), monkeypatch, pauses, lambda: len(pauses) >= 4)
+    assert sampler.figures() is not None
+
+    monkeypatch.setattr(sampler, "_serving", lambda: loaded("b"))
+
+    assert sampler.figures() is None, "what the other one answered is not its own"

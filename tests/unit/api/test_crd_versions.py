@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from modelyard.api.crd import CrdVersion, render
-from modelyard.api.kinds import ALL_KINDS, KindInfo, kind_info
+from modelyard.api.kinds import ALL_KINDS, kind_info
+from modelyard.api.registration import KindInfo
 
 OLD, NEW = CrdVersion("v1alpha1", deprecation="use v1beta1"), CrdVersion("v1beta1", storage=True)
 

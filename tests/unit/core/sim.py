@@ -151,7 +151,7 @@ class Sim(World):
         if assigned["version"] in self.unloadable:
             status |= {"phase": "Failed", "message": "bad graph"}
         else:
-            held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
+            held = {k: v for k, v in assigned.items() if k not in ("artifact", "format")}
             status |= {"phase": "Ready", "loaded": held}
         loaded = status["loaded"]
         if loaded is None:
@@ -170,6 +170,9 @@ class Sim(World):
                 **self.shadowed(shadow["version"]),
             }
         server["status"] = status
+        # The API server's own note of when.
+        note = {"subresource": "status", "time": timestamp(self.now)}
+        server["metadata"]["managedFields"] = [note]
         pod["status"]["conditions"][0]["status"] = str(loaded is not None)
 
     def shadowed(self, number: int) -> dict[str, Any]:
@@ -188,6 +191,10 @@ class Sim(World):
         """The operator reconciles until it writes nothing more; returns the status."""
         status: dict[str, Any] = self.settle("Deployment", NAME, self.now)["status"]
         return status
+
+    def clock(self) -> float:
+        """The operator's clock: seconds since the epoch."""
+        return self.now.timestamp()
 
     def look(self) -> Plan:
         """What the operator would do now."""

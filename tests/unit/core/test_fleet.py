@@ -15,9 +15,10 @@ from modelyard.contract import labels
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.member import Group, Member
-from modelyard.core.fleet.projections import release_key
+from modelyard.core.fleet.projections import key_of
 
 OWNER = "uid-fleet"
+SHELF = key_of({"modelVersion": "shelf-1", "digest": "d"})
 EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "site"}}}
 
 
@@ -47,7 +48,7 @@ def deployment() -> tuple[str, dict[str, Any]]:
 def test_the_order_of_news_does_not_matter() -> None:
     found: set[Any] = set()
     for order in itertools.permutations(("Deployment", "Node", "Pod", "ModelServer")):
-        fleets = Fleets()
+        fleets = Fleets(lambda: 0.0)
         every = [deployment(), *parts("a-1"), *parts("a-2"), *parts("b-1")]
         for kind, obj in sorted(every, key=lambda one: order.index(one[0])):
             fleets.put(kind, obj)
@@ -62,8 +63,8 @@ def test_the_order_of_news_does_not_matter() -> None:
     assert len(found) == 1
     groups, sites = next(iter(found))
     assert {(g.pool, g.assigned, g.state, len(p)) for g, p in groups} == {
-        ("a", release_key("shelf-1", None), "holds", 2),
-        ("b", release_key("shelf-1", None), "holds", 1),
+        ("a", SHELF, "holds", 2),
+        ("b", SHELF, "holds", 1),
     }
     assert dict(sites) == {"a": 2, "b": 1}
 
@@ -72,7 +73,7 @@ class _Told:
     """What the API server told last of each object, by (kind, name)."""
 
     def __init__(self) -> None:
-        self.fleets = Fleets()
+        self.fleets = Fleets(lambda: 0.0)
         self.live: dict[tuple[str, str], dict[str, Any]] = {}
 
     def put(self, kind: str, obj: dict[str, Any]) -> set[Any]:
@@ -164,7 +165,7 @@ def test_what_is_kept_is_what_would_be_counted(changes: list[Any], order: random
         assert not told.put(kind, obj), "nothing has changed"
     if ("Deployment", "fleet") not in told.live:
         told.put(*deployment())  # Without it nobody decides anything.
-    anew = Fleets()
+    anew = Fleets(lambda: 0.0)
     live = list(told.live.items())
     order.shuffle(live)
     for (kind, _), obj in live:
@@ -181,7 +182,7 @@ def test_what_servers_report_of_themselves_wakes_nobody() -> None:
         server["status"]["reportedAt"] = f"2026-11-22T12:00:0{requests}Z"
         server["status"]["figures"] = {"version": 1, "seconds": 60, "requests": requests}
         assert told.put("ModelServer", server) == set()
-    total = told.fleets.of(OWNER).total(release_key("shelf-1", None))
+    total = told.fleets.of(OWNER).total(SHELF)
     assert total is not None
     assert (total.values[0], total.servers) == (2, 1)
     server["status"]["loaded"] = {"modelVersion": "shelf-2", "version": 2, "digest": "x"}

@@ -155,7 +155,7 @@ def key(version: int) -> str:
 
 def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
     """Servers by pod name, with the version that they hold and their label."""
-    fleets = Fleets()
+    fleets = Fleets(lambda: 0.0)
     uid = one.obj["metadata"]["uid"]
     fleets.put("Deployment", one.obj)
     for name, version, label in pods:
@@ -206,7 +206,7 @@ def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> N
 
 def test_a_written_label_is_looked_at_since_weights_follow_from_it() -> None:
     one = behind()
-    fleets = Fleets()
+    fleets = Fleets(lambda: 0.0)
     fleets.put("Deployment", one.obj)
 
     def pod(label: str) -> Any:

@@ -148,7 +148,7 @@ class World:
     def aggregate(self, name: str) -> Any:
         """An aggregate, told of what has changed since it was asked for last."""
         kinds, make = next(c.aggregates[name] for c in CONTROLLERS if name in c.aggregates)
-        made, seen = self._aggregates.setdefault(name, (make(), {}))
+        made, seen = self._aggregates.setdefault(name, (make(self.clock), {}))
         there = {key: one for key, one in self.objects.items() if key[0] in kinds}
         for key, old in list(seen.items()):
             if key not in there or there[key]["metadata"]["uid"] != old["metadata"]["uid"]:
@@ -159,6 +159,10 @@ class World:
                     seen[key] = copy.deepcopy(one)
                     made.put(kind, seen[key])
         return made
+
+    def clock(self) -> float:
+        """The operator's clock: seconds since the epoch."""
+        return NOW.timestamp()
 
     def answer(self, query: str) -> QueryResult | None:
         return self.answers.get(query)

@@ -41,7 +41,7 @@ def pod(
 
 @pytest.fixture
 def cache() -> Cache:
-    return Cache(["Pod", "Job"], aggregates={"ready": AggregateKind(("Pod",), Ready)})
+    return Cache(["Pod", "Job"], aggregates={"ready": AggregateKind(("Pod",), lambda _: Ready())})
 
 
 def of(uid: str) -> Key:
@@ -99,7 +99,7 @@ def test_an_aggregate_sees_what_is_kept(cache: Cache) -> None:
             seen.append(obj)
             return ()
 
-    cache = Cache(["Pod"], aggregates={"note": AggregateKind(("Pod",), Note)})
+    cache = Cache(["Pod"], aggregates={"note": AggregateKind(("Pod",), lambda _: Note())})
     cache.put("Pod", pod("a", 1))
     assert seen == [cache.get("Pod", "ns", "a")]
     assert "hostIP" not in seen[0]["status"]
@@ -112,5 +112,5 @@ def test_an_unknown_aggregate_is_an_error(cache: Cache) -> None:
 
 def test_each_cache_has_aggregates_of_its_own(cache: Cache) -> None:
     cache.put("Pod", pod("a", 1))
-    other = Cache(["Pod"], aggregates={"ready": AggregateKind(("Pod",), Ready)})
+    other = Cache(["Pod"], aggregates={"ready": AggregateKind(("Pod",), lambda _: Ready())})
     assert other.aggregate("ready").ready == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from modelyard.core.fleet.projections import read_node, read_pod
+from modelyard.core.fleet.projections import read_node, read_pod, status_written
 from modelyard.core.jobstate import job_state, pod_trouble
 from modelyard.kube.cache import Cache
 from modelyard.kube.kinds import by_name
@@ -164,3 +164,22 @@ def test_an_applied_kind_is_kept_as_it_is() -> None:
     kept = trimmed("Service", deepcopy(service))
     assert kept["spec"] == service["spec"]
     assert kept["metadata"] == {"name": "s", "annotations": {"a": "b"}}
+
+
+def test_of_a_server_it_is_kept_when_its_status_was_written() -> None:
+    def server() -> dict[str, Any]:
+        entries = [
+            {"manager": "modelyard", "time": "2026-11-22T12:09:00Z", "fieldsV1": {"f:spec": {}}},
+            {"manager": "agent", "subresource": "status", "time": "2026-11-22T12:01:00Z"},
+            {"manager": "older", "subresource": "status", "time": "2026-11-22T12:00:00Z"},
+        ]
+        metadata = {"name": "s", "uid": "u", "managedFields": entries}
+        return {"metadata": metadata, "spec": {}}
+
+    kept = trimmed("ModelServer", server())
+    assert status_written(kept["metadata"]) == status_written(server()["metadata"])
+    assert kept["metadata"]["managedFields"] == [
+        {"subresource": "status", "time": "2026-11-22T12:01:00Z"}
+    ]
+    bare = {"metadata": {"name": "s", "managedFields": [{"manager": "modelyard"}]}}
+    assert trimmed("ModelServer", bare)["metadata"] == {"name": "s"}

@@ -34,7 +34,7 @@ def engine() -> Engine:
         "Deployment",
         observe=lambda *_: None,
         decide=lambda *_: Apply(),
-        aggregates={"pods": AggregateKind(("Deployment", "Pod"), Pods)},
+        aggregates={"pods": AggregateKind(("Deployment", "Pod"), lambda _: Pods())},
         debounce=lambda view, key: SETTLE,
     )
     api: Any = None

@@ -93,7 +93,9 @@ def debouncing(debounce: Any) -> tuple[Controller, ...]:
             observe=lambda *_: None,
             decide=lambda *_: Apply(),
             children=("Service",),
-            aggregates={"fleets": AggregateKind(("Deployment", "Pod", "Node"), Nothing)},
+            aggregates={
+                "fleets": AggregateKind(("Deployment", "Pod", "Node"), lambda _: Nothing())
+            },
             debounce=debounce,
         ),
     )

@@ -20,10 +20,10 @@ from modelyard.core import meta
 from modelyard.core.conditions import parse_timestamp
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions
-from modelyard.core.deployment.moving import Moves
+from modelyard.core.deployment.moving import Moves, failure_budget
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Begun, Tallies, at_most, tally
+from modelyard.core.deployment.selection import Begun, Tallies, tally
 from modelyard.core.plan import Event, MetricQuery
 
 
@@ -141,8 +141,7 @@ class RolloutContext:
     @cached_property
     def failure_budget(self) -> int:
         """Servers that may fail."""
-        spec = self.observed.spec.rollout
-        return at_most(spec.failure_budget, self.tallies.all.online, least=0)
+        return failure_budget(self.observed, self.tallies)
 
     def waiting(
         self,

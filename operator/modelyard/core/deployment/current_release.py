@@ -1,10 +1,16 @@
-"""The releases that a Deployment's status names."""
+"""The releases that a Deployment's status names.
+
+The status says all that servers need, by digest: a ModelVersion that is gone, or was made again
+under the same name, changes nothing of what is served. New servers get the digests in the status,
+whose files are still in the store.
+"""
 
 from __future__ import annotations
 
 from modelyard.core import meta
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.releases import Release, release_of
+from modelyard.core.deployment.releases import Release
+from modelyard.core.fleet.projections import content_digest
 from modelyard.core.plan import KubeObject
 
 
@@ -23,14 +29,36 @@ def stable(observed: Observed, template: str) -> Release | None:
 
 def named(observed: Observed, served: KubeObject) -> Release:
     """A release that the status names."""
-    version = observed.versions.get(int(served["version"]))
-    if version is not None and meta.name(version) == served["modelVersion"]:
-        found = release_of(
-            version,
-            served.get("pipeline") or {},
-            product=observed.product,
-            template=str(served.get("template") or ""),
-        )
-        if found is not None:
-            return Release(served, found.artifacts)
+    if served.get("contentDigest"):
+        return Release(served, tuple(served.get("artifacts") or ()))
+    # An object of an operator that did not note contents yet.
+    artifacts = _artifacts(_namesake(observed, served))
+    pairs = [(one["digest"], one["manifestDigest"]) for one in artifacts]
+    if (served["digest"], served["manifestDigest"]) in pairs:
+        return Release({**served, "contentDigest": content_digest(artifacts)}, artifacts)
     return Release(served)
+
+
+def made_again(observed: Observed, release: Release) -> str:
+    """Says that the ModelVersion of a release is another one now, of the same name; else empty."""
+    version = _namesake(observed, release.served)
+    if version is None:
+        return ""
+    artifacts = _artifacts(version)
+    if artifacts and content_digest(artifacts) == release.content:
+        return ""
+    return (
+        f"ModelVersion {release.name} was made again with other content: the servers go on with "
+        f"{release.short_digest}"
+    )
+
+
+def _namesake(observed: Observed, served: KubeObject) -> KubeObject | None:
+    """The ModelVersion that bears a release's name."""
+    version = observed.versions.get(int(served["version"]))
+    same = version is not None and meta.name(version) == served["modelVersion"]
+    return version if same else None
+
+
+def _artifacts(version: KubeObject | None) -> tuple[KubeObject, ...]:
+    return tuple(meta.status(version).get("artifacts") or ()) if version is not None else ()

@@ -14,7 +14,7 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release, release_of
-from modelyard.core.fleet.projections import key_of
+from modelyard.core.fleet.projections import content_digest, key_of, release_key
 from modelyard.core.plan import Event, KubeObject
 from modelyard.core.policy import Verdict
 
@@ -42,7 +42,7 @@ def desired_release(
     """The release to serve. `template` is the hash of edge pods' template."""
     asked = _wish(observed)
     number = None if isinstance(asked, Verdict) else int(asked["spec"]["version"])
-    override = _in_force(observed.recorded.override, observed, number)
+    override = _in_force(observed.recorded.override, observed, number, _content(asked))
     rejected = observed.recorded.rejected
     trigger, user = _trigger(observed, number)
     refusal = _refused(observed, actions)
@@ -50,6 +50,8 @@ def desired_release(
         override = Override(
             version=actions.rollback,
             instead_of=number or actions.rollback,
+            content_digest=_content(observed.versions.get(actions.rollback)) or None,
+            instead_of_content_digest=_content(asked) or None,
             at=moment,
             by=actions.users.get(ActionName.ROLLBACK),
         )
@@ -63,8 +65,11 @@ def desired_release(
         rejected = None
     if override is not None:
         chosen = observed.versions.get(override.version)
+        content = _content(chosen)
         if chosen is None or meta.status(chosen).get("phase") != ModelVersionPhase.READY:
             override = None
+        elif (override.content_digest or content) != content:
+            override = None  # A namesake is not what somebody went back to.
         else:
             asked = chosen
             trigger = f"rollback to version {override.version}"
@@ -87,6 +92,7 @@ def reject(release: Release, reason: str, message: str, moment: datetime) -> Rej
         {
             "modelVersion": release.name,
             "version": release.version,
+            "contentDigest": release.content,
             "pipeline": dict(release.pipeline) or None,
             "reason": reason,
             "message": cut(message),
@@ -96,7 +102,11 @@ def reject(release: Release, reason: str, message: str, moment: datetime) -> Rej
 
 
 def _is(rejected: RejectedVersion, release: Release) -> bool:
-    return key_of(rejected.wire()) == release.key
+    found = rejected.wire()
+    if not rejected.content_digest:  # Of an operator that did not note contents yet.
+        name = rejected.model_version
+        return release_key(name, release.content, found.get("pipeline")) == release.key
+    return key_of(found) == release.key
 
 
 def _refused(observed: Observed, actions: Actions) -> str:
@@ -116,6 +126,14 @@ def _refused(observed: Observed, actions: Actions) -> str:
     return ""
 
 
+def _content(version: KubeObject | Verdict | None) -> str:
+    """A ModelVersion's content digest; empty where there is none, or without artifacts."""
+    if version is None or isinstance(version, Verdict):
+        return ""
+    artifacts = meta.status(version).get("artifacts")
+    return content_digest(artifacts) if artifacts else ""
+
+
 def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
     """What leads to the wish, and who."""
     pinned = observed.spec.version.number
@@ -124,14 +142,17 @@ def _trigger(observed: Observed, number: int | None) -> tuple[str, str | None]:
     return f"version {number} is Ready" if number else "the spec", None
 
 
-def _in_force(override: Override | None, observed: Observed, number: int | None) -> Override | None:
-    """An earlier rollback by hand: in force until the wish is another one than it was then, or,
-    under policy Latest, a newer one."""
+def _in_force(
+    override: Override | None, observed: Observed, number: int | None, content: str
+) -> Override | None:
+    """An earlier rollback by hand: in force until the wish is another one than it was then, by
+    number or content, or, under policy Latest, a newer one."""
     if override is None or number is None:
         return override
     pinned = observed.spec.version.number is not None
-    same = number == override.instead_of
-    return override if same or (not pinned and number < override.instead_of) else None
+    if number == override.instead_of:
+        return override if (override.instead_of_content_digest or content) == content else None
+    return override if not pinned and number < override.instead_of else None
 
 
 def _wish(observed: Observed) -> KubeObject | Verdict:

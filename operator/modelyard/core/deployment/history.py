@@ -51,6 +51,7 @@ def record(
         revision=state.revision,
         model_version=candidate.name,
         version=candidate.version,
+        content_digest=candidate.content,
         previous=stable.version,
         trigger=state.trigger,
         started_at=state.started_at,

@@ -18,7 +18,7 @@ from modelyard.core.deployment.current_release import named
 from modelyard.core.deployment.desired_release import DesiredRelease, reject
 from modelyard.core.deployment.history import bounded, record
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.deployment.releases import Release
+from modelyard.core.deployment.releases import Release, titles
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import Tallies, tally
 from modelyard.core.deployment.starting import begin
@@ -212,6 +212,8 @@ def _cause(
     """What starts a rollout, for people, and who."""
     if goal.name != stable.name:
         return wanted.trigger, wanted.user
+    if goal.content != stable.content:
+        return f"ModelVersion {goal.name} was made again with other content", None
     obj = observed.obj
     # Between two decisions: a new release of the operator makes pods anew, too.
     changed = observed.recorded.generation != meta.generation(obj)
@@ -224,6 +226,6 @@ def _cause(
 
 
 def _brings(goal: Release, stable: Release) -> str:
-    if goal.name != stable.name:
-        return f"{goal.name} instead of {stable.name}"
+    if (goal.name, goal.content) != (stable.name, stable.content):
+        return " instead of ".join(titles(goal, stable))
     return f"new settings for {goal.name}" if goal.key != stable.key else "new server pods"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from modelyard.api.rolloutstages import PRESTAGE, SHADOW, Stage
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Tallies, at_most, first, pick
+from modelyard.core.deployment.selection import Tallies, at_least, at_most, first, pick
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Group, Member
 
@@ -96,7 +96,10 @@ def _shadow(
             # One that still has a superseded candidate, or that stable does not fit, has nothing to
             # compare with.
             fresh.append(group)
-    want = min(at_most(stage.shadow.servers if stage.shadow else 1, online), able)
+    share = at_least(stage.shadow.servers if stage.shadow else 1, online)
+    # Another server takes the place of one that cannot, within failureBudget: a candidate that
+    # runs beside stable nowhere is not tried on all servers.
+    want = min(share + min(failed, failure_budget(observed, tallies)), able)
     there = Reach(running, failed, want, Moves(shadowing=True))
     if not held:
         there.moves.shadow = first(observed.fleet, fresh, min(want - chosen, BATCH))
@@ -113,7 +116,8 @@ def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Rea
     else:
         done, failed = total.done, total.failed
         share = f"{stage.weight}%" if stage.nodes is None else stage.nodes
-        want = here = min(at_most(share, total.online), total.online)
+        # Another server takes the place of one that could not load the candidate.
+        want = here = min(at_least(share, total.online) + failed, total.online)
     there = Reach(done, failed, here, Moves(together=want))
     if not held:
         there.moves.assign = pick(
@@ -126,6 +130,11 @@ def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Rea
             limit=BATCH,
         )
     return there
+
+
+def failure_budget(observed: Observed, tallies: Tallies) -> int:
+    """Servers that may fail to take the candidate."""
+    return at_most(observed.spec.rollout.failure_budget, tallies.all.online, least=0)
 
 
 def _fitting(fleet: Fleet, candidate: Release) -> list[tuple[Group, int]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.core import meta
-from modelyard.core.fleet.projections import release_key
+from modelyard.core.fleet.projections import content_digest, content_of, release_key
 from modelyard.core.plan import KubeObject
 
 _FIELDS = ("modelVersion", "version", "artifact", "format", "digest", "manifestDigest")
+_ARTIFACT_FIELDS = ("name", "format", "digest", "manifestDigest", "gpuProduct")
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Release:
     served: Mapping[str, Any]
     """As api.rolloutstatus.ServedVersion."""
     artifacts: tuple[KubeObject, ...] = ()
-    """All artifacts of the version; empty if the ModelVersion is gone, then `served` is all."""
+    """All artifacts of the version; empty where `served` names the only one."""
 
     @property
     def name(self) -> str:
@@ -45,7 +46,17 @@ class Release:
     @property
     def key(self) -> str:
         """Compares what servers hold; see release_key."""
-        return release_key(self.name, self.pipeline)
+        return release_key(self.name, self.content, self.pipeline)
+
+    @property
+    def content(self) -> str:
+        """Digest of the version's content; see content_digest."""
+        return content_of(self.served)
+
+    @property
+    def short_digest(self) -> str:
+        """The beginning of the digest of the artifact that `served` names, for people."""
+        return f"{str(self.served['digest'])[:19]}…"
 
     def same(self, other: Release | None) -> bool:
         """Whether nothing would change for a server."""
@@ -67,7 +78,11 @@ class Release:
         """An api.modelserver.Assignment for a node with this GPU type; where nothing fits, what
         `served` names."""
         chosen = self._fitting(product) or self.served
-        return {**{k: chosen[k] for k in _FIELDS}, "pipeline": dict(self.pipeline)}
+        return {
+            **{k: chosen[k] for k in _FIELDS},
+            "contentDigest": self.content,
+            "pipeline": dict(self.pipeline),
+        }
 
     def _fitting(self, product: str) -> Mapping[str, Any] | None:
         if not self.artifacts:
@@ -109,8 +124,22 @@ def release_of(
         "modelVersion": meta.name(version),
         "version": int(version["spec"]["version"]),
         **shown,
+        "contentDigest": content_digest(artifacts),
         "pipeline": dict(pipeline),
     }
+    if len(artifacts) > 1 or artifacts[0]["format"] != "onnx":
+        # Nodes with other hardware need others, also once the ModelVersion is gone.
+        served["artifacts"] = [
+            {field: one[field] for field in _ARTIFACT_FIELDS if one.get(field)} for one in artifacts
+        ]
     if template:
         served["template"] = template
     return Release(served, artifacts)
+
+
+def titles(one: Release, other: Release) -> tuple[str, str]:
+    """What two releases are called beside each other: the digests come along where one is the
+    other's ModelVersion, made again with other content."""
+    if one.name != other.name or one.content == other.content:
+        return one.name, other.name
+    return f"{one.name} ({one.short_digest})", f"{other.name} ({other.short_digest})"

@@ -13,7 +13,9 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.context import End, RolloutContext, StepResult, Wait
 from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.pauses import halt_for
+from modelyard.core.deployment.releases import titles
 from modelyard.core.deployment.selection import first
+from modelyard.core.fleet.projections import name_in
 
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
@@ -36,18 +38,25 @@ def check_abort(context: RolloutContext, state: RolloutState) -> StepResult:
     return roll_back(context, state, Outcome.ABORTED, reasons.ABORTED, f"{who} aborted it")
 
 
+def allowed_failures(context: RolloutContext, stage: Stage, *, done: int, want: int) -> int:
+    """Servers that may fail. While no server holds the candidate (or has fetched it, or shadows
+    it), one of the stage's must remain that may still do so: a candidate that nobody could load
+    is never a success, whatever failureBudget allows."""
+    holding = context.tallies.all.done if stage.kind == STEP else done
+    return context.failure_budget if holding else min(context.failure_budget, max(0, want - 1))
+
+
 def check_failures(
     context: RolloutContext,
     state: RolloutState,
     stage: Stage,
     *,
-    done: int,
     failed: int,
     underway: int,
+    allowed: int,
 ) -> Failures:
-    """Whether too many servers have failed, or do not come back, or none has the version although
-    all have tried: a budget covers failures beside a success, it is none itself."""
-    now, budget = context.now, context.failure_budget
+    """Whether more than `allowed` servers have failed, or do not come back."""
+    now = context.now
     switching = context.tallies.all.switching
     moving = underway and (stage.kind != STEP or switching)
     late = 0
@@ -59,17 +68,16 @@ def check_failures(
             late = switching if stage.kind == STEP else underway
         else:
             requeue_at = (until + timedelta(seconds=1),)
-    all_tried = bool(failed + late) and late >= underway
-    if failed + late <= budget and (not late or late >= underway) and (done or not all_tried):
+    if failed + late <= allowed and (not late or late >= underway):
         return Failures(late, requeue_at=requeue_at)
     why = f"{failed} of {context.tallies.all.online} servers failed to take it"
     if late:
         seconds = context.observed.spec.rollout.progress_deadline_seconds
         why = f"no server has {_DONE[stage.kind]} for {seconds} s, {failed + late} still have to"
-        if failed + late <= budget and late < underway:
+        if failed + late <= allowed:
             why += " and maxUnavailable leaves no others to try"
-    elif failed <= budget:
-        why += " and none has it"
+    if allowed < failed + late <= context.failure_budget:
+        why += ", and no server has done so"
     found = example(context, stage)
     why += f", failureBudget is {context.observed.spec.rollout.failure_budget}"
     return Failures(why=f"{why}; {found}" if found else why)
@@ -89,7 +97,7 @@ def example(context: RolloutContext, stage: Stage) -> str:
         member = fleet.members[name]
         group = member.group
         if group and group.seen and group.assigned == key:
-            held = member.server.loaded.partition(":")[0] if member.server else ""
+            held = name_in(member.server.loaded) if member.server else ""
             kept = f", it goes on with {held}" if held and group.ready else ""
             return f"{name}{kept}: {fleet.troubled[name][1]}"
     return ""
@@ -101,7 +109,8 @@ def roll_back(
     """End the rollout: back to stable. Where only the pods' template differs there is no version
     to go back to, so it stays and says what to mend."""
     if context.candidate.key != context.stable.key:
-        text = f"{context.candidate.name} was rolled back to {context.stable.name}: {message}"
+        candidate, stable = titles(context.candidate, context.stable)
+        text = f"{candidate} was rolled back to {stable}: {message}"
         return StepResult(state, moves=Moves(), end=End(outcome, reason, text), final=True)
     text = f"new server pods: {message}; change the spec of its server pods to go on"
     if reason == reasons.ABORTED:

@@ -33,7 +33,13 @@ from modelyard.core.deployment.pauses import (
     wait_while_paused,
 )
 from modelyard.core.deployment.reachability import check_pool, check_reachability
-from modelyard.core.deployment.rollback import check_abort, check_failures, example, roll_back
+from modelyard.core.deployment.rollback import (
+    allowed_failures,
+    check_abort,
+    check_failures,
+    example,
+    roll_back,
+)
 from modelyard.core.deployment.starting import enter, replanned
 from modelyard.core.deployment.verdicts import figures, measure_analysis
 from modelyard.core.plan import Event
@@ -79,16 +85,17 @@ def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
         text += f"{context.stable.name}, which fits none of them; promote goes on without a shadow"
         return context.waiting(state, text, reasons.NO_SERVER_TO_SHADOW)
     failed = there.failed
-    if stage.kind != STEP and (failed > context.failure_budget or not there.done):
+    allowed = allowed_failures(context, stage, done=there.done, want=there.want)
+    if stage.kind != STEP and failed > allowed:
         # Fetches are tried again, and no user is concerned: they have until the deadline.
         failed = 0
     found = check_failures(
         context,
         state,
         stage,
-        done=there.done,
         failed=failed,
         underway=there.want - there.done - failed,
+        allowed=allowed,
     )
     if found.why:
         reason = reasons.FAILURE_BUDGET_EXCEEDED
@@ -177,7 +184,7 @@ def _not_reached(
 def _how_far(context: RolloutContext, state: RolloutState, stage: Stage, there: Reach) -> str:
     verb = {PRESTAGE: "have fetched", SHADOW: "shadow"}.get(stage.kind, "have switched to")
     where = f" ({stage.title} of {state.steps})" if len(context.stages) > 1 else ""
-    offline = context.tallies.all.offline
+    offline = context.tallies.all.offline - context.tallies.all.absent
     rest = f"; {offline} offline" if offline else ""
     if stage.kind != STEP and there.failed:
         rest += f"; {there.failed} could not and try again, {example(context, stage)}"

@@ -13,10 +13,20 @@ from modelyard.core.fleet.member import Group, Member
 
 
 def at_most(wanted: int | str, servers: int, *, least: int = 1) -> int:
-    """A number of servers, or a percentage of them rounded up; at least `least`."""
+    """A budget: a number of servers, or a percentage of them rounded down; at least `least`.
+
+    Rounded as Kubernetes rounds maxUnavailable of its Deployments: 1 % of 10 servers is none.
+    """
     if isinstance(wanted, str):
-        return max(least, math.ceil(int(wanted.rstrip("%")) * servers / 100))
+        return max(least, int(wanted.rstrip("%")) * servers // 100)
     return max(least, wanted)
+
+
+def at_least(wanted: int | str, servers: int) -> int:
+    """A goal: a number of servers, or a percentage of them rounded up; at least 1."""
+    if isinstance(wanted, str):
+        return max(1, -(-int(wanted.rstrip("%")) * servers // 100))
+    return max(1, wanted)
 
 
 @dataclass
@@ -25,6 +35,9 @@ class Tally:
 
     servers: int = 0
     offline: int = 0
+    """Servers that cannot be reached."""
+    absent: int = 0
+    """Those of them whose pods cannot start, or have not in time: no version can run there."""
     unfit: int = 0
     """Reachable servers that no artifact of the release fits."""
     online: int = 0
@@ -103,6 +116,7 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
             one.servers += count
             if not group.online:
                 one.offline += count - lost
+                one.absent += count * group.absent
                 one.online += lost
                 one.busy += lost
                 one.on += lost * told

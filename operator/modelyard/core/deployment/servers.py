@@ -18,7 +18,7 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, first, pick, tally
 from modelyard.core.fleet.member import Group, Member
-from modelyard.core.fleet.projections import key_of
+from modelyard.core.fleet.projections import key_of, version_in
 from modelyard.core.plan import KubeObject
 
 
@@ -39,8 +39,8 @@ class DesiredServers:
         or somebody went back to another version."""
         if self.rejected is not None and key == key_of(self.rejected.wire()):
             return True
-        back = (self.candidate or self.stable).name
-        return self.immediate and key.partition(":")[0] != back
+        back = version_in((self.candidate or self.stable).key)
+        return self.immediate and version_in(key) != back
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _product(observed: Observed, member: Member) -> str:
 
 def _written(member: Member, field: str) -> Any:
     """A field of a server's ModelServer as it is, to be written again."""
-    return member.server.written(field) if member.server is not None else None
+    return member.server.spec_field(field) if member.server is not None else None
 
 
 def _held(observed: Observed, wishes: DesiredServers, member: Member) -> KubeObject:

@@ -15,11 +15,14 @@ from modelyard.api.deployment import DeploymentPhase
 from modelyard.api.rolloutstatus import Override
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
+from modelyard.core.deployment.current_release import made_again
 from modelyard.core.deployment.lifecycle import Course
+from modelyard.core.deployment.missing import missing
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
+from modelyard.core.fleet.projections import name_in
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
 
@@ -83,8 +86,14 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _missing_parts(situation)
         or _without_servers(observed)
     )
+    note = _other_content(observed, situation)
     if verdict is not None and verdict.phase == DeploymentPhase.SUSPENDED:
-        return _suspended(situation, verdict, fields)
+        return _suspended(situation, verdict._replace(message=f"{verdict.message}{note}"), fields)
+    if verdict is not None:
+        cannot_run = missing(observed, situation.course.tallies)
+        known = f"{verdict.message}{note}"
+        more = f"; {cannot_run}" if cannot_run and cannot_run not in known else ""
+        verdict = verdict._replace(message=f"{known}{more}")
     serving, ready = situation.course.stable.name, fields["readyReplicas"]
     total = max(observed.replicas, situation.course.tallies.all.servers)
     available = Cond(
@@ -94,7 +103,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         f"{ready} of {total} servers answer",
     )
     if verdict is None:
-        message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}"
+        message = f"{ready} of {total} servers answer with {serving}{_aside(fields)}{note}"
         done = Cond(READY, True, reasons.ROLLED_OUT, message)
         still = Cond(reasons.PROGRESSING, False, reasons.ROLLED_OUT, message)
         conds = [done, available, still]
@@ -224,14 +233,14 @@ def _missing_servers(
             continue
         reason, text = observed.fleet.troubled[name]
         if group.state == "failed":
-            held = member.server.loaded.partition(":")[0] if member.server else ""
+            held = name_in(member.server.loaded) if member.server else ""
             kept = f"it goes on serving {held}" if held else "it serves nothing"
             text = f"server {name} could not load {serving}, {kept}: {text}"
             return Verdict(reasons.LOAD_FAILED, text, phase=DeploymentPhase.DEGRADED)
         if not group.ready:
             return Verdict(reason, text, phase=DeploymentPhase.DEGRADED)
     # On the edge, what cannot be reached follows when it returns; it holds up nobody.
-    away = total.offline + total.unfit
+    away = total.unfit + (total.offline if observed.edge else 0)
     desired = max(observed.replicas, total.servers) if observed.edge else observed.replicas
     if total.done + away < desired or (not observed.edge and total.servers != desired):
         return Verdict(
@@ -243,6 +252,15 @@ def _missing_servers(
         text = f"waiting for the nodes to be counted that are to serve {serving}"
         return Verdict(reasons.WAITING_FOR_SERVERS, text, phase=DeploymentPhase.PROGRESSING)
     return None
+
+
+def _other_content(observed: Observed, situation: Situation) -> str:
+    """That stable's name means another version by now, unless that one is being rolled out."""
+    stable, candidate = situation.course.stable, situation.course.candidate
+    if candidate is not None and candidate.name == stable.name:
+        return ""
+    text = made_again(observed, stable)
+    return f"; {text}" if text else ""
 
 
 def _missing_parts(situation: Situation) -> Verdict | None:

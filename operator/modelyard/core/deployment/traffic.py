@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet.projections import name_in
 from modelyard.core.naming import short_hash
 
 
@@ -73,7 +74,7 @@ def servers_of(fleet: Fleet) -> list[Server]:
 def mark(key: str) -> str:
     """The label's value for a release key: what it names before the first colon, made unique by a
     hash of the settings around it."""
-    return f"{key.partition(':')[0]}-{short_hash(key, length=6)}" if key else ""
+    return f"{name_in(key)}-{short_hash(key, length=6)}" if key else ""
 
 
 def split(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from modelyard.core.fleet.arrival import arrival
 from modelyard.core.fleet.figures import Sums, Total
 from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
 from modelyard.core.fleet.projections import ZONE_LABEL, NodeFact, PodFact, ServerFact
@@ -38,7 +40,7 @@ class Fleet:
         self._totals: dict[tuple[str, bool], Total] = {}
         self._shadows: dict[str, Total] = {}
         self._silence: list[tuple[float, str]] = []
-        """Heap of (when the member was last heard, or earlier, name)."""
+        """Heap of (when the member counts as silent, or earlier, name)."""
         self._queued: set[str] = set()
 
     # Changes. Each returns whether a decision could come out otherwise.
@@ -48,7 +50,11 @@ class Fleet:
         if config == self.config:
             return False
         self.config = config
+        self._silence.clear()
+        self._queued.clear()
         for member in list(self.members.values()):
+            member.silent = False  # The next sweep finds out, by the new limits.
+            self._listen(member, 0.0)
             self._settle(member)
         return True
 
@@ -60,11 +66,13 @@ class Fleet:
         self._listen(member, before)
         return self._settle(member) or relabelled
 
-    def set_server(self, name: str, server: ServerFact | None) -> bool:
-        """A member's ModelServer is new, changed or gone."""
+    def set_server(self, name: str, server: ServerFact | None, now: float) -> bool:
+        """A member's ModelServer is new, changed or gone; `now` is in seconds since the epoch."""
         member = self._member(name)
         self._count(member, -1)
-        before, member.server = member.heard, server
+        before = member.heard
+        member.arrived = arrival(member.server, member.arrived, server, now)
+        member.server = server
         self._listen(member, before)
         self._count(member, 1)
         return self._settle(member)
@@ -78,21 +86,17 @@ class Fleet:
         return self._settle(member)
 
     def sweep(self, now: float) -> None:
-        """Find servers that have fallen silent by `now` (seconds since the epoch). Costs nothing
-        for servers that report. The reconciler calls it before a Deployment is observed: decisions
-        must not change what they share."""
-        if not self.config.edge:
-            return
-        limit = self.config.offline_after
-        while self._silence and self._silence[0][0] + limit <= now:
+        """Find servers that have fallen silent, or have not started in time, by `now` (seconds
+        since the epoch). Costs nothing for servers that report. The reconciler calls it before a
+        Deployment is observed: decisions must not change what they share."""
+        while self._silence and self._silence[0][0] <= now:
             _, name = heapq.heappop(self._silence)
             self._queued.discard(name)
             member = self.members.get(name)
             if member is None or member.server is None:
                 continue
-            if member.heard + limit > now:
-                self._queued.add(name)
-                heapq.heappush(self._silence, (member.heard, name))
+            if self._deadline(member) > now:
+                self._queue(member)
             elif not member.silent:
                 member.silent = True
                 self._settle(member)
@@ -103,9 +107,7 @@ class Fleet:
     def next_silence(self) -> float | None:
         """When the next server may fall silent (seconds since the epoch); None if there is nothing
         to wait for."""
-        if not self.config.edge or not self._silence:
-            return None
-        return self._silence[0][0] + self.config.offline_after
+        return self._silence[0][0] if self._silence else None
 
     def count(self, *, online: bool | None = None, **wanted: object) -> int:
         """Servers in all groups with these attributes."""
@@ -129,8 +131,8 @@ class Fleet:
         """Servers of a group whose agents were not silent yet at `since` (seconds since the
         epoch)."""
         last = since - self.config.offline_after
-        servers = (self.members[name].server for _, _, name in self.groups[group])
-        return sum(s is not None and s.ever_reported and s.reported >= last for s in servers)
+        members = (self.members[name] for _, _, name in self.groups[group])
+        return sum(member.started and member.arrived >= last for member in members)
 
     def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
         """The members of several groups in their common order; lazy."""
@@ -149,8 +151,20 @@ class Fleet:
             member.silent = False
         # One that waits already is looked at again then; sooner where its new pod is gone.
         if not member.silent and (heard < before or member.name not in self._queued):
+            self._queue(member)
+
+    def _queue(self, member: Member) -> None:
+        deadline = self._deadline(member)
+        if deadline < math.inf:
             self._queued.add(member.name)
-            heapq.heappush(self._silence, (heard, member.name))
+            heapq.heappush(self._silence, (deadline, member.name))
+
+    def _deadline(self, member: Member) -> float:
+        """When a member counts as silent if nothing is heard of it until then."""
+        config = self.config
+        if not member.started:
+            return member.heard + config.start_within
+        return member.heard + config.offline_after if config.edge else math.inf
 
     def _member(self, name: str) -> Member:
         member = self.members.get(name)
@@ -221,22 +235,31 @@ class Fleet:
         edge = self.config.edge
         if pod is None and not (edge and node is not None and self._selects(node)):
             return None
-        there = node is not None and node.ready
+        there = not edge or (node is not None and node.ready)
+        # A pod of a cluster that answers is there, whatever keeps its agent from reporting.
+        silent = member.silent and (edge or not member.answers)
+        online = there and not silent and not member.blocked
         state = "switching"
         if server is not None:
             state = "holds" if server.holds else "failed" if server.failure else "switching"
         return Group(
             pool=node.labels.get(self.config.pool_label, "") if node and edge else "",
-            product=node.product if node and edge else "",
+            product=self._product(member),
             assigned=server.assigned if server else "",
             state=state,
             ready=pod is not None and pod.ready,
-            online=not edge or (there and not member.silent),
-            down=edge and there and member.silent and not member.answers,
+            online=online,
+            down=there and not online and not member.answers,
+            started=member.started,
             template=pod.template if pod and edge else "",
             staged=server.staged if server else ("", ""),
             shadow=server.shadow if server else ("", ""),
         )
+
+    def _product(self, member: Member) -> str:
+        if not self.config.edge:
+            return self.config.product
+        return member.node.product if member.node else ""
 
     def _selects(self, node: NodeFact) -> bool:
         return all(node.labels.get(key) == value for key, value in self.config.node_selector)

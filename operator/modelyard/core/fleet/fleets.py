@@ -16,7 +16,7 @@ from modelyard.core.fleet.projections import (
     read_pod,
     read_server,
 )
-from modelyard.core.plan import AggregateKind, Key, KubeObject
+from modelyard.core.plan import AggregateKind, Clock, Key, KubeObject
 
 EMPTY = Fleet("")
 """For a Deployment that nothing is known of yet. Nothing is ever put into it."""
@@ -25,7 +25,9 @@ EMPTY = Fleet("")
 class Fleets:
     """The fleets by the UID of their Deployment."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        """By `clock` it is known when servers' reports arrive."""
+        self._clock = clock
         self._fleets: dict[str, Fleet] = {}
         self._keys: dict[str, Key] = {}
         """Deployment's UID → its key."""
@@ -89,7 +91,7 @@ class Fleets:
         if isinstance(fact, PodFact):
             changed = fleet.set_pod(member, fact)
         else:
-            changed = fleet.set_server(member, fact)
+            changed = fleet.set_server(member, fact, self._clock())
         if edge:
             known = fleet.members[member]
             here = self._nodes.get(member)
@@ -110,7 +112,7 @@ class Fleets:
         if kind == "Pod":
             fleet.set_pod(member, None)
         else:
-            fleet.set_server(member, None)
+            fleet.set_server(member, None, self._clock())
         if member not in fleet.members and member in self._on_node:
             self._on_node[member].discard(owner)
             if not self._on_node[member]:

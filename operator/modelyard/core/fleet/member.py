@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from modelyard.api.base import duration_seconds
 from modelyard.core.fleet.projections import NodeFact, PodFact, ServerFact
+from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 
 Place = tuple[int, str, str]
 """Order within a group: servers that hold nothing useful first, then by hash, then by name."""
@@ -18,7 +19,7 @@ class Group(NamedTuple):
 
     pool: str
     product: str
-    """GPU type of the node."""
+    """GPU type of the node, or the one that a cluster target's pods are bound to."""
     assigned: str
     """Release key; empty for a server without ModelServer."""
     state: str
@@ -26,13 +27,22 @@ class Group(NamedTuple):
     ready: bool
     """Whether the pod answers."""
     online: bool
+    """Whether it can be reached, and may start."""
     down: bool
-    """Whether its node can be reached and says that no pod answers there, while its agent has been
-    silent (edge)."""
+    """Whether it is not online although its node is, and no pod answers there: its agent has been
+    silent, or its pod cannot start."""
+    started: bool
+    """Whether its agent has ever reported. One that never did says nothing about any version."""
     template: str
     """Hash of the pod's template; empty for cluster servers and where there is no pod."""
     staged: tuple[str, str]
     shadow: tuple[str, str]
+
+    @property
+    def absent(self) -> bool:
+        """Whether its pods cannot start, or have not in time, and never had: it is nobody's fault
+        but theirs."""
+        return self.down and not self.started
 
     @property
     def seen(self) -> bool:
@@ -45,10 +55,15 @@ class FleetConfig:
     """What of a Deployment's spec the grouping depends on."""
 
     edge: bool = False
+    product: str = ""
+    """GPU type that a cluster target's pods are bound to."""
     node_selector: tuple[tuple[str, str], ...] = ()
     pool_label: str = ""
     offline_after: float = 0.0
-    """Seconds."""
+    """Seconds without a report after which an edge server is offline."""
+    start_within: float = 600.0
+    """Seconds from when a pod is made after which nobody waits any longer for a server that has
+    never reported: no version can run there."""
 
 
 @dataclass(slots=True)
@@ -60,8 +75,11 @@ class Member:
     pod: PodFact | None = None
     server: ServerFact | None = None
     node: NodeFact | None = None
+    arrived: float = 0.0
+    """When its agent's last report arrived, or when the ModelServer was made without one: see
+    arrival. Seconds since the epoch."""
     silent: bool = False
-    """Whether its agent has not reported for longer than offlineAfter."""
+    """Whether nothing has been heard of it for too long: see FleetConfig."""
     group: Group | None = None
     place: Place = (0, "", "")
     """Within the group."""
@@ -69,9 +87,19 @@ class Member:
 
     @property
     def heard(self) -> float:
-        """When its agent last reported, or had a pod to begin in: seconds since the epoch."""
-        reported = self.server.reported if self.server is not None else 0.0
-        return max(reported, self.pod.made if self.pod is not None else 0.0)
+        """When its agent was last heard from, or had a pod to begin in: seconds since the epoch."""
+        return max(self.arrived, self.pod.made if self.pod is not None else 0.0)
+
+    @property
+    def started(self) -> bool:
+        """Whether its agent has ever reported."""
+        return self.server is not None and bool(self.server.report)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether its pod cannot start, whatever the version: it fits no node, or its image cannot
+        be pulled. Where the server has run before, something has changed, perhaps by a rollout."""
+        return not self.started and self.pod is not None and self.pod.trouble is not None
 
     @property
     def answers(self) -> bool:
@@ -82,11 +110,16 @@ class Member:
 def config_of(spec: Mapping[str, Any]) -> FleetConfig:
     """The part of a Deployment's raw spec that grouping depends on."""
     edge = (spec.get("target") or {}).get("edge")
+    deadline = float((spec.get("rollout") or {}).get("progressDeadlineSeconds") or 600)
     if not edge:
-        return FleetConfig()
+        scheduling = (spec.get("server") or {}).get("scheduling") or {}
+        product = (scheduling.get("nodeSelector") or {}).get(GPU_PRODUCT_LABEL)
+        return FleetConfig(product=str(product or ""), start_within=deadline)
+    offline_after = duration_seconds(str(edge.get("offlineAfter") or "5m"))
     return FleetConfig(
         edge=True,
         node_selector=tuple(sorted((edge.get("nodeSelector") or {}).items())),
         pool_label=str((edge.get("pools") or {}).get("label") or ""),
-        offline_after=duration_seconds(str(edge.get("offlineAfter") or "5m")),
+        offline_after=offline_after,
+        start_within=min(offline_after, deadline),
     )

@@ -1,10 +1,15 @@
-"""What a fleet reads of each object, as small values that can be compared."""
+"""What a fleet reads of each object, as small values that can be compared.
+
+What a server holds is identified by content, not by name: a ModelVersion that was deleted and made
+again under the same name with other weights is another one (see `content_digest`).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +30,55 @@ SPEC_FIELDS = ("assigned", "staged", "shadow", "reportSeconds")
 _DEFAULTS = Pipeline()
 
 
-def release_key(model_version: str, pipeline: Mapping[str, Any] | None) -> str:
-    """What a server can hold: a ModelVersion, by its name, with the settings around it, as one
-    comparable text; the name goes up to the first colon."""
+_CONTENT_DIGITS = 32
+"""Hexadecimal digits of a content digest that release keys carry: 128 bits."""
+
+
+def content_digest(artifacts: Iterable[Mapping[str, Any]]) -> str:
+    """What a version consists of: a digest over the digests of its artifacts and their manifests.
+
+    Nodes with other hardware hold other artifacts of one version, so no single artifact tells
+    versions apart. Neither order nor names of the artifacts matter.
+    """
+    pairs = sorted({f"{one['digest']} {one['manifestDigest']}" for one in artifacts})
+    return "sha256:" + hashlib.sha256("\n".join(pairs).encode()).hexdigest()
+
+
+def content_of(held: Mapping[str, Any]) -> str:
+    """The content digest of what an assignment, a server or a status names; where none was noted,
+    that of a version with this one artifact."""
+    noted = held.get("contentDigest")
+    if noted:
+        return str(noted)
+    if held.get("digest") and held.get("manifestDigest"):
+        return content_digest([held])
+    return str(held.get("digest") or "")
+
+
+def release_key(model_version: str, content: str, pipeline: Mapping[str, Any] | None) -> str:
+    """What a server can hold: a ModelVersion's name and content with the pipeline settings around
+    it, as one comparable text of these parts with colons between; the name comes first."""
     one = pipeline or {}
     confidence = float(one.get("confidence", _DEFAULTS.confidence))
     iou = float(one.get("iou", _DEFAULTS.iou))
     limit = int(one.get("maxDetections", _DEFAULTS.max_detections))
-    return f"{model_version}:{confidence:g}:{iou:g}:{limit}"
+    digits = content.removeprefix("sha256:")[:_CONTENT_DIGITS]
+    return f"{model_version}:{digits}:{confidence:g}:{iou:g}:{limit}"
 
 
 def key_of(held: Mapping[str, Any]) -> str:
     """The release key of an assignment, of what a server has loaded, or of what was rejected."""
-    return release_key(str(held["modelVersion"]), held.get("pipeline"))
+    return release_key(str(held["modelVersion"]), content_of(held), held.get("pipeline"))
+
+
+def name_in(key: str) -> str:
+    """The ModelVersion's name in a release key."""
+    return key.partition(":")[0]
+
+
+def version_in(key: str) -> str:
+    """Name and content in a release key, without the pipeline settings."""
+    return ":".join(key.split(":")[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +120,13 @@ class ServerFact:
     """Release key of spec.staged, and wanted, done or failed."""
     shadow: tuple[str, str]
     """Release key of spec.shadow, and wanted, running or failed."""
-    reported: float
-    """When the agent last reported, or when the object was made: seconds since the epoch."""
-    ever_reported: bool
-    """Whether an agent has ever reported."""
+    report: str
+    """Another text for each report of the agent; empty if there never was one."""
+    written: float
+    """When the status was written last, as far as that is noted (see arrival): seconds since the
+    epoch."""
+    made: float
+    """When the object was made: seconds since the epoch."""
     figures: Sums | None
     """What the held version did lately."""
     shadow_figures: Sums | None
@@ -92,7 +136,7 @@ class ServerFact:
     problem: str = ""
     """Why spec.staged could not be fetched, or spec.shadow not be run."""
 
-    def written(self, field: str) -> Any:
+    def spec_field(self, field: str) -> Any:
         """A field of SPEC_FIELDS; None if the spec does not have it."""
         return json.loads(self.spec).get(field)
 
@@ -155,11 +199,12 @@ def read_server(server: KubeObject) -> ServerFact | None:
     assigned = spec["assigned"]
     key = key_of(assigned)
     loaded = status.get("loaded") or {}
-    held = key_of(loaded) if loaded else ""
-    holds = held == key and loaded.get("digest") == assigned["digest"]
+    holds = bool(loaded) and _is_assigned(loaded, assigned)
+    held = key if holds else key_of(loaded) if loaded else ""
     current = status.get("observedGeneration") == meta.generation(server)
     failed = current and status.get("phase") == "Failed" and not holds
     figures = status.get("figures")
+    reported_at, noted = status.get("reportedAt") or "", status_written(server["metadata"])
     return ServerFact(
         name=meta.name(server),
         uid=meta.uid(server),
@@ -172,8 +217,10 @@ def read_server(server: KubeObject) -> ServerFact | None:
         failure=str(status.get("message") or "no reason given") if failed else "",
         staged=_state(spec.get("staged"), status.get("staged"), "done"),
         shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
-        reported=_seconds(status.get("reportedAt") or server["metadata"].get("creationTimestamp")),
-        ever_reported="reportedAt" in status,
+        # Agents alone write the status.
+        report=f"{reported_at} {noted}" if status else "",
+        written=_seconds(noted or reported_at),
+        made=_seconds(server["metadata"].get("creationTimestamp")),
         figures=read_figures(figures)
         if holds and figures and figures.get("version") == assigned["version"]
         else None,
@@ -192,15 +239,40 @@ def _problem(spec: KubeObject, status: KubeObject) -> str:
     return ""
 
 
+def status_written(metadata: KubeObject) -> str:
+    """When the API server last wrote an object's status, by its own clock (RFC 3339); empty where
+    `managedFields` do not say."""
+    fields = metadata.get("managedFields") or ()
+    times = [one.get("time") or "" for one in fields if one.get("subresource") == "status"]
+    return max(times, default="")
+
+
 def _seconds(moment: str | None) -> float:
     return parse_timestamp(moment).timestamp() if moment else 0.0
+
+
+def _is_assigned(loaded: Mapping[str, Any], assigned: Mapping[str, Any]) -> bool:
+    """Whether what answers is the assigned artifact with the assigned settings. Other artifacts of
+    the version do not matter to this server."""
+    keys = [
+        release_key(str(one["modelVersion"]), "", one.get("pipeline")) for one in (loaded, assigned)
+    ]
+    return keys[0] == keys[1] and _same_files(loaded, assigned)
+
+
+def _same_files(reported: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a report is of the very files that are wanted. An agent that has lost its memory
+    knows the artifact's digest only."""
+    manifest = reported.get("manifestDigest")
+    same = manifest is None or manifest == wanted.get("manifestDigest")
+    return bool(same and reported.get("digest") == wanted["digest"])
 
 
 def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:
     if not wanted:
         return "", ""
     key = key_of(wanted)
-    if not reported or reported.get("digest") != wanted["digest"]:
+    if not reported or not _same_files(reported, wanted):
         return key, "wanted"
     return key, "failed" if reported.get("failure") else done
 

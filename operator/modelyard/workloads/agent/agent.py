@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from modelyard.api.modelserver import LoadedVersion
 from modelyard.serving.names import pipeline_name
 from modelyard.serving.repository import Repository
 from modelyard.serving.spool import Spool
@@ -58,7 +59,7 @@ class Agent:
         self._metrics = Metrics(run.model_line, run.deployment, settings.node_name)
         self._memory = Memory(settings.cache, settings.namespace, run.deployment)
         self._meter = TrafficMeter(settings.cache, settings.pod_name)
-        self._sampler = Sampler(settings.triton_metrics, run.model_line, self._version)
+        self._sampler = Sampler(settings.triton_metrics, run.model_line, self._loaded)
         self._assigned = Assigned()
         self._api = ApiServer(
             f"https://{_host(settings.api_host)}:{settings.api_port}",
@@ -169,10 +170,10 @@ class Agent:
             figures=self._sampler.figures(),
         )
 
-    def _version(self) -> int | None:
-        """Number of the version that serves."""
+    def _loaded(self) -> LoadedVersion | None:
+        """The version that serves."""
         report = self._loader.report
-        return report.loaded.version if report and report.loaded else None
+        return report.loaded if report else None
 
     async def _load(self) -> None:
         changed = self._assigned.changed

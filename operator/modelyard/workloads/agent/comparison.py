@@ -26,6 +26,7 @@ class Comparison:
             model_version=assignment.model_version,
             version=assignment.version,
             digest=assignment.digest,
+            manifest_digest=assignment.manifest_digest,
             images=before.images if before else 0,
             failures=before.failures if before else 0,
             stable_boxes=before.stable_boxes if before else 0,

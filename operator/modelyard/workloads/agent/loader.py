@@ -300,12 +300,15 @@ class Loader:
                 model_version=known.assignment.model_version,
                 version=known.assignment.version,
                 digest=known.assignment.digest,
+                manifest_digest=known.assignment.manifest_digest,
+                content_digest=known.assignment.content_digest,
                 pipeline=known.assignment.pipeline,
                 since=known.since,
             )
         if serving.record is None:
             return None
-        # Brought up by an agent whose memory is lost: only the ModelVersion's name is not known.
+        # Brought up by an agent whose memory is lost: the ModelVersion's name and content are not
+        # known.
         return LoadedVersion(
             model_version=version_name(serving.generation.line, serving.generation.version),
             version=serving.generation.version,

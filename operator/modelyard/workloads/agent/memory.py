@@ -86,9 +86,11 @@ class Memory:
         memory: it is logged."""
         last = self.served
         previous = self.previous
-        if last and last.assignment != served.assignment:
+        if last and _own(last.assignment) != _own(served.assignment):
             previous = last.assignment
         ended = _period(last) if last else self._before
+        if last and last.since == served.since:
+            ended = None  # It answers all the time.
         history = self.history if ended is None else _ended(self.history, ended, served.since)
         self._remembered = Remembered(
             namespace=self._namespace,
@@ -117,6 +119,11 @@ class Memory:
             )  # fmt: skip
             return None
         return found
+
+
+def _own(one: Assignment) -> Assignment:
+    """What of an assignment is this server's: the version's other artifacts are not."""
+    return one.model_copy(update={"content_digest": None})
 
 
 def _period(served: Served) -> ServedPeriod:

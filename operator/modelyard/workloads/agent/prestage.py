@@ -81,5 +81,6 @@ def _staged(wish: Assignment, failure: str | None = None) -> StagedVersion:
         model_version=wish.model_version,
         version=wish.version,
         digest=wish.digest,
+        manifest_digest=wish.manifest_digest,
         failure=truncate(failure) if failure else None,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from modelyard.api.modelserver import Figures
+from modelyard.api.modelserver import Figures, LoadedVersion
 from modelyard.serving.figures import parse
 from modelyard.serving.names import parse_model
 from modelyard.workloads.agent.window import Window
@@ -31,12 +31,14 @@ _ANSWER_SECONDS = 5.0
 class Sampler:
     """Keeps a window over one model's counters."""
 
-    def __init__(self, url: str, line: str, serving: Callable[[], int | None]) -> None:
+    def __init__(self, url: str, line: str, serving: Callable[[], LoadedVersion | None]) -> None:
         """`url` is Triton's Prometheus endpoint; `serving` returns the version that serves."""
         self._url = url
         self._line = line
         self._serving = serving
         self._window = Window()
+        self._measured: LoadedVersion | None = None
+        """What the window is about."""
         self._reachable = True
         self._pending = 0.0
         self._partial = 0
@@ -56,8 +58,10 @@ class Sampler:
 
     def figures(self) -> Figures | None:
         """What the version that serves did in the last minute; None if that is not known."""
-        version = self._serving()
-        return None if version is None else self._window.figures(version, time.monotonic())
+        serving = self._serving()
+        if serving is None or serving != self._measured:
+            return None
+        return self._window.figures(serving.version, time.monotonic())
 
     async def _scrape(self, session: aiohttp.ClientSession) -> float:
         """Scrape once; returns the seconds until the next scrape."""
@@ -72,7 +76,11 @@ class Sampler:
             return EVERY_SECONDS
         self._reachable = True
         self._pending = _waiting(text, self._line)
-        version = self._serving()
+        serving = self._serving()
+        if serving != self._measured:
+            # Also one of the same number: a version made again with other weights.
+            self._measured, self._window = serving, Window()
+        version = serving.version if serving else None
         totals = parse(text, self._line).get(version) if version is not None else None
         if totals is not None and totals.partial and self._partial < _MOST_PARTIAL:
             self._partial += 1

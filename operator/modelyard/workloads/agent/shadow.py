@@ -102,6 +102,7 @@ class Shadower:
                 model_version=one.model_version,
                 version=one.version,
                 digest=one.digest,
+                manifest_digest=one.manifest_digest,
                 failure=truncate(self._failure),
             )
         return self._comparison.report(self._copies.dropped) if self._comparison else None
@@ -292,11 +293,9 @@ class Shadower:
     def _counted(self, version: Assignment) -> ShadowFigures | None:
         """What an earlier agent of this server reported of the version."""
         found = self._assigned.status.shadow
-        same = found is not None and (found.version, found.digest) == (
-            version.version,
-            version.digest,
-        )
-        return found if same else None
+        if found is None or (found.version, found.digest) != (version.version, version.digest):
+            return None
+        return found if found.manifest_digest in (None, version.manifest_digest) else None
 
     def _is_wished(self, version: Assignment) -> bool:
         shadow = self._assigned.shadow

@@ -159,7 +159,7 @@ def _only_measured(before: dict[str, Any], after: dict[str, Any], key: str) -> b
     more."""
     if key != "shadow":
         return key in _MEASURED
-    names = ("modelVersion", "version", "digest", "failure")
+    names = ("modelVersion", "version", "digest", "manifestDigest", "failure")
     one, other = before.get(key), after.get(key)
     return bool(one and other and all(one.get(name) == other.get(name) for name in names))
 
