@@ -17,6 +17,8 @@ from modelyard.core.controllers import CONTROLLERS
 from modelyard.core.plan import Controller, KubeObject, Plan, QueryResult, Ref
 from modelyard.core.settings import Settings
 
+from .feed import Feed
+
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 DIGEST_A = "sha256:" + "a" * 64
 DIGEST_B = "sha256:" + "b" * 64
@@ -109,6 +111,7 @@ class World:
         self.answers: dict[str, QueryResult] = {}
         self.absent: set[str] = set()
         self.born: Counter[tuple[str, str]] = Counter()
+        self._feed = Feed()
         for one in objects:
             self.add(one)
 
@@ -142,13 +145,13 @@ class World:
             for o in self.select(kind, namespace, index, value)
         ]
 
+    def feed(self) -> None:
+        """Let the operator's cache see all that has changed."""
+        self._feed.update(self.objects)
+
     def aggregate(self, name: str) -> Any:
-        kinds, make = next(c.aggregates[name] for c in CONTROLLERS if name in c.aggregates)
-        made = make()
-        for kind in kinds:
-            for one in self.of(kind):
-                made.put(kind, one)
-        return made
+        self.feed()
+        return self._feed.aggregates[name]
 
     def answer(self, query: str) -> QueryResult | None:
         return self.answers.get(query)
@@ -158,6 +161,7 @@ class World:
 
     def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
         own = controller(kind)
+        self.feed()
         return own.decide(own.observe(self, self.objects[kind, name], self.settings), now)
 
     def reconcile(self, kind: str, name: str, now: datetime = NOW) -> Plan:
@@ -281,6 +285,8 @@ def _covers(live: Any, wanted: Any) -> bool:
         return isinstance(live, dict) and all(
             k in live and _covers(live[k], v) for k, v in wanted.items()
         )
+    if type(live) is type(wanted) and live == wanted:
+        return True  # The common case, at a tenth of the time.
     return json.dumps(live, default=str) == json.dumps(wanted, default=str)
 
 
