@@ -30,24 +30,27 @@ class Feed:
                 for kind in kinds:
                     self._by_kind.setdefault(kind, []).append(made)
 
-    def update(self, objects: Mapping[ObjectKey, dict[str, Any]]) -> None:
-        """Feed what is new, has changed or is gone. An object whose spec was changed in place gets
-        the next generation, as from the API server."""
-        for key in self._fed.keys() - objects.keys():
+    def update(self, objects: Mapping[ObjectKey, dict[str, Any]]) -> list[ObjectKey]:
+        """Feed what is new, has changed or is gone, and say what that was. An object whose spec was
+        changed in place gets the next generation, as from the API server."""
+        changed = sorted(self._fed.keys() - objects.keys())
+        for key in changed:
             self._drop(key)
         for key, obj in objects.items():
             before = self._fed.get(key)
             if before == obj:
                 continue
+            changed.append(key)
             if before is not None and _uid(before) != _uid(obj):
                 self._drop(key)
                 before = None
             if before is not None:
                 _bump_generation(before, obj)
             # What is fed stays as it is: the next change happens to the test's own object.
-            fed = self._fed[key] = pickle.loads(pickle.dumps(obj))  # noqa: S301 (a quick deep copy)
+            fed = self._fed[key] = pickle.loads(pickle.dumps(obj))
             for aggregate in self._of(key[0]):
                 aggregate.put(key[0], fed)
+        return changed
 
     def _drop(self, key: ObjectKey) -> None:
         last = self._fed.pop(key)

@@ -17,7 +17,7 @@ from modelyard.core.controllers import CONTROLLERS
 from modelyard.core.plan import Controller, KubeObject, Plan, QueryResult, Ref
 from modelyard.core.settings import Settings
 
-from .feed import Feed
+from .feed import Feed, ObjectKey
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 DIGEST_A = "sha256:" + "a" * 64
@@ -145,12 +145,12 @@ class World:
             for o in self.select(kind, namespace, index, value)
         ]
 
-    def feed(self) -> None:
-        """Let the operator's cache see all that has changed."""
-        self._feed.update(self.objects)
+    def feed(self) -> list[ObjectKey]:
+        """Let the operator's cache see all that has changed; says what that was."""
+        return self._feed.update(self.objects)
 
     def aggregate(self, name: str) -> Any:
-        self.feed()
+        """As of the last `feed`."""
         return self._feed.aggregates[name]
 
     def answer(self, query: str) -> QueryResult | None:
@@ -177,11 +177,12 @@ class World:
             write()
         return plan
 
-    def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> None:
+    def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> Plan:
         """Plan, and be killed once `after` of the plan's writes are made."""
         plan = self.plan(kind, name, now)
         for write in self._writes_of(kind, name, plan)[:after]:
             write()
+        return plan
 
     def _writes_of(self, kind: str, name: str, plan: Plan) -> list[Callable[[], None]]:
         """A plan's writes in their order, without what it creates."""
