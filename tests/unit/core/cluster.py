@@ -20,8 +20,10 @@ GOOD = {"requests": 200, "failures": 0, "boxes": 400, "confidenceMillis": 320_00
 TOO_MUCH = "200"
 """CPUs of server pods that never start."""
 BAD = {"requests": 100, "failures": 100, "boxes": 100, "confidenceMillis": 20_000}
-NO_ROOM = "0/5 nodes are available: 5 Insufficient cpu."
+NO_ROOM = "Insufficient cpu"
 """What the scheduler says of a pod that fits nowhere."""
+_IDENTITY = ("modelVersion", "version", "digest", "manifestDigest", "contentDigest")
+"""Fields of an assignment that agents report of what they hold."""
 
 
 class Cluster(World):
@@ -32,6 +34,9 @@ class Cluster(World):
         self.edge = edge
         self.now = NOW
         self.unloadable: set[int] = set()
+        """Versions that no server can load."""
+        self.unfit: set[tuple[str, int]] = set()
+        """Nodes with a version that their servers cannot load."""
         self.figures: dict[int, dict[str, int] | None] = {}
         """What agents report of a version; GOOD unless set."""
         self.clocks: dict[str, timedelta] = {}
@@ -169,11 +174,12 @@ class Cluster(World):
             "reportedAt": timestamp(self.now + clock),
             "loaded": server.get("status", {}).get("loaded"),
         }
-        if assigned["version"] in self.unloadable:
+        here = (str(spec.get("nodeName")), assigned["version"])
+        if assigned["version"] in self.unloadable or here in self.unfit:
             status |= {"phase": "Failed", "message": "bad graph"}
         else:
-            held = {k: assigned[k] for k in ("modelVersion", "version", "digest", "pipeline")}
-            status |= {"phase": "Ready", "loaded": held}
+            held = _reported(assigned)
+            status |= {"phase": "Ready", "loaded": held | {"pipeline": assigned["pipeline"]}}
         loaded = status["loaded"]
         if loaded is None:
             del status["loaded"]
@@ -182,14 +188,10 @@ class Cluster(World):
             if figures is not None:
                 status["figures"] = {"version": loaded["version"], "seconds": 60, **figures}
         if spec.get("staged"):
-            staged = spec["staged"]
-            status["staged"] = {k: staged[k] for k in ("modelVersion", "version", "digest")}
+            status["staged"] = _reported(spec["staged"])
         if spec.get("shadow"):
             shadow = spec["shadow"]["version"]
-            status["shadow"] = {
-                **{k: shadow[k] for k in ("modelVersion", "version", "digest")},
-                **self.shadowed(shadow["version"]),
-            }
+            status["shadow"] = _reported(shadow) | self.shadowed(shadow["version"])
         server["status"] = status
         pod["status"]["conditions"][0]["status"] = str(loaded is not None)
 
@@ -202,6 +204,11 @@ class Cluster(World):
             return {}
         matched = 100 if figures is GOOD else 20
         return {"images": 50, "stableBoxes": 100, "shadowBoxes": 100, "matched": matched}
+
+
+def _reported(assigned: dict[str, Any]) -> dict[str, Any]:
+    """What an agent reports of a version: its name, and its digests as assigned."""
+    return {k: v for k, v in assigned.items() if k in _IDENTITY}
 
 
 def name_of(one: dict[str, Any]) -> str:

@@ -81,7 +81,7 @@ class Transcript:
         self._decided = said
         after = "" if plan.requeue_after is None else f" (again in {plan.requeue_after:g} s)"
         self._add(now, "operator", f"{status.get('phase')}: {status.get('message')}{after}")
-        self._lines += [f"{'':20}{line}" for line in lines]
+        self._lines += [f"{'':23}{line}" for line in lines]
 
     def _add(self, now: datetime, who: str, what: str) -> None:
         self._lines.append(f"{now:%d %H:%M:%S} {who:10} {what}")
