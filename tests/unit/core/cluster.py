@@ -43,6 +43,8 @@ class Cluster(World):
         """By how much the clock of a node's agent is ahead."""
         self.capacity: int | None = None
         """Server pods that find a node (cluster); None: all."""
+        self.arrivals: dict[str, str] = {}
+        """When a ModelServer's report came last, by UID and the operator's clock."""
         self.made = 0
         target = EDGE if edge else {"cluster": {"replicas": replicas}}
         super().__init__(deployment(**{"target": target} | spec), version(1))
@@ -81,10 +83,11 @@ class Cluster(World):
         for workload in self.of("apps/DaemonSet"):
             workload["status"] = {
                 "observedGeneration": workload["metadata"]["generation"],
-                "desiredNumberScheduled": len(self._matching(workload)),
+                "desiredNumberScheduled": len(self.matching(workload)),
             }
 
-    def _matching(self, workload: dict[str, Any]) -> list[str]:
+    def matching(self, workload: dict[str, Any]) -> list[str]:
+        """Nodes that a DaemonSet is for."""
         selector = workload["spec"]["template"]["spec"].get("nodeSelector") or {}
         nodes = [node["metadata"] for node in self.of("Node")]
         return [n["name"] for n in nodes if selector.items() <= n["labels"].items()]
@@ -98,7 +101,7 @@ class Cluster(World):
         (workload,) = found
         self.count()
         if self.edge:
-            wanted = {f"pod-{name}": name for name in self._matching(workload)}
+            wanted = {f"pod-{name}": name for name in self.matching(workload)}
         else:
             wanted = {f"pod-{i}": "somewhere" for i in range(workload["spec"]["replicas"])}
         pods = {node_of(p["spec"]) if self.edge else name_of(p): p for p in self.of("Pod")}
@@ -168,6 +171,7 @@ class Cluster(World):
     def _report(self, server: dict[str, Any], pod: dict[str, Any]) -> None:
         spec = server["spec"]
         assigned = spec["assigned"]
+        self.arrivals[server["metadata"]["uid"]] = timestamp(self.now)
         clock = self.clocks.get(str(spec.get("nodeName")), timedelta())
         status = {
             "observedGeneration": server["metadata"]["generation"],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from modelyard.core.conditions import parse_timestamp
 from modelyard.core.plan import KubeObject, Plan, Ref
 
 from .cluster import BAD, EDGE, GOOD, NAME, TOO_MUCH, Cluster, name_of
@@ -23,6 +24,8 @@ __all__ = ["BAD", "EDGE", "GOOD", "NAME", "TOO_MUCH", "Sim", "error_rate"]
 LATEST: deque[Sim] = deque(maxlen=2)
 """The worlds that were made last, for a failing test's transcript."""
 UNSET: Any = object()
+OFFLINE_AFTER = timedelta(minutes=5)
+"""The default of spec.target.edge.offlineAfter."""
 
 
 def error_rate(**more: Any) -> dict[str, Any]:
@@ -204,15 +207,20 @@ class Sim(Cluster):
         return next(s for s in self.of("ModelServer") if self._where(s) == node)
 
     def online(self) -> list[dict[str, Any]]:
-        """ModelServers that can be reached, with a pod."""
-        self.feed()
-        fleet = self.aggregate("fleets").of(self.mdep["metadata"]["uid"])
-        fleet.sweep(self.now.timestamp())
-        return [
-            self.objects["ModelServer", m.server.name]
-            for m in fleet.members.values()
-            if m.server is not None and m.group is not None and m.group.online
-        ]
+        """ModelServers that can be reached, with a pod or on a node that is selected: as it is, not
+        as the operator takes it."""
+        return [server for server in self.of("ModelServer") if self._online(server)]
+
+    def _online(self, server: dict[str, Any]) -> bool:
+        pod = self.objects.get(("Pod", server["spec"]["podName"]))
+        if not self.edge:
+            return pod is not None
+        node = str(server["spec"]["nodeName"])
+        selected = any(node in self.matching(one) for one in self.of("apps/DaemonSet"))
+        heard = self.arrivals.get(server["metadata"]["uid"], "")
+        heard = max(heard, pod["metadata"]["creationTimestamp"] if pod else "")
+        silent = not heard or self.now - parse_timestamp(heard) >= OFFLINE_AFTER
+        return self.reachable(node) and not silent and (pod is not None or selected)
 
     def expect(
         self,

@@ -32,24 +32,33 @@ def rolling(steps: list[dict[str, Any]], *, on: int, **rollout: Any) -> Sim:
 @pytest.mark.parametrize(
     ("before", "on", "after"),
     [
-        pytest.param([QUARTER, HALF | HALT], 4, [HALF | HALT], id="a step before is removed", marks=R3),
-        pytest.param([QUARTER, HALF | HALT], 4, [HALF | HALT, QUARTER], id="steps change places", marks=R3),
         pytest.param(
-            [QUARTER | HALT, HALF | HALT], 2, [HALF | HALT, QUARTER | HALT],
-            id="the present step becomes the second", marks=R3,
+            [QUARTER, HALF | HALT], 4, [HALF | HALT], id="a step before is removed", marks=R3
+        ),
+        pytest.param(
+            [QUARTER, HALF | HALT], 4, [HALF | HALT, QUARTER], id="steps change places", marks=R3
+        ),
+        pytest.param(
+            [QUARTER | HALT, HALF | HALT],
+            2,
+            [HALF | HALT, QUARTER | HALT],
+            id="the present step becomes the second",
+            marks=R3,
         ),
         pytest.param([HALF | HALT], 4, [QUARTER, HALF | HALT], id="a step is put before"),
         pytest.param(
-            [HALF | HALT], 4, [QUARTER | HALT, HALF | HALT], id="a step with a pause is put before", marks=R3
+            [HALF | HALT],
+            4,
+            [QUARTER | HALT, HALF | HALT],
+            id="a step with a pause is put before",
+            marks=R3,
         ),
         pytest.param(
             [HALF | HALT], 4, [{"weight": 10}, QUARTER, HALF | HALT], id="two steps are put before"
         ),
-        pytest.param(
-            [HALF | HALT], 4, [HALF | HALT, {"weight": 75}], id="a step is put behind"
-        ),
+        pytest.param([HALF | HALT], 4, [HALF | HALT, {"weight": 75}], id="a step is put behind"),
     ],
-)  # fmt: skip
+)
 def test_a_step_waits_for_its_promote_wherever_it_stands(
     before: list[dict[str, Any]], on: int, after: list[dict[str, Any]]
 ) -> None:
