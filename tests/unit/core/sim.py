@@ -82,7 +82,7 @@ class Sim(Cluster):
         their digest."""
         del self.objects["ModelVersion", f"shelf-{number}"]
         self.feed()
-        digest = f"sha256:{number:060x}{weights:04x}"
+        digest = f"sha256:{number:060x}{0xA000 + weights:04x}"
         made = version(number)
         made["metadata"]["uid"] += f"-{weights}"
         made["status"]["artifacts"] = [artifact(number, digest=digest, manifestDigest=digest)]

@@ -40,7 +40,8 @@ class Rollouts(RolloutRules):
         self.nothing_is_served_that_is_not_ready()
         online = sim.online()
         paused = (status.get("rollout") or {}).get("paused")
-        if rollout_events.WIDE:
+        stopped = paused and paused["reason"] in ("Spec", "Requested")
+        if rollout_events.WIDE and not stopped:
             self._one_name_is_one_digest(status)
         # A version that cannot be served comes before the pause of what goes on serving.
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
