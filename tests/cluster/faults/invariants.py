@@ -37,8 +37,8 @@ def violations(history: Iterable[Entry]) -> list[str]:
 
 
 def made_once(world: World, entry: Entry, before: Object) -> Iterator[str]:
-    """A name is a lock: no child is made again, by whatever mistake."""
-    if before or entry.kind not in MADE_ONCE:
+    """A name is a lock: no child is made again, by whatever mistake. A user may do so."""
+    if before or entry.kind not in MADE_ONCE or not _is_child(entry.obj):
         return
     name = entry.obj["metadata"]["name"]
     if (entry.kind, name) in world.seen:
@@ -98,9 +98,12 @@ def served(world: World, entry: Entry, before: Object) -> Iterator[str]:
             continue
         name, wanted = entry.obj["metadata"]["name"], version["modelVersion"]
         found = world.named("ModelVersion", wanted)
-        if found is None or phase(found) != "Ready":
+        known_digests = world.ready.get(wanted, set())
+        # One that was made anew may not be Ready yet, while stable goes on with its former files.
+        remade = found is not None and version["digest"] in known_digests
+        if not remade and phase(found) != "Ready":
             yield f"ModelServer {name} was {part} {wanted}, which is {phase(found)}"
-        elif version["digest"] not in [a["digest"] for a in found["status"]["artifacts"]]:
+        elif version["digest"] not in known_digests:
             yield f"ModelServer {name} was {part} an artifact that {wanted} does not have"
 
 
@@ -160,6 +163,10 @@ def _rows(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, list):
         return {} if value is None else {"": value}
     return {str(r.get("name") or r.get("artifact") or r.get("metric") or r): r for r in value}
+
+
+def _is_child(obj: Object) -> bool:
+    return labels.OWNER_UID in (obj["metadata"].get("labels") or {})
 
 
 def _work(job: Object) -> tuple[str, str]:

@@ -16,8 +16,9 @@ class World:
         """By UID: kind and object."""
         self.seen: set[tuple[str, str]] = set()
         """Kinds and names of all objects that ever were, of the kinds that are made once."""
-        self.ready: set[str] = set()
-        """Names of ModelVersions that were ever Ready."""
+        self.ready: dict[str, set[str]] = {}
+        """Names of ModelVersions that were ever Ready, with the digests of all artifacts that they
+        had then."""
 
     def take(self, entry: Entry) -> Object:
         """Let a change happen; returns the object as it was before, empty if it is new."""
@@ -28,7 +29,8 @@ class World:
             return before
         self._objects[uid] = (entry.kind, entry.obj)
         if entry.kind == "ModelVersion" and phase(entry.obj) == "Ready":
-            self.ready.add(entry.obj["metadata"]["name"])
+            digests = {one["digest"] for one in entry.obj["status"].get("artifacts") or ()}
+            self.ready.setdefault(entry.obj["metadata"]["name"], set()).update(digests)
         return before
 
     def all(self, kind: str) -> list[Object]:

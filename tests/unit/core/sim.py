@@ -1,23 +1,31 @@
-"""A Deployment with its cluster played around it: nodes, workload controllers, agents, a clock."""
+"""A Deployment with its cluster played around it: people, the operator, and a clock.
+
+`cluster.py` plays nodes, controllers and agents; `transcript.py` keeps what happened, and a failing
+test prints it. A test acts, lets time pass with `run`, and says what a user must see by `expect`.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from modelyard.core.conditions import timestamp
-from modelyard.core.fleet.projections import node_of
-from modelyard.core.plan import Plan
+from modelyard.core.conditions import parse_timestamp
+from modelyard.core.plan import KubeObject, Plan, Ref
 
-from .world import NOW, World, deployment, meant_for, version
+from .cluster import BAD, EDGE, GOOD, NAME, TOO_MUCH, Cluster, name_of
+from .feed import ObjectKey
+from .transcript import Transcript, server_change
+from .world import artifact, version
 
-NAME = "cameras"
-EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "pool"}}}
-READY = [{"type": "Ready", "status": "True"}]
-GOOD = {"requests": 200, "failures": 0, "boxes": 400, "confidenceMillis": 320_000}
-TOO_MUCH = "200"
-"""CPUs of server pods that never start."""
-BAD = {"requests": 100, "failures": 100, "boxes": 100, "confidenceMillis": 20_000}
+__all__ = ["BAD", "EDGE", "GOOD", "NAME", "TOO_MUCH", "Sim", "error_rate"]
+
+LATEST: deque[Sim] = deque(maxlen=2)
+"""The worlds that were made last, for a failing test's transcript."""
+UNSET: Any = object()
+OFFLINE_AFTER = timedelta(minutes=5)
+"""The default of spec.target.edge.offlineAfter."""
 
 
 def error_rate(**more: Any) -> dict[str, Any]:
@@ -26,166 +34,102 @@ def error_rate(**more: Any) -> dict[str, Any]:
     return {"metrics": [metric | more]}
 
 
-class Sim(World):
-    """One Deployment `cameras`, and all that acts beside the operator."""
+class Sim(Cluster):
+    """One Deployment `cameras`, brought to its first version."""
 
     def __init__(self, *nodes: str, edge: bool = True, replicas: int = 4, **spec: Any) -> None:
         """Nodes are named `pool-name`."""
-        self.edge = edge
-        self.now = NOW
-        self.unloadable: set[int] = set()
-        self.figures: dict[int, dict[str, int] | None] = {}
-        """What agents report of a version; GOOD unless told."""
-        self.made = 0
-        target = EDGE if edge else {"cluster": {"replicas": replicas}}
-        super().__init__(deployment(**{"target": target} | spec), version(1))
-        for name in nodes:
-            self.node(name)
+        self.transcript = Transcript()
+        self._written: list[str] = []
+        super().__init__(*nodes, edge=edge, replicas=replicas, **spec)
+        LATEST.append(self)
         self.run()
 
-    # Who acts.
+    # What people do.
 
-    def node(self, name: str, **more: str) -> dict[str, Any]:
-        """A node joins, in the pool that its name begins with."""
-        marks = {"edge": "true", "pool": name.partition("-")[0]} | more
-        return self.add(
-            {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": name, "uid": f"uid-node-{name}", "labels": marks},
-                "spec": {},
-                "status": {"conditions": [dict(READY[0])]},
-            }
-        )
+    def ask(self, user: str = "", **actions: str) -> None:
+        """Somebody annotates the Deployment; the API server stamps who, if `user` is given."""
+        notes = self.mdep["metadata"].setdefault("annotations", {})
+        notes |= {f"modelyard.dev/{name}": value for name, value in actions.items()}
+        if user:
+            notes |= {f"modelyard.dev/{name}-by": user for name in actions}
 
-    def dark(self, name: str, *, dark: bool = True) -> None:
-        """A node cannot be reached any more, or again."""
-        self.objects["Node", name]["status"]["conditions"][0]["status"] = str(not dark)
+    def change(self, user: str = "", **spec: Any) -> None:
+        """Somebody changes fields of the spec; the API server counts the generation, and stamps who
+        if `user` is given."""
+        self.spec.update(spec)
+        if user:
+            self.mdep["metadata"].setdefault("annotations", {})["modelyard.dev/changed-by"] = user
+        self.feed()
 
-    def reachable(self, name: str) -> bool:
-        """Whether an agent on a node can report."""
-        node = self.objects.get(("Node", name))
-        return node is not None and node["status"]["conditions"][0]["status"] == "True"
+    def change_rollout(self, **fields: Any) -> None:
+        """Somebody changes fields of spec.rollout; None takes one away."""
+        rollout = {**self.spec.get("rollout", {}), **fields}
+        self.change(rollout={k: v for k, v in rollout.items() if v is not None})
 
-    def count(self) -> None:
-        """The DaemonSet's controller has seen its spec and counts the nodes."""
-        for workload in self.of("apps/DaemonSet"):
-            workload["status"] = {
-                "observedGeneration": workload["metadata"]["generation"],
-                "desiredNumberScheduled": len(self._matching()),
-            }
+    def scale(self, replicas: int) -> None:
+        """Somebody, or an autoscaler, sets the number of servers of a cluster."""
+        cluster = self.spec["target"]["cluster"]
+        self.change(target={"cluster": {**cluster, "replicas": replicas}})
 
-    def _matching(self) -> list[str]:
-        nodes = [node["metadata"] for node in self.of("Node")]
-        return [node["name"] for node in nodes if node["labels"].get("edge") == "true"]
+    def select_nodes(self, **labels: str) -> None:
+        """Somebody sets the labels of the nodes to serve on."""
+        edge = self.spec["target"]["edge"]
+        self.change(target={"edge": {**edge, "nodeSelector": labels}})
 
-    def workloads(self) -> None:
-        """Kubernetes' controllers make and remove pods."""
-        kind = "apps/DaemonSet" if self.edge else "apps/Deployment"
-        found = [one for one in self.of(kind) if _name(one) == NAME]
-        if not found:
-            return
-        (workload,) = found
-        self.count()
-        if self.edge:
-            wanted = {f"pod-{name}": name for name in self._matching()}
-        else:
-            wanted = {f"pod-{i}": "somewhere" for i in range(workload["spec"]["replicas"])}
-        pods = {node_of(pod["spec"]) if self.edge else _name(pod): pod for pod in self.of("Pod")}
-        ours = set(wanted.values()) if self.edge else set(wanted)
-        for key, pod in pods.items():
-            if key not in ours:
-                del self.objects["Pod", _name(pod)]
-        asked = workload["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
-        phase = "Pending" if asked["cpu"] == TOO_MUCH else "Running"
-        for name, node in wanted.items():
-            if (node if self.edge else name) not in pods:
-                self.made += 1
-                carried = dict(workload["spec"]["template"]["metadata"]["labels"])
-                self.add(
-                    {
-                        "apiVersion": "v1",
-                        "kind": "Pod",
-                        "metadata": {
-                            "name": f"{name}-{self.made}" if self.edge else name,
-                            "namespace": "shop",
-                            "uid": f"uid-pod-{self.made}",
-                            "creationTimestamp": timestamp(self.now),
-                            "labels": carried,
-                        },
-                        "spec": {"nodeName": node} if phase == "Running" else meant_for(node),
-                        "status": {
-                            "phase": phase,
-                            "conditions": [
-                                {"type": "Ready", "status": "False"},
-                                {
-                                    "type": "PodScheduled",
-                                    "status": str(phase == "Running"),
-                                    "message": "Insufficient cpu",
-                                },
-                            ],
-                        },
-                    }
-                )
-
-    def agents(self, *names: str) -> None:
-        """The agents (of all reachable servers, or some) do what they are told and report."""
-        for server in self.of("ModelServer"):
-            if names and _name(server) not in names:
-                continue
-            pod = self.objects.get(("Pod", server["spec"]["podName"]))
-            if pod is None or pod["status"]["phase"] == "Pending":
-                continue
-            if self.edge and not self.reachable(server["spec"]["nodeName"]):
-                continue
-            self._report(server, pod)
-
-    def _report(self, server: dict[str, Any], pod: dict[str, Any]) -> None:
-        spec = server["spec"]
-        assigned = spec["assigned"]
-        status = {
-            "observedGeneration": server["metadata"]["generation"],
-            "reportedAt": timestamp(self.now),
-            "loaded": server.get("status", {}).get("loaded"),
-        }
-        if assigned["version"] in self.unloadable:
-            status |= {"phase": "Failed", "message": "bad graph"}
-        else:
-            held = {k: v for k, v in assigned.items() if k not in ("artifact", "format")}
-            status |= {"phase": "Ready", "loaded": held}
-        loaded = status["loaded"]
-        if loaded is None:
-            del status["loaded"]
-        else:
-            figures = self.figures.get(loaded["version"], GOOD)
-            if figures is not None:
-                status["figures"] = {"version": loaded["version"], "seconds": 60, **figures}
-        if spec.get("staged"):
-            staged = spec["staged"]
-            status["staged"] = {k: staged[k] for k in ("modelVersion", "version", "digest")}
-        if spec.get("shadow"):
-            shadow = spec["shadow"]["version"]
-            status["shadow"] = {
-                **{k: shadow[k] for k in ("modelVersion", "version", "digest")},
-                **self.shadowed(shadow["version"]),
-            }
-        server["status"] = status
-        # The API server's own note of when.
-        note = {"subresource": "status", "time": timestamp(self.now)}
-        server["metadata"]["managedFields"] = [note]
-        pod["status"]["conditions"][0]["status"] = str(loaded is not None)
-
-    def shadowed(self, number: int) -> dict[str, Any]:
-        """What shadowing a version shows: it agrees where its figures are good."""
-        if number in self.unloadable:
-            return {"failure": "no memory"}
-        figures = self.figures.get(number, GOOD)
-        if figures is None:
-            return {}
-        matched = 100 if figures is GOOD else 20
-        return {"images": 50, "stableBoxes": 100, "shadowBoxes": 100, "matched": matched}
+    def recreate(self, number: int, weights: int) -> str:
+        """Somebody deletes a version and makes one of the same name with other weights; returns
+        their digest."""
+        del self.objects["ModelVersion", f"shelf-{number}"]
+        self.feed()
+        digest = f"sha256:{number:060x}{0xA000 + weights:04x}"
+        made = version(number)
+        made["metadata"]["uid"] += f"-{weights}"
+        made["status"]["artifacts"] = [artifact(number, digest=digest, manifestDigest=digest)]
+        self.add(made)
+        return digest
 
     # The operator, and time.
+
+    def feed(self) -> list[ObjectKey]:
+        changed = super().feed()
+        self.transcript.observe(changed, self.objects, self.now)
+        return changed
+
+    def reconcile(self, kind: str, name: str, now: datetime | None = None) -> Plan:
+        at = now or self.now
+        return self._recorded(lambda: super(Sim, self).reconcile(kind, name, at), at)
+
+    def crash(self, kind: str, name: str, after: int, now: datetime | None = None) -> Plan:
+        at = now or self.now
+        self.feed()
+        self.transcript.note("operator", f"is killed after {after} writes of this:", at)
+        return self._recorded(lambda: super(Sim, self).crash(kind, name, after, at), at)
+
+    def _recorded(self, decide: Callable[[], Plan], now: datetime) -> Plan:
+        """Keep a decision with what it wrote in the transcript."""
+        self.feed()
+        writes = len(self.writes)
+        plan = decide()
+        told = plan.events if "status Deployment" in self.writes[writes:] else ()
+        written, self._written = self._written, []
+        self.transcript.observe(super().feed(), self.objects, now, by_operator=True)
+        self.transcript.decided(
+            plan, status=self.mdep["status"], writes=written, events=told, now=now
+        )
+        return plan
+
+    def _apply(self, made: KubeObject) -> None:
+        key = (str(made["kind"]), str(made["metadata"]["name"]))
+        before = self.objects.get(key)
+        super()._apply(made)
+        if made["kind"] == "ModelServer":
+            text = server_change(before, made)
+            self._written += [text] if text else []
+
+    def _delete(self, ref: Ref) -> None:
+        self._written.append(f"deletes {ref.kind} {ref.name}")
+        super()._delete(ref)
 
     def operate(self) -> dict[str, Any]:
         """The operator reconciles until it writes nothing more; returns the status."""
@@ -201,7 +145,8 @@ class Sim(World):
         return self.plan("Deployment", NAME, self.now)
 
     def wait(self, seconds: float) -> None:
-        """Time passes."""
+        """Time passes; what has happened so far reaches the operator's cache before."""
+        self.feed()
         self.now += timedelta(seconds=seconds)
 
     def round(self) -> dict[str, Any]:
@@ -214,7 +159,7 @@ class Sim(World):
 
     def run(self, rounds: int = 40) -> dict[str, Any]:
         """Everybody acts, and nothing else happens, until the status stays as it is; time goes on
-        to when the operator wants to look again, but not past pauses for a person."""
+        to when the operator wants to reconcile again, but not past pauses for a person."""
         status = self.round()
         for _ in range(rounds):
             before = (self.status, len(self.writes))
@@ -225,6 +170,14 @@ class Sim(World):
                     return status
                 self.wait(after)
         return status
+
+    def live(self, seconds: float, every: float = 100) -> dict[str, Any]:
+        """Everybody acts every so often for some time."""
+        until = self.now + timedelta(seconds=seconds)
+        while self.now < until:
+            self.round()
+            self.wait(min(every, (until - self.now).total_seconds()))
+        return self.operate()
 
     # What is said and held.
 
@@ -242,44 +195,85 @@ class Sim(World):
         found: dict[str, Any] = self.mdep["spec"]
         return found
 
-    def ask(self, user: str = "", **actions: str) -> None:
-        """Somebody annotates the Deployment; the API server stamps who, if `user` is given."""
-        notes = self.mdep["metadata"].setdefault("annotations", {})
-        notes |= {f"modelyard.dev/{name}": value for name, value in actions.items()}
-        if user:
-            notes |= {f"modelyard.dev/{name}-by": user for name in actions}
-
-    def change(self, user: str, **spec: Any) -> None:
-        """Somebody changes the spec, and the API server stamps who."""
-        self.spec.update(spec)
-        self.mdep["metadata"]["generation"] += 1
-        self.mdep["metadata"].setdefault("annotations", {})["modelyard.dev/changed-by"] = user
-
     def assigned(self) -> dict[str, int]:
-        """Version that each server is told to hold, by node (edge) or pod."""
+        """Version that each server is assigned, by node (edge) or pod."""
         return {self._where(s): s["spec"]["assigned"]["version"] for s in self.of("ModelServer")}
 
     def on(self, number: int) -> set[str]:
-        """Servers that are told to hold a version."""
+        """Servers that are assigned a version."""
         return {name for name, one in self.assigned().items() if one == number}
 
     def _where(self, server: dict[str, Any]) -> str:
-        return str(server["spec"]["nodeName"] if self.edge else _name(server))
+        return str(server["spec"]["nodeName"] if self.edge else name_of(server))
 
     def server(self, node: str) -> dict[str, Any]:
         """The ModelServer of a node."""
         return next(s for s in self.of("ModelServer") if self._where(s) == node)
 
     def online(self) -> list[dict[str, Any]]:
-        """ModelServers that can be reached, with a pod."""
-        fleet = self.aggregate("fleets").of(self.mdep["metadata"]["uid"])
-        fleet.sweep(self.now.timestamp())
-        return [
-            self.objects["ModelServer", m.server.name]
-            for m in fleet.members.values()
-            if m.server is not None and m.group is not None and m.group.online
-        ]
+        """ModelServers that can be reached, with a pod or on a node that is selected: as it is, not
+        as the operator takes it."""
+        return [server for server in self.of("ModelServer") if self._online(server)]
 
+    def _online(self, server: dict[str, Any]) -> bool:
+        pod = self.objects.get(("Pod", server["spec"]["podName"]))
+        if not self.edge:
+            return pod is not None
+        node = str(server["spec"]["nodeName"])
+        selected = any(node in self.matching(one) for one in self.of("apps/DaemonSet"))
+        heard = self.arrivals.get(server["metadata"]["uid"], "")
+        heard = max(heard, pod["metadata"]["creationTimestamp"] if pod else "")
+        silent = not heard or self.now - parse_timestamp(heard) >= OFFLINE_AFTER
+        return self.reachable(node) and not silent and (pod is not None or selected)
 
-def _name(one: dict[str, Any]) -> str:
-    return str(one["metadata"]["name"])
+    def expect(
+        self,
+        *,
+        because: str,
+        phase: str | tuple[str, ...] | None = None,
+        stable: int | None = None,
+        candidate: int | None = UNSET,
+        rejected: int | None = UNSET,
+        outcome: str | None = None,
+        says: str | tuple[str, ...] = (),
+        on: Mapping[int, int] | None = None,
+    ) -> None:
+        """What a user must see now, and why; None means that the status has no such field.
+
+        `outcome` is of the rollout that ended last, `says` are words of the message or of a
+        condition, `on` is how many servers are assigned a version.
+        """
+        self.feed()
+        status = self.status
+        words = [status["message"], *(c["message"] for c in status["conditions"])]
+        history = status.get("history") or [{}]
+        phases = (phase,) if isinstance(phase, str) else phase
+        wrong = []
+        if phases and status["phase"] not in phases:
+            wrong.append(f"phase is {status['phase']}, not {' or '.join(phases)}")
+        for field, wanted in (("stable", stable), ("candidate", candidate), ("rejected", rejected)):
+            found = (status.get(field) or {}).get("version")
+            if wanted is not UNSET and (field, wanted) != ("stable", None) and found != wanted:
+                wrong.append(f"{field} is {found}, not {wanted}")
+        if outcome is not None and history[0].get("outcome") != outcome:
+            wrong.append(f"the last rollout ended as {history[0].get('outcome')}, not {outcome}")
+        for word in (says,) if isinstance(says, str) else says:
+            if not any(word in text for text in words):
+                wrong.append(f"nothing says {word!r}: {status['message']!r}")
+        for number, count in (on or {}).items():
+            if len(self.on(number)) != count:
+                wrong.append(f"{len(self.on(number))} servers are assigned {number}, not {count}")
+        if wrong:
+            raise self.failure(f"{'; '.join(wrong)}: {because}")
+
+    def failure(self, text: str) -> AssertionError:
+        """A failure with the transcript."""
+        error = AssertionError(text)
+        self.explain(error)
+        return error
+
+    def explain(self, error: BaseException) -> None:
+        """Attach the transcript to a failure, once."""
+        note = str(self.transcript)
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
