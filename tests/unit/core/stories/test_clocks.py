@@ -9,7 +9,6 @@ import pytest
 from ..cluster import name_of
 from ..sim import BAD, Sim, error_rate
 from ..world import version
-from .pending import pending
 
 NODES = ("a-1", "a-2", "a-3", "a-4")
 SLOW, FAST = timedelta(minutes=-10), timedelta(hours=1)
@@ -47,14 +46,14 @@ def roll_out(sim: Sim, seconds: int = 3600) -> None:
         sim.wait(REPORT)
 
 
-SLOW_ONES = pytest.param((SLOW,) * 4, id="10 minutes slow", marks=pending("R5", "fleet"))
+SLOW_ONES = pytest.param((SLOW,) * 4, id="10 minutes slow")
 FAST_ONES = pytest.param((FAST,) * 4, id="1 hour fast")
 MIXED = (SLOW, FAST, timedelta(), SLOW)
 
 
 @pytest.mark.parametrize(
     "clocks",
-    [SLOW_ONES, FAST_ONES, pytest.param(MIXED, id="mixed", marks=pending("R5", "fleet"))],
+    [SLOW_ONES, FAST_ONES, pytest.param(MIXED, id="mixed")],
 )
 def test_a_good_version_comes_to_one_server_after_the_other(clocks: tuple[timedelta, ...]) -> None:
     sim = with_clocks(*clocks, maxUnavailable=1, analysis=error_rate())
@@ -74,7 +73,6 @@ def test_a_bad_version_goes_back_by_its_analysis(clocks: tuple[timedelta, ...]) 
 
 
 @pytest.mark.parametrize("clock", [SLOW, FAST], ids=["10 minutes slow", "1 hour fast"])
-@pending("R5", "fleet")
 def test_an_agent_that_falls_silent_is_offline_after_offline_after(clock: timedelta) -> None:
     sim = with_clocks(clock, clock, clock, clock)
     others = [name_of(s) for s in sim.of("ModelServer") if s["spec"]["nodeName"] != "a-1"]

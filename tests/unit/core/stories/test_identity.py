@@ -10,7 +10,6 @@ from modelyard.contract import paths
 from ..cluster import name_of
 from ..sim import BAD, Sim, error_rate
 from ..world import version
-from .pending import pending
 
 HALF = {"maxUnavailable": "100%", "steps": [{"weight": 50, "pause": {}}]}
 
@@ -50,7 +49,6 @@ def roll_to_the_end(sim: Sim) -> None:
         sim.ask(promote=f"step@{number}")
 
 
-@pending("R8", "fleet")
 def test_a_stable_version_made_anew_with_other_weights_is_told_and_never_mixed() -> None:
     sim = Sim(edge=False, replicas=2)
     before = sim.status["message"]
@@ -81,7 +79,6 @@ def test_weights_that_change_under_stable_go_through_the_steps_of_a_rollout() ->
     check_named(sim, "half of the servers may have the candidate")
 
 
-@pending("R8", "fleet")
 def test_a_candidate_made_anew_in_a_step_leaves_one_digest() -> None:
     sim = paused()
     sim.recreate(2, weights=7)
@@ -93,7 +90,6 @@ def test_a_candidate_made_anew_in_a_step_leaves_one_digest() -> None:
         raise sim.failure(f"{digests(sim)} are served as shelf-2")
 
 
-@pending("R8", "fleet")
 def test_a_candidate_made_anew_is_measured_anew() -> None:
     sim = paused(rollout=HALF | {"analysis": error_rate()})
     sim.figures[2] = BAD
@@ -103,7 +99,6 @@ def test_a_candidate_made_anew_is_measured_anew() -> None:
     sim.expect(stable=1, rejected=2, on={2: 0}, because=why)
 
 
-@pending("R8", "fleet")
 def test_a_rejected_version_made_anew_with_other_weights_is_tried() -> None:
     sim = Sim(edge=False, rollout={"steps": [{"weight": 50}], "analysis": error_rate()})
     sim.figures[2] = BAD
@@ -132,7 +127,6 @@ def wrong_names(sim: Sim) -> list[str]:
     return found
 
 
-@pending("R10", "fleet")
 def test_a_model_line_that_changes_in_a_step_serves_nothing_under_the_wrong_name() -> None:
     sim = paused()
     sim.change(modelLine="other")
@@ -143,7 +137,6 @@ def test_a_model_line_that_changes_in_a_step_serves_nothing_under_the_wrong_name
     sim.expect(stable=1, says="modelLine", because="spec.modelLine must not change: it says so")
 
 
-@pending("R10", "fleet")
 def test_a_model_line_that_changes_at_rest_serves_nothing_under_the_wrong_name() -> None:
     sim = Sim("a-1", "a-2", "a-3")
     sim.change(modelLine="other")

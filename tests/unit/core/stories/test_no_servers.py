@@ -8,7 +8,6 @@ import pytest
 
 from ..sim import Sim
 from ..world import version
-from .pending import pending
 
 HALF = {"maxUnavailable": "100%", "steps": [{"weight": 50, "pause": {}}]}
 NODES = ("a-1", "a-2", "a-3", "a-4")
@@ -35,7 +34,6 @@ def goes_on(sim: Sim) -> None:
     sim.expect(phase="Healthy", stable=2, outcome="Succeeded", because="it was promoted")
 
 
-@pending("R1", "rollout")
 def test_scaling_to_zero_does_not_end_a_paused_rollout() -> None:
     sim = paused()
     sim.scale(0)
@@ -45,7 +43,6 @@ def test_scaling_to_zero_does_not_end_a_paused_rollout() -> None:
     goes_on(sim)
 
 
-@pending("R1", "rollout")
 def test_a_version_that_comes_while_scaled_to_zero_is_proven_later() -> None:
     sim = Sim(edge=False, rollout=HALF)
     sim.scale(0)
@@ -56,7 +53,6 @@ def test_a_version_that_comes_while_scaled_to_zero_is_proven_later() -> None:
     goes_on(sim)
 
 
-@pending("R1", "rollout")
 def test_node_labels_that_vanish_for_a_moment_do_not_end_a_paused_rollout() -> None:
     sim = paused(*NODES)
     for name in NODES:
@@ -68,7 +64,6 @@ def test_node_labels_that_vanish_for_a_moment_do_not_end_a_paused_rollout() -> N
     goes_on(sim)
 
 
-@pending("R1", "rollout")
 def test_a_selector_with_a_typo_does_not_end_a_paused_rollout() -> None:
     sim = paused(*NODES)
     sim.select_nodes(edge="ture")
@@ -79,7 +74,6 @@ def test_a_selector_with_a_typo_does_not_end_a_paused_rollout() -> None:
 
 
 @pytest.mark.parametrize("how", ["spec", "action"])
-@pending("R1", "rollout")
 def test_a_paused_rollout_stays_open_while_its_servers_sleep(how: str) -> None:
     sim = Sim(edge=False, target={"cluster": ASLEEP}, rollout={"paused": how == "spec"})
     sim.add(version(2))
@@ -104,7 +98,6 @@ def test_a_paused_rollout_stays_open_while_its_servers_sleep(how: str) -> None:
 
 
 @pytest.mark.parametrize("budget", ["1%", 1, "50%", "100%"])
-@pending("R2", "fleet")
 def test_a_version_that_the_only_server_cannot_load_is_rolled_back(budget: int | str) -> None:
     sim = Sim(edge=False, replicas=1, rollout={"failureBudget": budget})
     sim.unloadable.add(2)
@@ -115,7 +108,6 @@ def test_a_version_that_the_only_server_cannot_load_is_rolled_back(budget: int |
 
 
 @pytest.mark.parametrize("budget", ["10%", "49%"])
-@pending("R2", "fleet")
 def test_a_share_of_servers_that_may_fail_is_rounded_down(budget: str) -> None:
     sim = Sim("a-1", "a-2", rollout={"failureBudget": budget})
     sim.unfit = {("a-1", 2)}
@@ -124,7 +116,6 @@ def test_a_share_of_servers_that_may_fail_is_rounded_down(budget: str) -> None:
     sim.expect(stable=1, rejected=2, on={2: 0}, because="less than one of two servers is none")
 
 
-@pending("R2", "fleet")
 def test_a_version_that_no_edge_server_can_load_is_rolled_back_within_any_budget() -> None:
     sim = Sim("a-1", "a-2", rollout={"failureBudget": 2})
     sim.unloadable.add(2)

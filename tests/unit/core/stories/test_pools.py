@@ -8,7 +8,6 @@ import pytest
 
 from ..sim import Sim
 from ..world import version
-from .pending import pending
 
 NODES = ("lab-1", "lab-2", "field-1", "field-2", "field-3")
 LAB = ("lab-1", "lab-2")
@@ -17,7 +16,6 @@ TIMED: dict[str, Any] = {"pause": {"duration": "1m"}}
 
 
 @pytest.mark.parametrize("more", [{}, TIMED], ids=["no pause", "a timed pause"])
-@pending("R6", "rollout")
 def test_a_step_of_an_unknown_pool_waits_until_it_is_put_right(more: dict[str, Any]) -> None:
     sim = Sim(*NODES, rollout=FAST | {"steps": [{"pool": "labb", **more}]})
     sim.add(version(2))
@@ -30,7 +28,6 @@ def test_a_step_of_an_unknown_pool_waits_until_it_is_put_right(more: dict[str, A
 
 
 @pytest.mark.parametrize("more", [{}, TIMED], ids=["no pause", "a timed pause"])
-@pending("R6", "rollout")
 def test_a_step_of_a_dark_pool_waits_until_it_is_back(more: dict[str, Any]) -> None:
     sim = Sim(*NODES, rollout=FAST | {"steps": [{"pool": "lab", **more}]})
     sim.dark(*LAB)
@@ -62,7 +59,6 @@ def test_a_pool_of_which_one_server_is_reached_goes_on_with_that_one() -> None:
     assert {name for name in sim.on(2) if sim.reachable(name)} == {"lab-2"}
 
 
-@pending("R6", "rollout")
 def test_a_full_promote_passes_a_pool_that_stays_dark() -> None:
     sim = Sim(*NODES, rollout=FAST | {"steps": [{"pool": "lab"}]})
     sim.dark(*LAB)

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..sim import BAD, Sim
 from ..world import version
-from .pending import pending
 
 MANY = {"requests": 100_000, "failures": 0, "boxes": 200_000, "confidenceMillis": 160_000_000}
 ONE_ERROR = MANY | {"requests": 99_999, "failures": 1}
@@ -33,18 +32,15 @@ def not_rejected(sim: Sim) -> None:
     )
 
 
-@pending("R9", "rollout")
 def test_one_error_in_many_requests_is_not_twice_none() -> None:
     not_rejected(compared(MANY, ONE_ERROR, metric="ErrorRate", maxRatio=2))
 
 
-@pending("R9", "rollout")
 def test_one_error_on_each_server_is_not_twice_none() -> None:
     few = MANY | {"requests": 1999, "failures": 1}
     not_rejected(compared(MANY, few, metric="ErrorRate", maxRatio=2))
 
 
-@pending("R9", "rollout")
 def test_one_box_is_not_more_than_none() -> None:
     not_rejected(compared(NO_BOX, ONE_BOX, metric="DetectionsPerImage", maxRatio=1.2))
 

@@ -8,13 +8,11 @@ import pytest
 
 from ..sim import BAD, Sim, error_rate
 from ..world import version
-from .pending import pending
 
 NODES = tuple(f"a-{i}" for i in range(1, 9))
 FAST: dict[str, Any] = {"maxUnavailable": "100%"}
 QUARTER, HALF = {"weight": 25}, {"weight": 50}
 HALT: dict[str, Any] = {"pause": {}}
-R3 = pending("R3", "rollout")
 SOME_FAIL = {"requests": 194, "failures": 6, "boxes": 400, "confidenceMillis": 320_000}
 """Three in a hundred."""
 ANEW = "what was measured by other bounds, or for another stage, proves nothing"
@@ -82,7 +80,6 @@ def test_the_present_step_waits_although_the_one_after_it_goes() -> None:
     sim.expect(phase="Paused", on={2: 2}, because="nobody has promoted it")
 
 
-@pending("R4", "rollout")
 def test_steps_that_go_leave_the_last_stage_to_be_measured_anew() -> None:
     sim = rolling([{"weight": 10, **HALT}], on=1, analysis=error_rate())
     sim.figures[2] = BAD
@@ -91,7 +88,6 @@ def test_steps_that_go_leave_the_last_stage_to_be_measured_anew() -> None:
     sim.expect(stable=1, rejected=2, on={2: 0}, outcome="RolledBack", because=ANEW)
 
 
-@pending("R4", "rollout")
 def test_narrower_bounds_are_measured_anew() -> None:
     sim = Sim(*NODES, rollout=FAST | {"steps": [HALF | HALT], "analysis": error_rate()})
     sim.figures[2] = SOME_FAIL
@@ -111,7 +107,6 @@ def test_an_analysis_that_is_added_in_a_pause_is_measured() -> None:
     sim.expect(stable=1, rejected=2, outcome="RolledBack", because="the step has an analysis now")
 
 
-@pending("R4", "rollout")
 def test_an_unclear_analysis_is_measured_anew_once_it_asks_for_less() -> None:
     sim = Sim(*NODES, rollout=FAST | {"steps": [HALF], "analysis": error_rate(minSamples=5000)})
     sim.add(version(2))

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..sim import BAD, Sim, error_rate
 from ..world import version
-from .pending import pending
 
 SCALED = {"cluster": {"replicas": 3, "autoscaling": {"minReplicas": 3, "maxReplicas": 5}}}
 LONGER_THAN_THE_DEADLINE = 1500
@@ -19,7 +18,6 @@ def autoscaled(*, capacity: int, **rollout: Any) -> Sim:
     return sim
 
 
-@pending("R7", "fleet")
 def test_a_good_version_is_not_rejected_for_a_pod_that_never_ran() -> None:
     sim = autoscaled(capacity=3)
     sim.add(version(2))
@@ -30,7 +28,6 @@ def test_a_good_version_is_not_rejected_for_a_pod_that_never_ran() -> None:
     sim.expect(stable=2, rejected=None, outcome="Succeeded", says="Insufficient cpu", because=why)
 
 
-@pending("R7", "fleet")
 def test_a_pod_that_waited_before_the_rollout_began_blocks_nobody() -> None:
     sim = autoscaled(capacity=3)
     sim.scale(5)
@@ -41,7 +38,6 @@ def test_a_pod_that_waited_before_the_rollout_began_blocks_nobody() -> None:
     sim.expect(stable=2, rejected=None, outcome="Succeeded", says="Insufficient cpu", because=why)
 
 
-@pending("R7", "fleet")
 def test_a_pod_that_gets_room_at_last_follows() -> None:
     sim = autoscaled(capacity=3)
     sim.add(version(2))
@@ -53,7 +49,6 @@ def test_a_pod_that_gets_room_at_last_follows() -> None:
     sim.expect(phase="Healthy", stable=2, on={2: 4}, because="all four run now")
 
 
-@pending("R7", "fleet")
 def test_a_bad_version_goes_back_also_where_a_pod_never_ran() -> None:
     sim = autoscaled(capacity=3, steps=[{"weight": 30}], analysis=error_rate())
     sim.figures[2] = BAD
@@ -66,7 +61,6 @@ def test_a_bad_version_goes_back_also_where_a_pod_never_ran() -> None:
     assert sim.status["rejected"]["reason"] == "AnalysisFailed"
 
 
-@pending("R7", "fleet")
 def test_where_no_pod_can_run_the_version_nothing_is_decided() -> None:
     sim = autoscaled(capacity=3)
     sim.scale(0)
