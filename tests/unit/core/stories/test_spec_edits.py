@@ -30,18 +30,13 @@ def rolling(steps: list[dict[str, Any]], *, on: int, **rollout: Any) -> Sim:
 @pytest.mark.parametrize(
     ("before", "on", "after"),
     [
-        pytest.param(
-            [QUARTER, HALF | HALT], 4, [HALF | HALT], id="a step before is removed", marks=R3
-        ),
-        pytest.param(
-            [QUARTER, HALF | HALT], 4, [HALF | HALT, QUARTER], id="steps change places", marks=R3
-        ),
+        pytest.param([QUARTER, HALF | HALT], 4, [HALF | HALT], id="a step before is removed"),
+        pytest.param([QUARTER, HALF | HALT], 4, [HALF | HALT, QUARTER], id="steps change places"),
         pytest.param(
             [QUARTER | HALT, HALF | HALT],
             2,
             [HALF | HALT, QUARTER | HALT],
             id="the present step becomes the second",
-            marks=R3,
         ),
         pytest.param([HALF | HALT], 4, [QUARTER, HALF | HALT], id="a step is put before"),
         pytest.param(
@@ -49,7 +44,6 @@ def rolling(steps: list[dict[str, Any]], *, on: int, **rollout: Any) -> Sim:
             4,
             [QUARTER | HALT, HALF | HALT],
             id="a step with a pause is put before",
-            marks=R3,
         ),
         pytest.param(
             [HALF | HALT], 4, [{"weight": 10}, QUARTER, HALF | HALT], id="two steps are put before"
