@@ -189,6 +189,7 @@ def test_what_servers_report_of_themselves_wakes_nobody() -> None:
     assert {key.name for key in told.put("ModelServer", server)} == {"fleet"}
 
 
+@pytest.mark.no_cover  # Thousands of servers: traced it takes four times as long.
 def test_one_change_among_thousands_is_a_look_at_one_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
