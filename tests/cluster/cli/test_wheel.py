@@ -124,9 +124,8 @@ def test_without_a_cluster_it_says_so(modelyard: Command) -> None:
 
 def test_it_reads_a_cluster(crds: Any, make: Any, modelyard: Command) -> None:
     crds.kubectl("create", "namespace", "wheel")
-    crds.create(
-        make("Dataset", "digits", "wheel", {"source": {"s3": {"bucket": "b", "key": "k/"}}})
-    )
+    source = {"s3": {"bucket": "data", "key": "digits/"}}
+    crds.create(make("Dataset", "digits", "wheel", {"source": source}))
     crds.set_status("datasets.modelyard.dev", "wheel", "digits", {"phase": "Valid", "images": 900})
     done = modelyard("status", "-n", "wheel", kubeconfig=crds.kubeconfig)
     assert (done.returncode, done.stderr) == (0, "")
