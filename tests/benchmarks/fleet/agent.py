@@ -21,12 +21,12 @@ from modelyard.api.modelserver import (
     ShadowFigures,
     StagedVersion,
 )
+from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.workloads.agent.report import SETTLE_SECONDS, YOUNG
 from modelyard.workloads.agent.retry import Cause, Retries
 from modelyard.workloads.agent.status import (
     Beside,
-    Phase,
     Reason,
     Report,
     build,
