@@ -76,7 +76,8 @@ class Reporter:
     pod: str
     """JSONPath, in the object, of the name of the one pod that may report."""
     fields: tuple[str, ...] = ()
-    """Fields of the status that it may change; empty: all."""
+    """Fields of the status that it may change, which the operator leaves alone; empty: all, for a
+    kind without a controller."""
     reads: tuple[str, ...] = ()
     """Kinds whose objects it may read."""
 

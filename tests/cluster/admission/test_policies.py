@@ -204,16 +204,17 @@ def test_agent_reads_its_assignment_and_no_trainings(
 
 @pytest.mark.parametrize("kind", PROTECTED)
 def test_used_objects_are_kept(pods: Any, valid: Any, kind: str) -> None:
+    resource = kind_info(kind).crd_name
     name, spec = example(kind, "used")
     users = [f"{user} u-{number}" for number, user in enumerate(users_of(kind))]
     pods.create(valid(kind, name, spec))
-    pods.set_status(kind_info(kind).crd_name, NS, name, {"usedBy": users})
-    said = pods.refused("-n", NS, "delete", kind, name)
+    pods.set_status(resource, NS, name, {"usedBy": users})
+    said = pods.refused("-n", NS, "delete", resource, name)
     assert f"{kind} {name} is in use by {', '.join(users)}; delete or change what uses it" in said
-    assert f"{kind} {name} is in use by" in pods.refused("-n", NS, "delete", kind, "--all")
-    pods.get(kind, NS, name)
-    pods.set_status(kind_info(kind).crd_name, NS, name, {"usedBy": []})
-    pods.kubectl("-n", NS, "delete", kind, name)
+    assert f"{kind} {name} is in use by" in pods.refused("-n", NS, "delete", resource, "--all")
+    pods.get(resource, NS, name)
+    pods.set_status(resource, NS, name, {"usedBy": []})
+    pods.kubectl("-n", NS, "delete", resource, name)
 
 
 def test_a_namespace_takes_used_objects_with_it(pods: Any, valid: Any) -> None:

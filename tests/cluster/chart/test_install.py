@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from modelyard.api import ALL_KINDS
 from modelyard_local.cluster import ControlPlane
 
 pytestmark = pytest.mark.cluster
-CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")
+ROOT = Path(__file__).parents[3]
+CHART = str(ROOT / "charts/modelyard")
 NS = "modelyard-system"
 RELEASE = ("modelyard", CHART, "--namespace", NS)
 OPERATOR = f"system:serviceaccount:{NS}:modelyard-operator"
@@ -100,6 +103,22 @@ def test_what_the_operator_may_do(
         *(f"--as={OPERATOR}", *extra),
     )
     assert said.stdout.strip() == answer
+
+
+def test_each_way_to_install_crds_gives_the_same(installed: Any) -> None:
+    """`helm install`, `helm template | kubectl apply`, and `kubectl apply -f crds/`."""
+    names = [info.crd_name for info in ALL_KINDS]
+    released = {name: installed.get("crd", NS, name)["spec"] for name in names}
+    apply = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "json")
+    rendered = [one for one in yaml.safe_load_all(installed.helm("template", *RELEASE)) if one]
+    crds = [one for one in rendered if one["kind"] == "CustomResourceDefinition"]
+    piped = installed.kubectl(
+        *apply, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": crds}
+    )
+    files = installed.kubectl(*apply, "-f", f"{ROOT / 'crds'}/")
+    for said in (piped, files):
+        found = {one["metadata"]["name"]: one["spec"] for one in json.loads(said)["items"]}
+        assert found == released
 
 
 def test_an_upgrade_keeps_the_credentials_and_gives_them_to_new_namespaces(installed: Any) -> None:

@@ -62,6 +62,13 @@ def test_what_is_protected_shows_its_users(info: KindInfo) -> None:
     for use in info.uses:
         if use.protects:
             assert "used_by" in kind_info(use.kind).status.model_fields
+            assert kind_info(use.kind).reconciled
+
+
+@each_kind
+def test_the_operator_and_pods_share_a_status_by_fields(info: KindInfo) -> None:
+    if info.reporter and info.reconciled:
+        assert info.reporter.fields
 
 
 @each_kind
