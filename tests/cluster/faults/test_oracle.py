@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from modelyard.contract import labels
 
 from . import normal, plans
+from .families import KillAfter, KillTwice
 from .invariants import violations
 from .journal import Entry
+from .proxy import Call
 from .writes import WriteNames
 
 READY: dict[str, Any] = {"phase": "Ready", "artifacts": [{"name": "onnx", "digest": "d1"}]}
@@ -258,6 +262,47 @@ def test_a_write_is_named_by_how_often_that_object_was_written() -> None:
     names = WriteNames()
     made = [names.write(f"apply ModelServer {name}") for name in ("a", "b", "a")]
     assert made == ["apply ModelServer a #1", "apply ModelServer b #1", "apply ModelServer a #2"]
+
+
+def _asked(number: int, name: str) -> Any:
+    """A request of the operator that makes this write."""
+    return SimpleNamespace(call=Call(number, name, "apply", "Service", name.partition(" #")[0]))
+
+
+def test_a_fault_strikes_once_at_its_write_wherever_that_comes() -> None:
+    world: Any = SimpleNamespace(proxy=SimpleNamespace(calls=[]))
+    fault = KillAfter(world, "apply Service lane #2", random.Random(0))
+    names = ["apply Service lane #1", "status Deployment lane Healthy #1", "apply Service lane #2"]
+    struck = [fault.here(_asked(at, name)) for at, name in enumerate(names, start=1)]
+    assert struck == [False, False, True]
+    assert fault.fired
+    assert fault.position == 3
+    assert not fault.here(_asked(4, names[2]))
+
+
+def test_each_successor_of_an_operator_that_is_killed_twice_is_killed_until_the_end() -> None:
+    made: list[Any] = [None]
+    world: Any = SimpleNamespace(proxy=SimpleNamespace(calls=made))
+    fault = KillTwice(world, "apply Service lane #1", random.Random(0))
+    assert fault.here(_asked(1, "apply Service lane #1"))
+    for _ in range(2):
+        fault.started()
+        assert not fault.fired
+        places = range(len(made) + 1, len(made) + 4)
+        struck = [at for at in places if fault.here(_asked(at, f"create Job {at} #1"))]
+        assert len(struck) == 1
+        made += [None] * struck[0]
+    fault.started()
+    fault.end()
+    assert fault.fired
+    assert not any(fault.here(_asked(at, "any #1")) for at in range(len(made), len(made) + 9))
+
+
+def test_a_kill_that_was_never_reached_is_not_taken_for_reached_at_the_end() -> None:
+    world: Any = SimpleNamespace(proxy=SimpleNamespace(calls=[]))
+    fault = KillTwice(world, "apply Service lane #1", random.Random(0))
+    fault.end()
+    assert not fault.fired
 
 
 def test_a_record_of_several_runs_says_what_every_run_makes() -> None:
