@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
+from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER
 from modelyard.core.plan import AggregateKind, Apply, Controller, Key, KubeObject
 from modelyard.runtime.engine import ROUNDS, Engine
+from modelyard.runtime.leadership import Leadership
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.settings import EngineSettings
 
@@ -50,6 +55,67 @@ def thing(name: str, version: int, generation: int = 1) -> dict[str, Any]:
         "generation": generation,
     }
     return {"metadata": metadata, "spec": {}, "status": {}}
+
+
+class Written:
+    """An API server that does every write at once."""
+
+    def __init__(self) -> None:
+        self.verbs: list[str] = []
+
+    async def create(self, _: Any, manifest: KubeObject) -> dict[str, Any]:
+        return self._done("create", manifest)
+
+    async def patch_status(
+        self, kind: Any, namespace: str, name: str, patch: KubeObject
+    ) -> dict[str, Any]:
+        return self._done("status", thing(name, 0) | {"status": patch["status"]})
+
+    def _done(self, verb: str, obj: KubeObject) -> dict[str, Any]:
+        self.verbs.append(verb)
+        version = str(1_000 + len(self.verbs))
+        own = {"uid": f"uid-{obj['metadata']['name']}", "resourceVersion": version}
+        return {**obj, "metadata": {**obj["metadata"], **own}}
+
+
+def one_job(job_and_name: tuple[KubeObject | None, str], _: Any) -> Plan:
+    """A Job, and a status that tells of it."""
+    job, name = job_and_name
+    if job is not None:
+        return Plan(status={"phase": "Running"})
+    metadata = {
+        "namespace": "ns",
+        "name": f"{name}-job",
+        "labels": {MANAGED_BY: MANAGER},
+        "annotations": {OWNER: f"TrainingJob/{name}"},
+    }
+    return Plan(create=({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata},))
+
+
+async def test_all_jobs_of_a_burst_come_before_the_statuses_that_tell_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Leadership, "may_write", lambda self: True)
+    controller = Controller(
+        "TrainingJob",
+        observe=lambda view, obj, settings: (
+            view.get("Job", "ns", f"{obj['metadata']['name']}-job"),
+            obj["metadata"]["name"],
+        ),
+        decide=one_job,
+        children=("Job",),
+    )
+    api: Any = Written()
+    made = Leading((controller,), EngineSettings(), api, Metrics())
+    for number in range(40):
+        made.on_event("TrainingJob", "ADDED", thing(f"t{number}", 1 + number))
+    workers = [asyncio.create_task(made._work()) for _ in range(4)]
+    async with asyncio.timeout(10):
+        while len(api.verbs) < 80:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    for worker in workers:
+        worker.cancel()
+    assert api.verbs == ["create"] * 40 + ["status"] * 40
 
 
 async def test_what_an_aggregate_says_waits_for_more() -> None:
