@@ -106,7 +106,7 @@ class DeploymentStatus(CommonStatus):
     override: Override | None = None
     """The version that somebody rolled back to."""
     actions: dict[str, str] | None = None
-    """Values of the action annotations that were heeded last, by action."""
+    """Values of the action annotations that were acted on last, by action."""
     history: list[RolloutRecord] | None = None
     """Rollouts that have ended, the latest first."""
     revision: int | None = None
