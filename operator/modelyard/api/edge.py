@@ -101,8 +101,8 @@ class EdgeTarget(ApiModel):
     """Groups of nodes that rollouts know by name."""
     offline_after: Duration = "5m"
     """A node that is not Ready, or whose agent has not reported for so long, is offline: it
-    neither counts nor blocks, and is brought up to date when it returns. What counts is when reports
-    arrive at the operator, not what the device's clock says."""
+    neither counts nor blocks, and is brought up to date when it returns. What counts is when
+    reports arrive at the operator, not what the device's clock says."""
     cache: NodeCache = Field(default_factory=NodeCache)
     """Where servers keep artifacts and their last assignment."""
     host_ports: HostPorts | None = None
