@@ -17,6 +17,7 @@ from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.fleet.projections import name_in
+from modelyard.core.jobstate import POD_TROUBLES
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
 
@@ -77,7 +78,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
     if verdict is not None:
         verdict = verdict._replace(message=f"{verdict.message}{note}")
         cannot_run = missing(observed, situation.tallies)
-        if cannot_run and cannot_run not in verdict.message:
+        if cannot_run and verdict.reason not in POD_TROUBLES:
             verdict = verdict._replace(message=f"{verdict.message}; {cannot_run}")
     if verdict is None and desired == 0 and not observed.edge:
         asleep = activation.asleep(observed)
