@@ -98,21 +98,6 @@ class StateModel(StatusModel):
         return cls.model_validate(found) if found else None
 
 
-class ServedArtifact(StatusModel):
-    """An artifact of a version."""
-
-    name: str
-    """Its name."""
-    format: str
-    """onnx or tensorrt."""
-    digest: str
-    """Digest of the artifact file."""
-    manifest_digest: str
-    """Digest of the artifact's manifest."""
-    gpu_product: str | None = None
-    """GPU type that a tensorrt engine is for."""
-
-
 class ServedVersion(StatusModel):
     """A version that servers hold, or are to hold."""
 
@@ -131,8 +116,6 @@ class ServedVersion(StatusModel):
     content_digest: str | None = None
     """Digest over all artifacts of the version: a ModelVersion that is made again under the same
     name with other weights is another version."""
-    artifacts: list[ServedArtifact] | None = None
-    """All artifacts, where nodes with other hardware may need another one."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline around the network."""
     template: str | None = None

@@ -25,6 +25,8 @@ PULL_REASONS = frozenset(
 CONFIG_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
+POD_TROUBLES = ("ImagePullFailed", "PodConfigError", "Unschedulable")
+"""Reasons of pod_trouble."""
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,23 @@ def test_nodes_with_other_hardware_keep_their_own_artifact() -> None:
     assert sim.status["updatedReplicas"] == 4
 
 
+def test_a_node_without_a_gpu_gets_the_portable_artifact_that_stable_names() -> None:
+    sim = Sim()
+    two = version(2)
+    two["status"]["artifacts"] += _engines(10)[:1]
+    sim.add(two)
+    sim.node("a-1", **{"nvidia.com/gpu.product": "T4"})
+    sim.run()
+    assert held(sim) == {digest(10)}
+    sim.objects["ModelVersion", "shelf-2"] = made_again(2, phase="Evaluating")
+    sim.node("a-2")
+    sim.node("a-3", **{"nvidia.com/gpu.product": "L4"})
+    del sim.objects["ModelVersion", "shelf-1"]
+    sim.run()
+    found = {name: sim.server(name)["spec"]["assigned"]["digest"] for name in ("a-1", "a-2", "a-3")}
+    assert found == {"a-1": digest(10), "a-2": digest(2), "a-3": digest(2)}
+
+
 def test_what_an_operator_wrote_that_noted_no_contents_is_read_as_what_it_was() -> None:
     sim = Sim(*THREE)
     sim.mdep["status"]["stable"].pop("contentDigest")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER
-from modelyard.core.plan import AggregateKind, Apply, Controller, Key, KubeObject
+from modelyard.core.plan import AggregateKind, Apply, Controller, Create, Key, KubeObject, Plan
 from modelyard.runtime.engine import ROUNDS, Engine
 from modelyard.runtime.leadership import Leadership
 from modelyard.runtime.metrics import Metrics
@@ -82,14 +82,14 @@ def one_job(job_and_name: tuple[KubeObject | None, str], _: Any) -> Plan:
     """A Job, and a status that tells of it."""
     job, name = job_and_name
     if job is not None:
-        return Plan(status={"phase": "Running"})
+        return Apply(status={"phase": "Running"})
     metadata = {
         "namespace": "ns",
         "name": f"{name}-job",
         "labels": {MANAGED_BY: MANAGER},
         "annotations": {OWNER: f"TrainingJob/{name}"},
     }
-    return Plan(create=({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata},))
+    return Create(({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata},))
 
 
 async def test_all_jobs_of_a_burst_come_before_the_statuses_that_tell_of_them(

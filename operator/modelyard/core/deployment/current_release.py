@@ -1,8 +1,8 @@
 """The releases that a Deployment's status names.
 
 The status says all that servers need, by digest: a ModelVersion that is gone, or was made again
-under the same name, changes nothing of what is served. New servers get the digests in the status,
-whose files are still in the store.
+under the same name, changes nothing of what is served. New servers get the digests in the status
+(or, on other hardware, those of servers like them), whose files are still in the store.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from modelyard.core import meta
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.fleet.projections import content_digest
+from modelyard.core.deployment.selection import first
+from modelyard.core.fleet.projections import content_digest, content_of, key_of
 from modelyard.core.plan import KubeObject
 
 
@@ -29,14 +30,35 @@ def stable(observed: Observed, template: str) -> Release | None:
 
 def named(observed: Observed, served: KubeObject) -> Release:
     """A release that the status names."""
-    if served.get("contentDigest"):
-        return Release(served, tuple(served.get("artifacts") or ()))
-    # An object of an operator that did not note contents yet.
     artifacts = _artifacts(_namesake(observed, served))
-    pairs = [(one["digest"], one["manifestDigest"]) for one in artifacts]
-    if (served["digest"], served["manifestDigest"]) in pairs:
-        return Release({**served, "contentDigest": content_digest(artifacts)}, artifacts)
-    return Release(served)
+    if not served.get("contentDigest"):  # Of an operator that did not note contents yet.
+        pairs = [(one["digest"], one["manifestDigest"]) for one in artifacts]
+        if (served["digest"], served["manifestDigest"]) in pairs:
+            served = {**served, "contentDigest": content_digest(artifacts)}
+    if artifacts and content_digest(artifacts) == content_of(served):
+        return Release(served, artifacts)
+    held = _held(observed, key_of(served))
+    return Release(served, (_artifact(served, ""), *held) if held else ())
+
+
+def _held(observed: Observed, key: str) -> tuple[KubeObject, ...]:
+    """The artifacts of a release that servers are assigned, one for each hardware: all that is
+    known of them, besides the one in the status, once the ModelVersion is gone."""
+    fleet, found = observed.fleet, []
+    groups = [group for group in fleet.groups if group.assigned == key]
+    for product in sorted({group.product for group in groups}):
+        (member,) = first(fleet, [group for group in groups if group.product == product], 1)
+        server = observed.server(observed.server_name(member))
+        assigned = server["spec"]["assigned"] if server else {}
+        if assigned and key_of(assigned) == key:
+            found.append(_artifact(assigned, product))
+    return tuple(found)
+
+
+def _artifact(assigned: KubeObject, product: str) -> KubeObject:
+    """The artifact that an assignment names, for a GPU type (empty: none, or not known)."""
+    own = {name: assigned[name] for name in ("format", "digest", "manifestDigest")}
+    return {"name": assigned["artifact"], "gpuProduct": product, **own}
 
 
 def made_again(observed: Observed, release: Release) -> str:

@@ -11,7 +11,6 @@ from modelyard.core.fleet.projections import content_digest, content_of, release
 from modelyard.core.plan import KubeObject
 
 _FIELDS = ("modelVersion", "version", "artifact", "format", "digest", "manifestDigest")
-_ARTIFACT_FIELDS = ("name", "format", "digest", "manifestDigest", "gpuProduct")
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Release:
     served: Mapping[str, Any]
     """As api.rolloutstatus.ServedVersion."""
     artifacts: tuple[KubeObject, ...] = ()
-    """All artifacts of the version; empty where `served` names the only one."""
+    """All artifacts of the version that are known; empty if `served` names the only one."""
 
     @property
     def name(self) -> str:
@@ -127,11 +126,6 @@ def release_of(
         "contentDigest": content_digest(artifacts),
         "pipeline": dict(pipeline),
     }
-    if len(artifacts) > 1 or artifacts[0]["format"] != "onnx":
-        # Nodes with other hardware need others, also once the ModelVersion is gone.
-        served["artifacts"] = [
-            {field: one[field] for field in _ARTIFACT_FIELDS if one.get(field)} for one in artifacts
-        ]
     if template:
         served["template"] = template
     return Release(served, artifacts)

@@ -23,6 +23,7 @@ from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.fleet.projections import name_in
+from modelyard.core.jobstate import POD_TROUBLES
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
 
@@ -91,9 +92,8 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         return _suspended(situation, verdict._replace(message=f"{verdict.message}{note}"), fields)
     if verdict is not None:
         cannot_run = missing(observed, situation.course.tallies)
-        known = f"{verdict.message}{note}"
-        more = f"; {cannot_run}" if cannot_run and cannot_run not in known else ""
-        verdict = verdict._replace(message=f"{known}{more}")
+        more = f"; {cannot_run}" if cannot_run and verdict.reason not in POD_TROUBLES else ""
+        verdict = verdict._replace(message=f"{verdict.message}{note}{more}")
     serving, ready = situation.course.stable.name, fields["readyReplicas"]
     total = max(observed.replicas, situation.course.tallies.all.servers)
     available = Cond(
