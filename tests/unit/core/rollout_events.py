@@ -28,6 +28,7 @@ ROLLOUTS: tuple[dict[str, Any], ...] = (
     {"maxUnavailable": "50%", "failureBudget": 1, "analysis": error_rate()},
     {"steps": [{"weight": 20, **HALT}, {"nodes": 3, "analysis": error_rate()}]},
     {"steps": [{"pool": "b", **MINUTE}], "prestage": True},
+    {"maxUnavailable": 2, "steps": [{"weight": 20}, {"weight": 60, **HALT}]},
     {
         "maxUnavailable": 2,
         "prestage": True,
@@ -280,6 +281,12 @@ class RolloutEvents(RuleBasedStateMachine):
     def a_version_is_tried(self, figures: dict[str, int]) -> None:
         self.a_version_comes(True, True, figures)
         self.everybody_acts()
+
+    @precondition(wide)
+    @rule(figures=st.sampled_from([GOOD, GOOD, BAD]))
+    def a_version_goes_as_far_as_it_can(self, figures: dict[str, int]) -> None:
+        self.a_version_comes(True, True, figures)
+        self.sim.run(rounds=12)
 
     @rule(rounds=st.integers(1, 4))
     def things_go_on(self, rounds: int) -> None:

@@ -154,29 +154,43 @@ class RolloutRules(RolloutEvents):
 
     def _pauses_are_kept(self, before: Moment) -> None:
         """A step that waits for a promote is passed only by one, or where somebody took it out."""
-        rollout = before.status.get("rollout")
+        rollout, now = (s.get("rollout") or {} for s in (before.status, self.sim.status))
         forced = self.promoted_full or self.sim.status.get("override")
-        if rollout is None or forced or rollout.get("promoteFull"):
+        if forced or rollout.get("promoteFull") or now.get("promoteFull"):
             return
-        now = self.sim.status.get("rollout") or {}
-        steps, here = self._steps(), int(rollout.get("step") or 0)
-        ended = self._ended(before)
-        if now.get("revision") == rollout["revision"]:
+        steps, ended = self._steps(), self._ended(before)
+        begins = now.get("revision") not in (None, rollout.get("revision"))
+        here = 0 if begins else int(rollout.get("step") or 0)
+        if begins or now:
             there = int(now.get("step") or 0)
         elif ended is not None and ended["outcome"] == "Succeeded":
             there = len(steps) + 1
         else:
             return
-        allowed = self.promotes + self.new_promotes
-        if steps == self.steps:
-            passed = [s for s in steps[max(here - 1, 0) : max(there - 1, 0)] if _waits(s)]
-            assert len(passed) <= allowed, f"{passed} passed with {allowed} promotes"
-            self.promotes -= min(len(passed), self.promotes)
+        allowed = self.new_promotes + (0 if begins else self.promotes)
+        if begins or steps == self.steps:
+            passed = steps[max(here - 1, 0) : max(there - 1, 0)]
+            halts = [step for step in passed if _waits(step)]
+            assert len(halts) <= allowed, f"{halts} passed with {allowed} promotes"
+            self.promotes -= min(len(halts), self.promotes)
+            if not allowed:
+                status = self.sim.status if begins else before.status
+                self._pools_have_tried(passed, _digest(status, "candidate"))
             return
         present = self.steps[here - 1] if 0 < here <= len(self.steps) else None
         if present in steps and present is not None and _waits(present) and not allowed:
             last = max(i for i, one in enumerate(steps, 1) if one == present)
             assert there <= last, f"{present} was passed, and nobody has promoted it"
+
+    def _pools_have_tried(self, passed: Iterable[dict[str, Any]], digest: str | None) -> None:
+        """A step of a pool is passed only where a server of it was assigned the version."""
+        tried = {
+            self._pool(s)
+            for s in self.sim.of("ModelServer")
+            if s["spec"]["assigned"]["digest"] == digest
+        }
+        for step in passed:
+            assert step.get("pool") in (None, *tried), f"{step} was passed, no server has tried"
 
     def _only_named_digests_are_assigned(self, before: Moment) -> None:
         named = {

@@ -42,7 +42,7 @@ def check_named(sim: Sim, because: str) -> None:
 def roll_to_the_end(sim: Sim) -> None:
     """Everybody acts, and promotes, until nothing waits."""
     for number in range(4):
-        sim.live(300)
+        sim.run()
         check_named(sim, "one name is one digest")
         if sim.status["phase"] != "Paused":
             return
