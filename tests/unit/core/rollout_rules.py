@@ -14,7 +14,7 @@ from typing import Any
 
 from hypothesis.stateful import invariant, rule
 
-from modelyard.core.plan import Plan
+from modelyard.core.plan import Apply
 
 from . import rollout_events
 from .cluster import NAME, name_of
@@ -27,7 +27,7 @@ class WatchedSim(Sim):
 
     rules: RolloutRules | None = None
 
-    def _recorded(self, decide: Callable[[], Plan], now: datetime) -> Plan:
+    def _recorded(self, decide: Callable[[], Apply], now: datetime) -> Apply:
         if self.rules is None:
             return super()._recorded(decide, now)
         self.feed()

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from modelyard.core.conditions import parse_timestamp
-from modelyard.core.plan import KubeObject, Plan, Ref
+from modelyard.core.plan import Apply, KubeObject, Ref
 
 from .cluster import BAD, EDGE, GOOD, NAME, TOO_MUCH, Cluster, name_of
 from .feed import ObjectKey
@@ -96,17 +96,17 @@ class Sim(Cluster):
         self.transcript.observe(changed, self.objects, self.now)
         return changed
 
-    def reconcile(self, kind: str, name: str, now: datetime | None = None) -> Plan:
+    def reconcile(self, kind: str, name: str, now: datetime | None = None) -> Apply:
         at = now or self.now
         return self._recorded(lambda: super(Sim, self).reconcile(kind, name, at), at)
 
-    def crash(self, kind: str, name: str, after: int, now: datetime | None = None) -> Plan:
+    def crash(self, kind: str, name: str, after: int, now: datetime | None = None) -> Apply:
         at = now or self.now
         self.feed()
         self.transcript.note("operator", f"is killed after {after} writes of this:", at)
         return self._recorded(lambda: super(Sim, self).crash(kind, name, after, at), at)
 
-    def _recorded(self, decide: Callable[[], Plan], now: datetime) -> Plan:
+    def _recorded(self, decide: Callable[[], Apply], now: datetime) -> Apply:
         """Keep a decision with what it wrote in the transcript."""
         self.feed()
         writes = len(self.writes)
@@ -140,9 +140,11 @@ class Sim(Cluster):
         """The operator's clock: seconds since the epoch."""
         return self.now.timestamp()
 
-    def look(self) -> Plan:
+    def look(self) -> Apply:
         """What the operator would do now."""
-        return self.plan("Deployment", NAME, self.now)
+        plan = self.plan("Deployment", NAME, self.now)
+        assert isinstance(plan, Apply)
+        return plan
 
     def wait(self, seconds: float) -> None:
         """Time passes; what has happened so far reaches the operator's cache before."""

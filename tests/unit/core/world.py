@@ -164,7 +164,8 @@ class World:
     def kind_available(self, kind: str) -> bool:
         return kind not in self.absent
 
-    def plan(self, kind: str, name: str, now: datetime = NOW) -> Plan:
+    def plan(self, kind: str, name: str, now: datetime = NOW) -> Any:
+        """A Create or an Apply: tests know which."""
         return controller(kind).decide(self.observed(kind, name, now), now)
 
     def observed(self, kind: str, name: str, now: datetime = NOW) -> Any:
@@ -177,7 +178,7 @@ class World:
 
     def reconcile(self, kind: str, name: str, now: datetime = NOW) -> Apply:
         """Plan and carry out, as the engine would; records writes."""
-        plan = self.plan(kind, name, now)
+        plan: Plan = self.plan(kind, name, now)
         if isinstance(plan, Create):
             for made in plan.children:
                 assert (_kind(made), made["metadata"]["name"]) not in self.objects, "name is taken"
@@ -188,9 +189,9 @@ class World:
             write()
         return plan
 
-    def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> Plan:
+    def crash(self, kind: str, name: str, after: int, now: datetime = NOW) -> Apply:
         """Plan, and be killed once `after` of the plan's writes are made."""
-        plan = self.plan(kind, name, now)
+        plan: Plan = self.plan(kind, name, now)
         assert isinstance(plan, Apply)
         for write in self._writes_of(kind, name, plan)[:after]:
             write()

@@ -48,8 +48,7 @@ def _held(observed: Observed, key: str) -> tuple[KubeObject, ...]:
     groups = [group for group in fleet.groups if group.assigned == key]
     for product in sorted({group.product for group in groups}):
         (member,) = first(fleet, [group for group in groups if group.product == product], 1)
-        server = observed.server(observed.server_name(member))
-        assigned = server["spec"]["assigned"] if server else {}
+        assigned = (member.server.spec_field("assigned") if member.server else None) or {}
         if assigned and key_of(assigned) == key:
             found.append(_artifact(assigned, product))
     return tuple(found)
