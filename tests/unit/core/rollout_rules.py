@@ -120,7 +120,7 @@ class RolloutRules(RolloutEvents):
             )
 
     def _counts(self, server: dict[str, Any]) -> bool:
-        """Whether a server can run: a cluster's pod that fits no node takes nothing from anybody."""
+        """Whether a server can run: a cluster's pod that fits no node takes no slot."""
         return self.sim.edge or not self._never_starts(server)
 
     def _rolled_back(self, number: int) -> bool:
