@@ -99,7 +99,7 @@ class RolloutRules(RolloutEvents):
     def _within_max_unavailable(self, before: Moment) -> None:
         """Servers that answer are taken only within maxUnavailable, or to be rescued from a version
         that was rolled back, by analysis or by hand."""
-        after = {name_of(s): s for s in self.sim.online()}
+        after = {name_of(s): s for s in self.sim.online() if self._counts(s)}
         taken: dict[str, int] = {}
         for name in before.idle & set(after):
             was = before.assigned[name]["version"]
@@ -118,6 +118,10 @@ class RolloutRules(RolloutEvents):
                 f"{count} servers of pool {pool!r} are taken, {busy.get(pool, 0)} do not answer "
                 f"already, maxUnavailable is {most}"
             )
+
+    def _counts(self, server: dict[str, Any]) -> bool:
+        """Whether a server can run: a cluster's pod that fits no node takes no slot."""
+        return self.sim.edge or not self._never_starts(server)
 
     def _rolled_back(self, number: int) -> bool:
         """Whether nobody is to wait to leave a version: it was rejected, or somebody went back to

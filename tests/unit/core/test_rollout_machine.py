@@ -47,7 +47,8 @@ class Rollouts(RolloutRules):
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
             vanish = any(one["reason"] == "ServersVanish" for one in status["conditions"])
             halts = ("Step", "Inconclusive", "Requested", "Spec")
-            assert vanish or (paused and paused["reason"] in halts), status
+            halted = paused and paused["reason"] in halts
+            assert vanish or halted or self._waits_for_a_pool(status), status
             return
         if "candidate" in status:
             # Only a person can help: new pods of the same version do not come up, or there is

@@ -9,11 +9,12 @@ from .edge import EDGE_FLEET
 from .rollback import ROLLBACK
 from .settings import SETTINGS
 from .shadow import SHADOWED
+from .stories import STORIES
 from .training import TRAINING
 from .version import READY, REJECTED
 
 _IN_ORDER = (
     DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET, SHADOWED,
-    SETTINGS,
+    SETTINGS, STORIES,
 )  # fmt: skip
 WORKLOADS = {one.name: one for one in _IN_ORDER}
