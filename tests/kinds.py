@@ -19,6 +19,8 @@ RECONCILED = tuple(info.kind for info in ALL_KINDS if info.reconciled)
 """Kinds with a controller."""
 MADE_BY_OPERATOR = tuple(info.kind for info in ALL_KINDS if "create" in info.operator_verbs)
 """Kinds whose objects are children of others (too)."""
+OPERATORS_ALONE = tuple(info.kind for info in ALL_KINDS if not info.declared)
+"""Kinds of which the operator alone makes objects."""
 REPORTED = tuple(info for info in ALL_KINDS if info.reporter)
 """Kinds whose status pods write into."""
 VERDICTS = {info.kind: info.verdict for info in ALL_KINDS if info.verdict}

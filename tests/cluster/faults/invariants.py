@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from modelyard.api import kind_info
 from modelyard.contract import labels
 
-from ...kinds import MADE_BY_OPERATOR, VERDICTS
+from ...kinds import MADE_BY_OPERATOR, OPERATORS_ALONE, VERDICTS
 from . import rolloutrules
 from .journal import Entry, Object
 from .world import World, held, phase, told
@@ -17,8 +16,6 @@ FINAL = {
     **{kind: (*verdict.phases, "Failed") for kind, verdict in VERDICTS.items()},
     "TrainingJob": ("Succeeded",),
 }
-ALONE = tuple(kind for kind in MADE_BY_OPERATOR if not kind_info(kind).declared)
-"""Our kinds of which the operator alone makes objects."""
 MADE_ONCE = (
     "Job", *MADE_BY_OPERATOR, "Service", "apps/Deployment", "apps/DaemonSet",
 )  # fmt: skip
@@ -133,7 +130,7 @@ def orphan(world: World, entry: Entry, before: Object) -> Iterator[str]:
     """Every child names an owner by label, annotation and reference alike."""
     metadata = entry.obj["metadata"]
     uid = (metadata.get("labels") or {}).get(labels.OWNER_UID)
-    if before or uid is None or entry.kind not in ("Job", "Service", *ALONE):
+    if before or uid is None or entry.kind not in ("Job", "Service", *OPERATORS_ALONE):
         return
     if uid not in [r["uid"] for r in metadata.get("ownerReferences") or ()]:
         yield f"{entry.kind} {metadata['name']} has no reference to its owner"

@@ -7,15 +7,15 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 
-from ...kinds import DECLARED
+from ...kinds import DECLARED, OPERATORS_ALONE
 from ..admin import MERGE, Admin
 from ..fake_status import node, node_status
 from .journal import Journal, Object
 from .resources import path
 
 MADE = (
-    "ModelServer", "Job", "Pod", "Service", "apps/Deployment", "apps/ReplicaSet", "apps/DaemonSet",
-    "PodDisruptionBudget",
+    *OPERATORS_ALONE, "Job", "Pod", "Service", "apps/Deployment", "apps/ReplicaSet",
+    "apps/DaemonSet", "PodDisruptionBudget",
 )  # fmt: skip
 NODES = "/api/v1/nodes"
 ACCOUNTS = ("default", "modelyard-trainer", "modelyard-agent")

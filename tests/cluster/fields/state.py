@@ -8,14 +8,11 @@ from typing import Any
 
 import orjson
 
-from modelyard.api import ALL_KINDS
-
+from ...kinds import OPERATORS_ALONE
 from .apiserver import Object, View
 
-MADE = tuple(info.kind for info in ALL_KINDS if not info.declared)
-"""Our kinds of which the operator alone makes objects."""
 CHILDREN = (
-    "Job", "apps/Deployment", "apps/DaemonSet", "Service", *MADE,
+    "Job", "apps/Deployment", "apps/DaemonSet", "Service", *OPERATORS_ALONE,
     "HorizontalPodAutoscaler", "PodDisruptionBudget",
 )  # fmt: skip
 PASSING = frozenset(
@@ -45,7 +42,7 @@ def state(view: View, kind: str, obj: Object) -> dict[str, Any]:
             key=lambda one: (one["kind"], one["name"]),
         ),
     }
-    if kind in MADE:
+    if kind in OPERATORS_ALONE:
         raw["spec"] = obj["spec"]
     text = orjson.dumps(_lasting(raw)).decode()
     names = {
