@@ -201,8 +201,8 @@ class Controller:
     """By name, for View.aggregate. A kind that an aggregate of this controller takes in is watched,
     and its changes enqueue what the aggregate says, not the owner: leave it out of `children`."""
     debounce: Callable[[View, Key], float] | None = None
-    """Seconds that a change which others will follow (of an aggregate) may wait, so that one decision
-    serves them all."""
+    """Seconds that a change which others will follow (of an aggregate) may wait, so that
+    one decision serves them all."""
     gauges: tuple[ObjectGauge, ...] = ()
     """What Prometheus learns of each object."""
     pod_owned_fields: tuple[str, ...] = ()
