@@ -176,8 +176,10 @@ def view(obj: Object, failures: tuple[Failure, ...] = ()) -> View:
 
 
 def _reason(found: Mapping[str, Any]) -> str:
-    ready = [c for c in found.get("conditions") or () if c.get("type") == "Ready"]
-    return str(ready[0].get("reason") or "") if ready else ""
+    for condition in found.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            return str(condition.get("reason") or "")
+    return ""
 
 
 def _current(obj: Object, found: Mapping[str, Any]) -> bool:

@@ -70,6 +70,21 @@ def test_a_version_that_comes_while_there_is_no_server_rolls_out_once_there_is_o
     assert (sim.status["stable"]["version"], sim.status["rejected"]["version"]) == (2, 3)
 
 
+def test_new_servers_start_with_what_somebody_went_back_to() -> None:
+    sim = scaled(2)
+    assert sim.status["stable"]["version"] == 2
+    sim.change("", target={"cluster": {"replicas": 0}})
+    sim.run()
+    sim.ask(rollback="1@now")
+    sim.run()
+    sim.change("", target={"cluster": {"replicas": 2}})
+    sim.operate()
+    sim.workloads()
+    sim.operate()
+    assert set(sim.assigned().values()) == {1}
+    assert (sim.run()["phase"], sim.status["stable"]["version"]) == ("Healthy", 1)
+
+
 def test_the_first_version_needs_no_server() -> None:
     sim = Sim(edge=False, replicas=0)
     assert (sim.status["phase"], sim.status["stable"]["version"]) == ("Suspended", 1)

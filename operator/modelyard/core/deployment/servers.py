@@ -34,6 +34,12 @@ class DesiredServers:
     immediate: bool = False
     """Whether somebody went back by hand: servers follow at once."""
 
+    def start_with(self, product: str) -> Release:
+        """What a new server gets: stable, but where somebody went back by hand from it, it does not
+        load that first."""
+        back = self.candidate if self.immediate else None
+        return back if back is not None and back.fits(product) else self.stable
+
     def leaves(self, key: str) -> bool:
         """Whether servers are to leave a release without waiting for each other: it was rejected,
         or somebody went back to another version."""
@@ -116,11 +122,12 @@ def _shadows(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
 
 
 def _returned(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
-    """Servers that go back to stable."""
+    """Servers that go back to stable, or are new."""
     seconds = rhythm(len(observed.fleet.members))
     for member in _strays(observed, wishes):
-        assigned = wishes.stable.assignment(_product(observed, member))
-        yield Change(member, assigned, report_seconds=seconds)
+        product = _product(observed, member)
+        release = wishes.start_with(product) if member.server is None else wishes.stable
+        yield Change(member, release.assignment(product), report_seconds=seconds)
 
 
 def _cleared(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
@@ -134,7 +141,8 @@ def _renewed(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
     """Servers that are new, or in another pod or pool."""
     for name in sorted(observed.fleet.stale)[: 2 * BATCH]:
         member = observed.fleet.members[name]
-        if member.server is None and not wishes.stable.fits(_product(observed, member)):
+        product = _product(observed, member)
+        if member.server is None and not wishes.start_with(product).fits(product):
             continue  # No artifact fits the node: it is counted, and left alone.
         yield Change(
             member,
@@ -206,9 +214,10 @@ def _written(member: Member, field: str) -> Any:
 
 
 def _held(observed: Observed, wishes: DesiredServers, member: Member) -> KubeObject:
-    """What a server is to go on holding: its assignment, else stable."""
+    """What a server is to go on holding: its assignment, else what new ones get."""
     assigned: KubeObject | None = _written(member, "assigned")
-    return assigned or wishes.stable.assignment(_product(observed, member))
+    product = _product(observed, member)
+    return assigned or wishes.start_with(product).assignment(product)
 
 
 def _shadowing(version: KubeObject, wanted: Shadow) -> KubeObject:
