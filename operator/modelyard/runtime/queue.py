@@ -19,7 +19,7 @@ from modelyard.core.plan import Key
 PATIENCE = 2.0
 """Seconds for which urgent keys go before one that has become due."""
 
-DEFERRED = 5.0
+DEFERRED = 10.0
 """The same for a deferred key, of which only the status is to be written. Long enough for most of a
 burst of creates, and for a child to make progress that the same write then shows."""
 
