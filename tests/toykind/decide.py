@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from modelyard.core import meta
-from modelyard.core.plan import Controller, KubeObject, Plan, View
+from modelyard.core.plan import Apply, Controller, KubeObject, Plan, View
 from modelyard.core.references import used_by
 from modelyard.core.settings import Settings
 
@@ -26,7 +26,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
 def decide(observed: Observed, now: datetime) -> Plan:
     """Nothing but to say who needs it."""
     status: dict[str, Any] = {**meta.status(observed.obj), "phase": "Running"}
-    return Plan(status={**status, "usedBy": observed.used_by} if observed.used_by else status)
+    return Apply(status={**status, "usedBy": observed.used_by} if observed.used_by else status)
 
 
 CONTROLLER = Controller(kind="Survey", observe=observe, decide=decide, children=("Job", "Pod"))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from modelyard.cluster import ensure
+
+from modelyard_local.cluster import ensure
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "modelyard-surveyor"

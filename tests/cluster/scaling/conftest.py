@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from modelyard.cluster import ControlPlane
+
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import Access, Admin, access
 from ..waiting import until

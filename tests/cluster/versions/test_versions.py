@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from modelyard.cluster import ControlPlane
 
 from modelyard.api.base import VERSION
 from modelyard.api.crd import CrdVersion, render
 from modelyard.api.kinds import kind_info
+from modelyard_local.cluster import ControlPlane
 
 from ..admin import APPLY
 from ..waiting import until
