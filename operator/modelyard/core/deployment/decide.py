@@ -128,7 +128,7 @@ def _plan(
 def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject:
     return compose(
         observed.obj,
-        phase=report.phase,
+        phase=report.phase.value,
         message=report.message,
         conds=report.conditions,
         now=now,
