@@ -11,7 +11,6 @@ from typing import Any
 
 from hypothesis import settings as hypothesis_settings
 
-from . import rollout_events
 from .rollout_rules import RolloutRules, versions
 
 
@@ -41,7 +40,7 @@ class Rollouts(RolloutRules):
         online = sim.online()
         paused = (status.get("rollout") or {}).get("paused")
         stopped = paused and paused["reason"] in ("Spec", "Requested")
-        if rollout_events.WIDE and not stopped:
+        if not stopped:
             self._one_name_is_one_digest(status)
         # A version that cannot be served comes before the pause of what goes on serving.
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
@@ -69,7 +68,7 @@ class Rollouts(RolloutRules):
         """Whether the message says that the present step's pool is unknown or dark."""
         steps, number = self._steps(), int((status.get("rollout") or {}).get("step") or 0)
         pool = steps[number - 1].get("pool") if 0 < number <= len(steps) else None
-        return rollout_events.WIDE and pool is not None and pool in status["message"]
+        return pool is not None and pool in status["message"]
 
     def _one_name_is_one_digest(self, status: dict[str, Any]) -> None:
         """Servers that can be reached are assigned digests that the status names."""
