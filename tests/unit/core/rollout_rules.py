@@ -16,7 +16,6 @@ from hypothesis.stateful import invariant, rule
 
 from modelyard.core.plan import Apply
 
-from . import rollout_events
 from .cluster import NAME, name_of
 from .rollout_events import NODES, RolloutEvents
 from .sim import Sim
@@ -89,11 +88,10 @@ class RolloutRules(RolloutEvents):
 
     def after(self, before: Moment) -> None:
         self._within_max_unavailable(before)
-        if rollout_events.WIDE:
-            self._only_what_answered_becomes_stable(before)
-            self._nothing_succeeds_that_nobody_holds(before)
-            self._pauses_are_kept(before)
-            self._only_named_digests_are_assigned(before)
+        self._only_what_answered_becomes_stable(before)
+        self._nothing_succeeds_that_nobody_holds(before)
+        self._pauses_are_kept(before)
+        self._only_named_digests_are_assigned(before)
         self._remember(before)
 
     def _within_max_unavailable(self, before: Moment) -> None:

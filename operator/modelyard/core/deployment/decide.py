@@ -100,11 +100,9 @@ def _plan(
     rollout = course.rollout
     return Apply(
         apply=(
-            service(observed),
-            workload(observed, pods, now),
-            *disruption.children(observed),
+            *_workload(observed, pods, now),
             *scaling.children,
-            # Requests are led away from a server before it is told to switch.
+            # Requests are led away from a server before it is assigned another version.
             *routes.children,
             *routes.labels,
         ),
@@ -123,6 +121,13 @@ def _plan(
         events=(*wishes.wanted.events, *_events(observed, report, course)),
         requeue_after=_requeue_after(observed, course, now),
     )
+
+
+def _workload(observed: Observed, pods: KubeObject, now: datetime) -> Iterator[KubeObject]:
+    """The children that make server pods, lead to them and guard them."""
+    yield service(observed)
+    yield workload(observed, pods, now)
+    yield from disruption.children(observed)
 
 
 def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject:
