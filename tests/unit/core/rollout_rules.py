@@ -96,7 +96,8 @@ class RolloutRules(RolloutEvents):
 
     def _within_max_unavailable(self, before: Moment) -> None:
         """Servers that answer are taken only within maxUnavailable, or to be rescued from a version
-        that was rolled back, by analysis or by hand."""
+        that was rolled back, by analysis or by hand. Servers that have never run are not counted:
+        they would block every rollout, and they say nothing about it (R7)."""
         after = {name_of(s): s for s in self.sim.online()}
         taken: dict[str, int] = {}
         for name in before.idle & set(after):
@@ -108,7 +109,8 @@ class RolloutRules(RolloutEvents):
         for name in set(before.online) & set(after) - before.idle:
             one = after[name]
             pool = self._pool(one)
-            busy[pool] = busy.get(pool, 0) + (not self._answers(one) and not self._keeps(one))
+            down = not self._answers(one) and not self._keeps(one) and not self._never_ran(one)
+            busy[pool] = busy.get(pool, 0) + down
         for pool, count in taken.items():
             here = sum(self._pool(s) == pool for s in after.values())
             most = most_of(self.rollout.get("maxUnavailable", 1), here)
@@ -276,6 +278,9 @@ class RolloutRules(RolloutEvents):
         """Whether a server answers with what it had, after it could not load another version."""
         status = server.get("status") or {}
         return status.get("phase") == "Failed" and self._ready(server)
+
+    def _never_ran(self, server: dict[str, Any]) -> bool:
+        return server["metadata"]["uid"] not in self.heard and self._never_starts(server)
 
     def _never_starts(self, server: dict[str, Any]) -> bool:
         pod = self.sim.objects.get(("Pod", server["spec"]["podName"]))
