@@ -101,7 +101,7 @@ class RolloutRules(RolloutEvents):
         after = {name_of(s): s for s in self.sim.online()}
         taken: dict[str, int] = {}
         for name in before.idle & set(after):
-            was = before.assigned[name]["version"]
+            was = before.assigned[name]["contentDigest"]
             if not self._answers(after[name]) and not self._rolled_back(was):
                 pool = self._pool(after[name])
                 taken[pool] = taken.get(pool, 0) + 1
@@ -119,14 +119,14 @@ class RolloutRules(RolloutEvents):
                 f"already, maxUnavailable is {most}"
             )
 
-    def _rolled_back(self, number: int) -> bool:
+    def _rolled_back(self, content: str) -> bool:
         """Whether nobody is to wait to leave a version: it was rejected, or somebody went back to
-        another one and it is not even what serves meanwhile."""
+        another one and it is not even what serves meanwhile. Its name may mean another by now."""
         status = self.sim.status
-        if number == (status.get("rejected") or {}).get("version"):
+        if content == (status.get("rejected") or {}).get("contentDigest"):
             return True
-        wanted = [(status.get(name) or {}).get("version") for name in ("stable", "candidate")]
-        return bool(status.get("override")) and number not in wanted
+        wanted = [(status.get(name) or {}).get("contentDigest") for name in ("stable", "candidate")]
+        return bool(status.get("override")) and content not in wanted
 
     def _only_what_answered_becomes_stable(self, before: Moment) -> None:
         was, now = (_digest(s, "stable") for s in (before.status, self.sim.status))
