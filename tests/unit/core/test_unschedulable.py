@@ -176,17 +176,19 @@ def test_where_nothing_fits_the_rollout_waits() -> None:
 
 def test_pods_that_a_quota_refuses_are_told_in_its_words() -> None:
     sim = crowded(steps=[{"weight": 50, "pause": {}}])
-    words = 'pods "cameras-x" is forbidden: exceeded quota: compute'
+    words, name = "forbidden: exceeded quota: compute", "cameras-7d9f-x2x9z"
     sim.add(version(2))
     sim.run()
     scale(sim, 4)
     sim.operate()
     for workload in sim.of("apps/Deployment"):
-        failing = {"type": "ReplicaFailure", "status": "True", "message": words}
+        told = f'pods "{name}" is {words}'
+        failing = {"type": "ReplicaFailure", "status": "True", "message": told}
         workload["status"] = {"conditions": [failing]}
     status = sim.operate()
     assert status["phase"] == "Paused"
     assert f"pods are refused: {words}" in status["message"]
+    assert name not in status["message"], "each attempt has another: the status would never rest"
     sim.ask(promote="1")
     for _ in range(6):
         sim.operate()

@@ -7,6 +7,8 @@ status names them. See Member.blocked and FleetConfig.start_within for what coun
 
 from __future__ import annotations
 
+import re
+
 from modelyard.core import meta
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.selection import Tallies, first
@@ -17,6 +19,10 @@ def missing(observed: Observed, tallies: Tallies) -> str:
     empty if there are none."""
     found = [_absent(observed, tallies), _refused(observed)]
     return "; ".join(text for text in found if text)
+
+
+_POD_NAME = re.compile(r'^pods "[^"]*" is ')
+"""Each attempt has another random name: a message with it would change for ever."""
 
 
 def _absent(observed: Observed, tallies: Tallies) -> str:
@@ -38,5 +44,6 @@ def _refused(observed: Observed) -> str:
     """Pods that the API server refuses to make, as for a quota. A DaemonSet does not say."""
     for one in meta.status(observed.workload or {}).get("conditions") or ():
         if (one.get("type"), one.get("status")) == ("ReplicaFailure", "True"):
-            return f"pods are refused: {one.get('message') or one.get('reason')}"
+            words = str(one.get("message") or one.get("reason"))
+            return f"pods are refused: {_POD_NAME.sub('', words)}"
     return ""

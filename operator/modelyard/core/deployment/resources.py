@@ -91,7 +91,9 @@ def pod_template(observed: Observed) -> dict[str, Any]:
     spec, run = pod_spec(observed), agent_run(observed)
     carried = {**own["labels"], labels.TARGET: _target(observed)}
     if observed.edge:
-        carried[labels.TEMPLATE] = short_hash(spec, run)
+        # On which nodes pods run is no property of theirs: another selector replaces none.
+        unplaced = {name: value for name, value in spec.items() if name != "nodeSelector"}
+        carried[labels.TEMPLATE] = short_hash(unplaced, run)
     return {
         "metadata": {
             "labels": carried,
