@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..sim import BAD, Sim
+from ..sim import BAD, Sim, error_rate
 from ..world import version
 
 MANY = {"requests": 100_000, "failures": 0, "boxes": 200_000, "confidenceMillis": 160_000_000}
@@ -104,3 +104,42 @@ def test_what_stable_was_counts_when_no_server_has_it_any_more() -> None:
 
 def test_one_error_in_the_last_step_is_not_twice_none_either() -> None:
     not_rejected(in_the_last_step(ONE_ERROR))
+
+
+def test_a_queue_of_less_than_a_millisecond_is_none() -> None:
+    half_a_millisecond = MANY | {"queueMicros": 50_000_000}
+    not_rejected(compared(MANY, half_a_millisecond, metric="QueueTime", maxRatio=2))
+
+
+def test_a_long_queue_goes_back_also_where_stable_has_none() -> None:
+    five_milliseconds = MANY | {"queueMicros": 500_000_000}
+    sim = compared(MANY, five_milliseconds, metric="QueueTime", maxRatio=2)
+    sim.expect(stable=1, rejected=2, outcome="RolledBack", because="5 ms are more than 2 × 1 ms")
+
+
+def test_a_stable_that_was_asked_too_little_is_unclear() -> None:
+    sim = compared(MANY | {"requests": 10}, MANY, metric="ErrorRate", maxRatio=2)
+    why = "stable's three servers have answered 30 requests together"
+    says = "stable has 30 samples, 50 needed"
+    sim.expect(phase="Paused", stable=1, candidate=2, rejected=None, says=says, because=why)
+
+
+def shadowed(*, answers: bool) -> Sim:
+    """Version 2 is shadowed by two of four servers, and its errors are counted there."""
+    shadow = {"duration": "1m", "servers": 2, "analysis": error_rate(name="shadow")}
+    sim = Sim("a-1", "a-2", "a-3", "a-4", rollout={"shadow": shadow})
+    if not answers:
+        sim.figures[2] = None
+    sim.add(version(2))
+    sim.live(900, every=30)
+    return sim
+
+
+def test_a_shadow_without_an_error_is_good() -> None:
+    shadowed(answers=True).expect(phase="Healthy", stable=2, because="it answered all copies")
+
+
+def test_a_shadow_that_answered_nothing_is_unclear() -> None:
+    sim = shadowed(answers=False)
+    says = "0 samples, 50 needed"
+    sim.expect(phase="Paused", stable=1, candidate=2, rejected=None, says=says, because="no copy")
