@@ -37,6 +37,8 @@ def apply_actions(context: RolloutContext, state: RolloutState) -> StepResult:
 
 def sync_spec_pause(context: RolloutContext, state: RolloutState) -> StepResult:
     """Note that the spec pauses the rollout, or does so no more."""
+    if state.paused_for == HaltReason.REQUESTED:
+        return StepResult(state)  # It outlives the spec's: only a resume ends it.
     if context.observed.spec.rollout.paused:
         user = changed_by(context.observed.obj)
         return StepResult(state.but(paused=halt_for(state, HaltReason.SPEC, context.moment, user)))
