@@ -92,6 +92,12 @@ def describe(metric: MetricStatus) -> str:
     return f"{text}: {metric.message}" if metric.message else text
 
 
+def baseline_key(metric: Metric) -> str:
+    """Under which stable's figure is kept: a metric of the same name may be edited to measure
+    another figure."""
+    return f"{metric.name} {metric.metric}"
+
+
 def measure(
     analysis: Analysis,
     before: AnalysisStatus | None,
@@ -136,7 +142,12 @@ def measure(
         ),
         queries=tuple(r.query for r in readings if r.query is not None),
         next_due=min((r.due for r in readings if r.due is not None), default=None),
-        baseline={r.status.name: r.stable for r in readings if r.stable is not None},
+        baseline={
+            baseline_key(metric): reading.stable
+            for metric in analysis.metrics
+            for reading in readings
+            if reading.status.name == metric.name and reading.stable is not None
+        },
     )
 
 
@@ -205,9 +216,9 @@ def _figure(metric: Metric, sources: Sources) -> tuple[Figure, str, float | None
     figure = Figure(found, samples, stable, stable_samples)
     if found is None or samples < metric.min_samples:
         return figure, f"{samples} samples, {metric.min_samples} needed", None
-    if compared and sources.stable is None and metric.name in sources.baseline:
+    kept = sources.baseline.get(baseline_key(metric))
+    if compared and sources.stable is None and kept is not None:
         # It was only kept where it rested on as many samples as are needed.
-        kept = sources.baseline[metric.name]
         return Figure(found, samples, kept, metric.min_samples), "", None
     if compared and (stable is None or stable_samples < metric.min_samples):
         text = f"stable has {stable_samples} samples, {metric.min_samples} needed"

@@ -105,7 +105,8 @@ def follow(
 ) -> Course:
     """Bring servers from `stable` to `goal`, by the rollout that is going on or a new one."""
     recorded, moment = observed.recorded, now.replace(microsecond=0)
-    ledger = _Ledger(observed, moment, recorded.history, recorded.revision)
+    history = recorded.history[: observed.spec.rollout.history_limit]
+    ledger = _Ledger(observed, moment, history, recorded.revision)
     # New settings of the version that somebody went back to earlier are a rollout like any other.
     settings = version_in(goal.key) == version_in(stable.key) and not goal.same(stable)
     immediate = _goes_back(wanted) and not settings
@@ -129,6 +130,7 @@ def follow(
         return replace(course, tallies=tally(observed.fleet, stable))
     if state is None:
         state, ledger = _started(ledger, wanted, goal=goal, stable=stable, full=immediate)
+        actions = actions.for_new_rollout
     begun = begun_by(observed, state, stable, goal)
     context = RolloutContext(observed, stable, goal, actions, now, begun)
     result = advance(context, state)

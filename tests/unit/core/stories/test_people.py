@@ -51,3 +51,38 @@ def test_a_pause_by_somebody_outlives_a_pause_by_the_spec() -> None:
     sim.ask("ada", resume="1")
     sim.run()
     sim.expect(phase="Healthy", stable=2, because="she has resumed it")
+
+
+@pytest.mark.parametrize("asked", ["promote", "abort"])
+def test_what_was_asked_of_one_version_is_not_done_to_the_next(asked: str) -> None:
+    sim = Sim(*NODES, rollout=HALF)
+    sim.add(version(2))
+    sim.run()
+    sim.ask(**{asked: "full@1"})
+    sim.add(version(3))
+    sim.run()
+    why = "it was asked while version 2 was rolled out; nobody has seen version 3 yet"
+    sim.expect(phase="Paused", stable=1, candidate=3, rejected=None, on={3: 2}, because=why)
+
+
+def test_an_abort_before_a_rollback_does_not_abort_that() -> None:
+    sim = Sim(*NODES, rollout=HALF)
+    sim.add(version(2))
+    sim.run()
+    sim.ask(promote="step@1")
+    sim.run()
+    sim.add(version(3))
+    sim.run()
+    sim.ask(abort="1", rollback="1@1")
+    sim.run()
+    sim.expect(phase="Healthy", stable=1, on={1: 4}, because="somebody went back to 1")
+
+
+def test_a_lower_limit_shortens_the_history() -> None:
+    sim = Sim(*NODES)
+    for number in (2, 3, 4):
+        sim.add(version(number))
+        sim.run()
+    sim.change_rollout(historyLimit=1)
+    sim.run()
+    assert [one["version"] for one in sim.status["history"]] == [4]
