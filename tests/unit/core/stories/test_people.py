@@ -86,3 +86,14 @@ def test_a_lower_limit_shortens_the_history() -> None:
     sim.change_rollout(historyLimit=1)
     sim.run()
     assert [one["version"] for one in sim.status["history"]] == [4]
+
+
+@pytest.mark.parametrize("other", [{"resume": "1"}, {"promote": "step@1"}, {"promote": "full@1"}])
+def test_a_pause_that_comes_together_with_something_else_holds(other: dict[str, str]) -> None:
+    sim = Sim(*NODES, rollout=HALF)
+    sim.add(version(2))
+    sim.run()
+    sim.ask(pause="1", **other)
+    sim.run()
+    why = "the operator was away: nobody knows which was asked last, and waiting is safe"
+    sim.expect(phase="Paused", candidate=2, on={2: 2}, says="paused", because=why)
