@@ -8,7 +8,7 @@ beside them by the API server, where it can: see contract/attribution.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from modelyard.api.rolloutstatus import ActionName
 from modelyard.contract import attribution
@@ -31,6 +31,13 @@ class Actions:
 
     def __contains__(self, name: str) -> bool:
         return name in self.asked
+
+    @property
+    def for_new_rollout(self) -> Actions:
+        """Without what can only have been meant for a rollout before: somebody who promotes or
+        aborts one has not seen the next, which may have begun in the same moment."""
+        before = (ActionName.PROMOTE, ActionName.ABORT)
+        return replace(self, asked={n: v for n, v in self.asked.items() if n not in before})
 
     @property
     def full(self) -> bool:

@@ -93,6 +93,12 @@ def describe(metric: MetricStatus) -> str:
     return f"{text}: {metric.message}" if metric.message else text
 
 
+def baseline_key(metric: Metric) -> str:
+    """Under which stable's figure is kept: a metric of the same name may be edited to measure
+    another figure."""
+    return f"{metric.name} {metric.metric}"
+
+
 def measure(
     analysis: Analysis,
     before: AnalysisStatus | None,
@@ -137,7 +143,12 @@ def measure(
         ),
         queries=tuple(r.query for r in readings if r.query is not None),
         next_due=min((r.due for r in readings if r.due is not None), default=None),
-        baseline={r.status.name: r.stable for r in readings if r.stable is not None},
+        baseline={
+            baseline_key(metric): reading.stable
+            for metric in analysis.metrics
+            for reading in readings
+            if reading.status.name == metric.name and reading.stable is not None
+        },
     )
 
 
@@ -208,10 +219,10 @@ def _figure(metric: Metric, sources: Sources) -> tuple[Figure, str, float | None
         return figure, f"{samples} samples, {metric.min_samples} needed", None
     if not compared:
         return figure, "", None
-    if sources.stable is None and metric.name in sources.baseline:
+    kept = sources.baseline.get(baseline_key(metric))
+    if sources.stable is None and kept is not None:
         # It was only kept where it rested on as many samples as are needed. On how many more is
         # not known any longer, so a rate counts as no finer than these show.
-        kept = sources.baseline[metric.name]
         figure, baseline = Figure(found, samples, kept, metric.min_samples), None
     elif stable is None or stable_samples < metric.min_samples:
         text = f"stable has {stable_samples} samples, {metric.min_samples} needed"

@@ -22,6 +22,7 @@ from modelyard.core.deployment.releases import Release, titles
 from modelyard.core.deployment.rollout import advance
 from modelyard.core.deployment.selection import Tallies, tally
 from modelyard.core.deployment.starting import begin
+from modelyard.core.fleet.projections import version_in
 from modelyard.core.plan import Event
 
 _EVENTS = {Outcome.SUCCEEDED: "RolloutSucceeded", Outcome.SUPERSEDED: "RolloutSuperseded"}
@@ -104,8 +105,11 @@ def follow(
 ) -> Course:
     """Bring servers from `stable` to `goal`, by the rollout that is going on or a new one."""
     recorded, moment = observed.recorded, now.replace(microsecond=0)
-    ledger = _Ledger(observed, moment, recorded.history, recorded.revision)
-    immediate = _goes_back(wanted)
+    history = recorded.history[: observed.spec.rollout.history_limit]
+    ledger = _Ledger(observed, moment, history, recorded.revision)
+    # New settings of the version that somebody went back to earlier are a rollout like any other.
+    settings = version_in(goal.key) == version_in(stable.key) and not goal.same(stable)
+    immediate = _goes_back(wanted) and not settings
     state = recorded.rollout
     before = named(observed, recorded.candidate) if recorded.candidate else None
     if state is not None and before is not None and not goal.same(before):
@@ -126,6 +130,7 @@ def follow(
         return replace(course, tallies=tally(observed.fleet, stable))
     if state is None:
         state, ledger = _started(ledger, wanted, goal=goal, stable=stable, full=immediate)
+        actions = actions.for_new_rollout
     begun = begun_by(observed, state, stable, goal)
     context = RolloutContext(observed, stable, goal, actions, now, begun)
     result = advance(context, state)

@@ -86,14 +86,15 @@ def _shadow(
     chosen = running = failed = able = 0
     fresh: list[Group] = []
     for group, count in _fitting(observed.fleet, candidate):
-        able += count * stable.fits(group.product)
         if group.shadow[0] == key:
+            able += count
             chosen += count
             running += count * (group.shadow[1] == "running")
             failed += count * (group.shadow[1] == "failed")
         elif group.assigned == stable.key and group.state == "holds" and group.ready:
             # One that still has a superseded candidate, or that stable does not fit, has nothing to
-            # compare with.
+            # compare with. Whoever cannot be asked is not waited for, and proves nothing.
+            able += count
             fresh.append(group)
     share = at_least(stage.shadow.servers if stage.shadow else 1, online)
     # Another server takes the place of one that cannot, within failureBudget: a candidate that

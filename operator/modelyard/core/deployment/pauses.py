@@ -22,9 +22,6 @@ def apply_actions(context: RolloutContext, state: RolloutState) -> StepResult:
     """Do what people ask for by annotations, but for an abort, and note who asked."""
     actions, moment = context.actions, context.moment
     state = with_actions(state, actions, moment)
-    if ActionName.PAUSE in actions:
-        user = actions.users.get(ActionName.PAUSE)
-        state = state.but(paused=Halt(reason=HaltReason.REQUESTED, since=moment, by=user))
     if ActionName.RESUME in actions or ActionName.RETRY in actions:
         if state.paused_for == HaltReason.INCONCLUSIVE:
             state = state.but(analysis=None)
@@ -32,11 +29,17 @@ def apply_actions(context: RolloutContext, state: RolloutState) -> StepResult:
     if ActionName.PROMOTE in actions:
         full = actions.full or state.promote_full
         state = state.but(paused=None, promoted=True, promote_full=full or None)
+    # Last: which came first is not known where several are new, and to wait harms nobody.
+    if ActionName.PAUSE in actions:
+        user = actions.users.get(ActionName.PAUSE)
+        state = state.but(paused=Halt(reason=HaltReason.REQUESTED, since=moment, by=user))
     return StepResult(state)
 
 
 def sync_spec_pause(context: RolloutContext, state: RolloutState) -> StepResult:
     """Note that the spec pauses the rollout, or does so no more."""
+    if state.paused_for == HaltReason.REQUESTED:
+        return StepResult(state)  # It outlives the spec's: only a resume ends it.
     if context.observed.spec.rollout.paused:
         user = changed_by(context.observed.obj)
         return StepResult(state.but(paused=halt_for(state, HaltReason.SPEC, context.moment, user)))

@@ -12,7 +12,7 @@ from modelyard.contract import attribution
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.context import End, RolloutContext, StepResult, Wait
 from modelyard.core.deployment.moving import Moves
-from modelyard.core.deployment.pauses import halt_for
+from modelyard.core.deployment.pauses import halt_for, is_paused
 from modelyard.core.deployment.releases import titles
 from modelyard.core.deployment.selection import first
 from modelyard.core.fleet.projections import name_in
@@ -61,7 +61,8 @@ def check_failures(
     moving = underway and (stage.kind != STEP or switching)
     late = 0
     requeue_at: tuple[datetime, ...] = ()
-    if moving and not state.paused:
+    # A halt of its own does not excuse servers that answered and do so no more.
+    if moving and not is_paused(context.observed, state):
         limit = timedelta(seconds=context.observed.spec.rollout.progress_deadline_seconds)
         until = state.last_progress_at + limit
         if now > until:

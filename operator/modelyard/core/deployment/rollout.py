@@ -82,7 +82,7 @@ def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
     state = _with_progress(context, state, there)
     if stage.kind == SHADOW and not there.want and not state.promoted:
         text = f"no server can shadow {context.candidate.name}: it runs beside "
-        text += f"{context.stable.name}, which fits none of them; promote goes on without a shadow"
+        text += f"{context.stable.name}, which none answers with; promote goes on without a shadow"
         return context.waiting(state, text, reasons.NO_SERVER_TO_SHADOW)
     failed = there.failed
     allowed = allowed_failures(context, stage, done=there.done, want=there.want)
@@ -93,7 +93,8 @@ def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
         context,
         state,
         stage,
-        failed=failed,
+        # The budget is of the fleet, whatever pool the step is of.
+        failed=context.tallies.all.failed if stage.kind == STEP else failed,
         underway=there.want - there.done - failed,
         allowed=allowed,
     )

@@ -122,3 +122,18 @@ def test_a_version_that_no_edge_server_can_load_is_rolled_back_within_any_budget
     sim.add(version(2))
     sim.run()
     sim.expect(stable=1, rejected=2, outcome="RolledBack", because="no server holds it")
+
+
+def test_a_version_that_nobody_could_be_asked_to_shadow_is_not_rejected() -> None:
+    sim = Sim(edge=False, replicas=2, rollout={"shadow": {"duration": "5m"}})
+    sim.scale(0)
+    sim.run()
+    sim.unloadable.add(1)
+    sim.scale(2)
+    sim.add(version(2))
+    sim.live(3000)
+    why = "no server answers with stable, so none can run the candidate beside it"
+    sim.expect(phase="Paused", candidate=2, rejected=None, says="promote", because=why)
+    sim.ask(promote="step@1")
+    sim.run()
+    sim.expect(phase="Healthy", stable=2, outcome="Succeeded", because="it was promoted")

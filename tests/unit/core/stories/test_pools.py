@@ -68,3 +68,12 @@ def test_a_full_promote_passes_a_pool_that_stays_dark() -> None:
     sim.ask(promote="full@1")
     sim.run()
     sim.expect(stable=2, because="a person has passed all that is left, and three servers have it")
+
+
+def test_failures_in_several_pools_count_together() -> None:
+    steps = [{"pool": "a"}, {"pool": "b", "pause": {}}]
+    sim = Sim("a-1", "a-2", "b-1", "b-2", "c-1", rollout={"failureBudget": 1, "steps": steps})
+    sim.unfit = {("a-1", 2), ("b-1", 2)}
+    sim.add(version(2))
+    sim.run()
+    sim.expect(stable=1, rejected=2, on={2: 0}, because="two servers failed, one may")

@@ -143,3 +143,18 @@ def test_a_shadow_that_answered_nothing_is_unclear() -> None:
     sim = shadowed(answers=False)
     says = "0 samples, 50 needed"
     sim.expect(phase="Paused", stable=1, candidate=2, rejected=None, says=says, because="no copy")
+
+
+def test_a_metric_that_measures_another_figure_is_not_compared_with_the_former_one() -> None:
+    figure = {"name": "figure", "metric": "ErrorRate", "maxRatio": 2}
+    half = {"maxUnavailable": "100%", "steps": [{"weight": 50, "pause": {}}]}
+    sim = Sim("a-1", "a-2", "a-3", "a-4", rollout=half | {"analysis": {"metrics": [figure]}})
+    sim.add(version(2))
+    sim.live(300, every=30)
+    sim.expect(phase="Paused", candidate=2, because="stable and candidate are alike so far")
+    sim.figures[2] = MANY | {"confidenceMillis": 2_000_000}
+    other = {"name": "figure", "metric": "Confidence", "minRatio": 0.9}
+    sim.change_rollout(steps=[], analysis={"metrics": [other]})
+    sim.live(600, every=30)
+    why = "stable's confidence was never kept, and a share of its error rate says nothing of it"
+    sim.expect(stable=1, candidate=2, says="stable has", because=why)
