@@ -91,7 +91,7 @@ async def test_words_a_person_can_act_on(number: Number, query: str, words: str)
 async def test_a_query_that_takes_too_long_is_given_up_by_prometheus_itself(
     asked: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "THEIR_SECONDS", 1)
+    monkeypatch.setattr(module, "SERVER_SECONDS", 1)
     prometheus = Prometheus(asked.url)
     with pytest.raises(QueryError, match="Prometheus has no answer: query timed out"):
         await prometheus.number(SLOW)
