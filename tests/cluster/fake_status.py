@@ -89,11 +89,11 @@ def binding(pod: Mapping[str, Any], node_name: str) -> dict[str, Any]:
 
 
 TOO_MANY_CPUS = "999"
-"""CPUs that no node has: played pods that ask for them are never bound."""
+"""CPUs that no node has: simulated pods that ask for them are never bound."""
 
 
 def fits(pod: Mapping[str, Any]) -> bool:
-    """Whether the scheduler would find room for a pod."""
+    """Whether any node has enough CPUs for a pod."""
     asked = (pod["spec"]["containers"][0].get("resources") or {}).get("requests") or {}
     return asked.get("cpu") != TOO_MANY_CPUS
 
@@ -152,16 +152,16 @@ def reported(
             "latency": [0] * 5 + [REQUESTS - failures],
         }
     if "staged" in spec:
-        status["staged"] = _told(spec["staged"])
+        status["staged"] = _loaded_version(spec["staged"])
     if "shadow" in spec:
         boxes = {"stableBoxes": 100, "shadowBoxes": 100}
         boxes["matched"] = (shadowed or Served()).matched
         images = {"images": REQUESTS, "failures": 0, "dropped": 0}
-        status["shadow"] = {**_told(spec["shadow"]["version"]), **images, **boxes}
+        status["shadow"] = {**_loaded_version(spec["shadow"]["version"]), **images, **boxes}
     return {key: value for key, value in status.items() if value is not None}
 
 
-def _told(assignment: Mapping[str, Any]) -> dict[str, Any]:
+def _loaded_version(assignment: Mapping[str, Any]) -> dict[str, Any]:
     return {key: assignment[key] for key in ("modelVersion", "version", "digest")}
 
 

@@ -1,4 +1,7 @@
-"""What every kind is built from: field naming, conditions, references, validation rules."""
+"""Base types of all kinds: field naming, conditions, references, validation rules.
+
+Docstrings of fields become the descriptions that `kubectl explain` shows (crd.py).
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,7 @@ def exactly_one(*fields: str) -> dict[str, Any]:
 
 
 class LocalReference(ApiModel):
-    """Names an object of a known kind in the same namespace."""
+    """Reference to an object in the same namespace; the field determines its kind."""
 
     name: ObjectName
     """Name of the object."""
@@ -170,24 +173,24 @@ class Condition(StatusModel):
     status: str = Field(json_schema_extra={"enum": ["True", "False", "Unknown"]})
     """True, False or Unknown."""
     reason: str
-    """One CamelCase word for programs."""
+    """Reason of the last transition, one CamelCase word for programs."""
     message: str = ""
-    """What happened, to which object, and what to do."""
+    """Description for users: what happened, to which object, and what to do."""
     last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
-    """When the status last changed."""
+    """Time at which `status` last changed."""
     observed_generation: int | None = None
-    """The object's generation that this condition was computed for."""
+    """metadata.generation of the object when this condition was computed."""
 
 
 class CommonStatus(StatusModel):
     """What the status of every kind has."""
 
     observed_generation: int | None = None
-    """The object's generation that this status was computed for."""
+    """metadata.generation of the object when this status was computed."""
     phase: str | None = None
-    """Where the object is in its life, in one word for people."""
+    """Summary of the object's state in one word. Programs should read `conditions`."""
     message: str | None = None
-    """The most useful sentence about the object's state, for people."""
+    """Summary of the object's state in one sentence, for users."""
     conditions: list[Condition] | None = Field(
         default=None,
         json_schema_extra={
@@ -195,11 +198,11 @@ class CommonStatus(StatusModel):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """The object's state for programs: `kubectl wait --for=condition=Ready` works."""
+    """Conditions of the object, for programs and `kubectl wait --for=condition=Ready`."""
 
 
 class Toleration(ApiModel):
-    """Lets pods onto nodes with a matching taint, as in a pod's spec."""
+    """Allows pods on nodes with a matching taint, as in a pod's spec."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -232,18 +235,18 @@ class Toleration(ApiModel):
     )
     """Taint effect; empty matches all."""
     toleration_seconds: int | None = Field(default=None, ge=0, le=2_147_483_647)
-    """For NoExecute: how long the pod stays."""
+    """Seconds for which the pod stays on the node, for effect NoExecute; empty for no limit."""
 
 
 class Scheduling(ApiModel):
-    """Where pods may run."""
+    """Constraints on the nodes on which pods may run."""
 
     node_selector: dict[str, LabelValue] | None = Field(
         default=None, max_length=32, json_schema_extra=rules(LABEL_KEYS)
     )
-    """Labels that a node must have."""
+    """Labels that a node must have, with their values."""
     tolerations: list[Toleration] | None = Field(default=None, max_length=32)
-    """Taints that the pods accept."""
+    """Taints that the pods tolerate."""
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods, such as `nvidia`."""
     priority_class_name: ObjectName | None = None
@@ -251,12 +254,13 @@ class Scheduling(ApiModel):
 
 
 class Resources(ApiModel):
-    """What one pod gets. Memory is both request and limit; CPU is a request, and for Jobs a limit
-    too."""
+    """Resources of one pod. Memory is both request and limit; CPU is a request, and for Jobs also a
+    limit."""
 
     cpu: Cpu | None = None
-    """CPU, for example `2` or `500m`. Worker threads follow it."""
+    """CPUs, for example `2` or `500m`. The number of worker threads follows from it. Empty for the
+    operator's default."""
     memory: Memory | None = None
-    """Memory, for example `4Gi`."""
+    """Memory, for example `4Gi`. Empty for the operator's default."""
     gpus: int | None = Field(default=None, ge=0, le=1)
-    """GPUs (`nvidia.com/gpu`): none or one."""
+    """Number of GPUs (`nvidia.com/gpu`): 0 or 1; default 0."""

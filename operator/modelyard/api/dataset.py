@@ -1,4 +1,7 @@
-"""Dataset: where data lies, how it is laid out, and what it must satisfy."""
+"""Dataset: the location and layout of training data, and the rules that it must satisfy.
+
+core/dataset/ decides what to do about one; workloads/data/ fetches and checks the data.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ class S3Source(ApiModel):
     key: str = Field(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=1024)
     """Key of a .zip, .tar, .tar.gz or .tgz archive, or a prefix ending in `/`."""
     endpoint: str | None = Field(default=None, pattern=r"^https?://[!-.0-~]+/?$", max_length=512)
-    """Endpoint URL of an S3-compatible server. Empty together with `credentials`: Modelyard's own
-    store. Empty beside `credentials`: Amazon S3."""
+    """Endpoint URL of an S3-compatible server. If it is empty, the source is Amazon S3 with
+    `credentials`, and Modelyard's own store without them."""
     region: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
-    """Region, default us-east-1."""
+    """S3 region. Default: us-east-1."""
     credentials: LocalReference | None = None
-    """Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; empty reads with the
-    credentials of Modelyard's own store."""
+    """Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Empty uses the credentials of
+    Modelyard's own store."""
 
 
 class HttpSource(ApiModel):
@@ -45,20 +48,20 @@ class HttpSource(ApiModel):
     url: str = Field(pattern=r"^https?://[!-~]+$", max_length=2048)
     """URL of a .zip, .tar, .tar.gz or .tgz archive."""
     digest: Digest | None = None
-    """Digest that the downloaded archive must have."""
+    """SHA-256 digest that the downloaded archive must have; empty accepts any."""
 
 
 class PvcSource(ApiModel):
     """A directory or archive on a PersistentVolumeClaim."""
 
     claim_name: ObjectName
-    """Name of the claim."""
+    """Name of the PersistentVolumeClaim."""
     path: str = Field(default="", pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1024)
-    """Path within the claim; empty is its root."""
+    """Path within the volume; empty for its root."""
 
 
 class DatasetSource(ApiModel):
-    """Where the data lies; exactly one kind of source."""
+    """Location of the data; exactly one kind of source must be set."""
 
     model_config = ConfigDict(json_schema_extra=rules(exactly_one("s3", "http", "pvc")))
 
@@ -71,23 +74,23 @@ class DatasetSource(ApiModel):
 
 
 class QualityRules(ApiModel):
-    """What the data must satisfy to be Valid. Corrupt images, class ids out of range, malformed
-    labels and archives that escape their folder are always errors."""
+    """Rules that the data must satisfy. Corrupt images, class ids out of range, malformed labels
+    and archives with paths outside their folder are always errors."""
 
     missing_labels: Literal["Reject", "Background"] = "Reject"
-    """An image without a label file: Reject the dataset, or take it as Background. An empty
-    label file always means background."""
+    """What an image without a label file means: Reject rejects the dataset, Background counts the
+    image as one without objects. An empty label file always means background."""
     min_images_per_split: int = Field(default=1, ge=1, le=1_000_000_000)
-    """Fewest images that each split must have."""
+    """Minimum number of images in each split."""
 
 
 class DatasetSpec(ApiModel):
-    """What the user declares of a dataset."""
+    """Desired state of a dataset."""
 
     source: DatasetSource
-    """Where the data lies."""
+    """Location of the data."""
     format: Literal["YOLO"] = "YOLO"
-    """Layout of the data: YOLO is Ultralytics' detection layout."""
+    """Layout of the data. YOLO is the layout of Ultralytics' detection datasets."""
     data_file: str = Field(
         default="data.yaml",
         min_length=1,
@@ -96,11 +99,11 @@ class DatasetSpec(ApiModel):
     )
     """Path of the dataset YAML (names, train, val, test) within the source."""
     quality: QualityRules = Field(default_factory=QualityRules)
-    """What the data must satisfy."""
+    """Rules that the data must satisfy."""
     resources: Resources | None = None
     """Resources of the pod that fetches and checks the data."""
     scheduling: Scheduling | None = None
-    """Where that pod may run."""
+    """Constraints on the node of that pod."""
 
 
 class SplitStatus(StatusModel):
@@ -113,7 +116,7 @@ class SplitStatus(StatusModel):
     boxes: int
     """Number of labelled boxes."""
     backgrounds: int | None = None
-    """Images without a box."""
+    """Number of images without a box."""
 
 
 class ClassStatus(StatusModel):
@@ -124,18 +127,18 @@ class ClassStatus(StatusModel):
     name: str
     """Class name."""
     boxes: int
-    """Boxes of this class over all splits."""
+    """Number of boxes of this class in all splits."""
 
 
 class DatasetStatus(CommonStatus):
-    """What the operator found out."""
+    """Observed state of a dataset."""
 
     digest: str | None = None
-    """Content digest of the resolved version: what trainings pin."""
+    """Content digest of the resolved version, which TrainingJobs pin."""
     images: int | None = None
-    """Images over all splits."""
+    """Number of images in all splits."""
     size_bytes: int | None = None
-    """Size of the resolved version."""
+    """Size of the resolved version in bytes."""
     splits: list[SplitStatus] | None = None
     """Counts per split."""
     classes: list[ClassStatus] | None = Field(default=None, max_length=100)
@@ -145,24 +148,24 @@ class DatasetStatus(CommonStatus):
     problems: list[str] | None = Field(default=None, max_length=10)
     """The first problems found, each naming its file."""
     attempt: int | None = None
-    """Which try of fetching this is, from 0."""
+    """Number of the current attempt to fetch the data, from 0."""
     run_hash: str | None = None
     """Hash of the spec that the digest was resolved from."""
     used_by: list[str] | None = Field(default=None, max_length=5)
-    """The first objects that need this one; while there are any, it cannot be deleted."""
+    """Objects that use this one, at most five. It cannot be deleted while there are any."""
 
 
 class DatasetPhase(StrEnum):
-    """Where a Dataset is in its life."""
+    """Phase of a Dataset."""
 
     PENDING = "Pending"
-    """Something that it needs is missing."""
+    """Something that it depends on is missing."""
     FETCHING = "Fetching"
-    """Its data is fetched and checked."""
+    """Its data is being fetched and checked."""
     READY = "Ready"
-    """Resolved: trainings can pin its digest."""
+    """Its data is stored and checked; TrainingJobs can pin its digest."""
     INVALID = "Invalid"
-    """The data breaks the quality rules."""
+    """The data does not satisfy the quality rules."""
     FAILED = "Failed"
     """The data could not be fetched."""
 

@@ -20,20 +20,20 @@ from modelyard.api.base import (
 
 
 class Pools(ApiModel):
-    """Groups of edge nodes, told apart by one node label."""
+    """Groups of edge nodes by the value of a node label."""
 
     label: LabelKey = Field(min_length=1)
     """Node label whose value names the pool, such as example.com/region."""
     values: list[LabelValue] = Field(default_factory=list, max_length=50)
-    """Pools in the order in which they are shown; others come last, in the order of their names.
-    Which pool a rollout takes first, its steps say."""
+    """Pools in the order in which they are displayed; others follow, sorted by name. The order in
+    which a rollout updates pools is set by its steps."""
 
 
 class NodeCache(ApiModel):
-    """Where an edge server keeps artifacts and its last assignment.
+    """Storage for artifacts and the last assignment of an edge server.
 
-    By default in its pod, which outlives restarts of its containers and of the node, but not the
-    pod itself. At most one of hostPath and claimName.
+    The default is the pod's own storage, which survives restarts of containers and of the node but
+    not the deletion of the pod. At most one of hostPath and claimName can be set.
     """
 
     model_config = ConfigDict(
@@ -52,13 +52,13 @@ class NodeCache(ApiModel):
         max_length=512,
         pattern=r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$",
     )
-    """Folder on the node that outlives pods. Needs a namespace that admits hostPath volumes
-    (Pod Security `privileged`)."""
+    """Absolute path of a folder on the node. Needs a namespace that admits hostPath volumes (Pod
+    Security `privileged`)."""
     claim_name: ObjectName | None = None
-    """PersistentVolumeClaim (ReadWriteMany) that outlives pods; each node has a folder in it."""
+    """PersistentVolumeClaim (ReadWriteMany); each node has its own folder in it."""
     quota: Memory = "10Gi"
-    """Bytes that artifacts may take. The least recently used ones go first, never those that are
-    served, staged, or needed for a rollback."""
+    """Maximum size of the cache. The least recently used artifacts are removed first, but never
+    those that are served, staged or needed for a rollback."""
 
 
 HostPort = Annotated[int, Field(ge=1, le=65_535)]
@@ -66,12 +66,11 @@ HostPort = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class HostPorts(ApiModel):
-    """Ports of the node at which its own server answers, for clients outside the cluster's network,
-    such as cameras beside it.
+    """Host ports of each node's server, for clients outside the cluster's network such as cameras.
 
-    Needs a namespace that admits host ports (Pod Security `privileged`). On a node each port is
-    given once: two Deployments there need different ones. Whoever reaches the node at the port can
-    ask the server: it neither knows users nor TLS.
+    Needs a namespace that admits host ports (Pod Security `privileged`). Deployments on the same
+    node need different ports. The server has neither authentication nor TLS: every client that
+    reaches the port can send requests.
     """
 
     model_config = ConfigDict(
@@ -85,25 +84,25 @@ class HostPorts(ApiModel):
     )
 
     http: HostPort | None = None
-    """For HTTP."""
+    """Port for HTTP."""
     grpc: HostPort | None = None
-    """For gRPC."""
+    """Port for gRPC."""
 
 
 class EdgeTarget(ApiModel):
-    """One server on each node that matches."""
+    """One server on each edge node that matches."""
 
     node_selector: dict[str, LabelValue] = Field(
         min_length=1, max_length=32, json_schema_extra=rules(LABEL_KEYS)
     )
     """Labels that a node must have to get a server."""
     pools: Pools | None = None
-    """Groups of nodes that rollouts know by name."""
+    """Groups of nodes that the steps of rollouts can name."""
     offline_after: Duration = "5m"
-    """A node that is not Ready, or whose agent has not reported for so long, is offline: it
-    neither counts nor blocks, and is brought up to date when it returns. What counts is when
-    reports arrive at the operator, not what the device's clock says."""
+    """Time after which a node that is not Ready, or whose agent has not reported, counts as
+    offline. Offline nodes are not counted and do not block rollouts; they are updated when they
+    return. The time at which reports arrive at the operator decides, not the device's clock."""
     cache: NodeCache = Field(default_factory=NodeCache)
-    """Where servers keep artifacts and their last assignment."""
+    """Storage for artifacts and the last assignment of each server."""
     host_ports: HostPorts | None = None
-    """Ports of each node for clients outside the cluster's network; by default none."""
+    """Host ports for clients outside the cluster's network. Default: none."""

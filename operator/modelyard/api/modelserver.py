@@ -1,4 +1,8 @@
-"""ModelServer: which version one serving pod must hold, and what it holds."""
+"""ModelServer: the version that one serving pod must serve, and what it serves.
+
+The operator writes the spec (core/deployment/servers.py), the agent in the pod the status
+(workloads/agent/).
+"""
 
 from __future__ import annotations
 
@@ -29,63 +33,64 @@ class Assignment(ApiModel):
     model_version: ObjectName
     """Name of the ModelVersion."""
     version: int = Field(ge=1, le=2_147_483_647)
-    """Its number."""
+    """Number of the version within the model line."""
     artifact: str = Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=20)
     """Name of the artifact."""
     format: str = Field(json_schema_extra={"enum": ["onnx", "tensorrt"]})
-    """onnx or tensorrt."""
+    """Format of the artifact: onnx or tensorrt."""
     digest: Digest
     """Digest of the artifact file."""
     manifest_digest: Digest
     """Digest of the artifact's manifest."""
     content_digest: Digest | None = None
-    """Digest over all artifacts of the version: what tells it from another one of its name."""
+    """Digest over all artifacts of the version. It changes if a version is deleted and created
+    again under the same name."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 
 
 class Shadowing(ApiModel):
-    """A version that answers copies of requests, unseen by users."""
+    """A version that gets copies of requests; clients do not see its responses."""
 
     version: Assignment
-    """The version."""
+    """The version to shadow."""
     share: float = Field(gt=0, le=1)
-    """Share of requests that are copied, 0 to 1."""
+    """Share of requests to copy, above 0 and up to 1."""
     busy_percent: int = Field(default=25, ge=1, le=100)
-    """Most of the time that the version may be at work, in percent."""
+    """Maximum share of time in percent for which the version may compute."""
 
 
 class ModelServerSpec(ApiModel):
-    """Which version this server must hold. Written by the operator."""
+    """Desired state of a server. Written by the operator."""
 
     deployment: ObjectName = Field(json_schema_extra=rules(_FIXED))
     """Modelyard Deployment that the server belongs to. Cannot change."""
     pod_name: ObjectName
-    """Serving pod; only its own agent may report into the status."""
+    """Serving pod. Only the agent of this pod may write the status."""
     node_name: ObjectName | None = None
     """Node of the pod."""
     model_line: LineName = Field(json_schema_extra=rules(_FIXED))
-    """Model's name in Triton. Cannot change."""
+    """Model line, which is also the model's name in Triton. Cannot change."""
     pool: LabelValue | None = None
     """Pool of the node."""
     assigned: Assignment
     """The version to serve."""
     staged: Assignment | None = None
-    """A version to fetch and verify now, and to serve perhaps later."""
+    """A version to fetch and verify in advance, without serving it."""
     shadow: Shadowing | None = None
-    """A version to run beside the one that serves."""
+    """A version to run on copies of requests."""
     report_seconds: int | None = Field(default=None, ge=1, le=3600)
-    """How often figures are reported while a version is young or shadowed; 10 s by default. The
-    more servers switch together, the less often, so that the API server is not drowned."""
+    """Interval of reports in seconds while a version is new or shadowed; default 10. The operator
+    raises it if many servers switch together, to limit the load on the API server."""
 
 
 class LoadedVersion(StatusModel):
-    """A version that answers requests."""
+    """The version that serves requests."""
 
     model_version: str
     """Name of the ModelVersion."""
     version: int
-    """Its number."""
+    """Number of the version within the model line."""
     digest: str
     """Digest of the artifact file, as verified on the server."""
     manifest_digest: str | None = None
@@ -93,35 +98,35 @@ class LoadedVersion(StatusModel):
     content_digest: str | None = None
     """Digest over all artifacts of the version, as assigned."""
     pipeline: Pipeline | None = None
-    """Settings of the pipeline that answers."""
+    """Pipeline settings that are in use."""
     since: str = Field(json_schema_extra={"format": "date-time"})
-    """Since when it answers."""
+    """Time since which it serves requests."""
 
 
 class Traffic(StatusModel):
-    """Requests that the server answered since it started."""
+    """Requests since the server started."""
 
     requests: int
     """Successful requests."""
     failures: int
     """Failed requests."""
     mean_milliseconds: float | None = None
-    """Mean time in the server per request since the last report."""
+    """Mean time in the server per request since the last report, in milliseconds."""
 
 
 class ServedPeriod(StatusModel):
-    """A time in which a version answered."""
+    """A period in which a version served requests."""
 
     model_version: str
     """Name of the ModelVersion."""
     version: int
-    """Its number."""
+    """Number of the version within the model line."""
     digest: str
     """Digest of the artifact file."""
     since: str = Field(json_schema_extra={"format": "date-time"})
-    """From when it answered."""
+    """Start of the period."""
     until: str = Field(json_schema_extra={"format": "date-time"})
-    """Until when."""
+    """End of the period."""
 
 
 LATENCY_BOUNDS_MS = (
@@ -132,104 +137,107 @@ LATENCY_BOUNDS_MS = (
 
 
 class Figures(StatusModel):
-    """What the loaded version did in the last `seconds`; all are sums, so figures of many servers
-    can be added up."""
+    """Measurements of the loaded version over the last `seconds`. All are sums, so that those of
+    several servers can be added."""
 
     version: int
-    """Number of the version that was measured."""
+    """Number of the measured version."""
     seconds: int
-    """Length of the time that was measured."""
+    """Length of the measured period in seconds."""
     requests: int = 0
-    """Answered requests."""
+    """Number of successful requests."""
     failures: int = 0
-    """Failed requests, not counting those that were the client's fault."""
+    """Number of failed requests, without those that failed because of the client's input."""
     latency: list[int] = Field(default_factory=list)
-    """Answered requests by time in the pipeline: counts of the buckets of LATENCY_BOUNDS_MS (not
-    cumulative), and one more for the rest. Empty if nothing was measured."""
+    """Histogram of the time in the pipeline: number of successful requests per bucket (not
+    cumulative), with the upper bounds 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220,
+    320, 450, 640, 900, 1300, 1800, 2600 and 5000 ms, and a last bucket for the rest. Empty if
+    nothing was measured."""
     queue_micros: int = 0
-    """Sum of the time that requests waited for the network, in microseconds."""
+    """Sum of the time that requests waited in the queue for the network, in microseconds."""
     boxes: int = 0
-    """Returned boxes."""
+    """Number of returned boxes."""
     confidence_millis: int = 0
     """Sum of the boxes' confidences, in thousandths."""
 
 
 class StagedVersion(StatusModel):
-    """A version that is on the server's disk, verified."""
+    """A version that was fetched in advance."""
 
     model_version: str
     """Name of the ModelVersion."""
     version: int
-    """Its number."""
+    """Number of the version within the model line."""
     digest: str
     """Digest of the artifact file."""
     manifest_digest: str | None = None
     """Digest of the artifact's manifest."""
     failure: str | None = None
-    """Why it could not be fetched or verified; tried again."""
+    """Why it could not be fetched or verified. The agent tries again."""
 
 
 class ShadowFigures(StatusModel):
-    """How the shadowed version's answers compare, since the shadowing began."""
+    """Comparison of the shadowed version's responses, since the shadowing began."""
 
     model_version: str
     """Name of the ModelVersion."""
     version: int
-    """Its number."""
+    """Number of the version within the model line."""
     digest: str
     """Digest of the artifact file."""
     manifest_digest: str | None = None
     """Digest of the artifact's manifest."""
     images: int = 0
-    """Images that both versions have answered."""
+    """Number of images for which both versions gave a response."""
     failures: int = 0
-    """Images that only the shadowed version failed to answer."""
+    """Number of images on which only the shadowed version failed."""
     dropped: int = 0
-    """Copies that were dropped since the server was busy."""
+    """Number of copies that were dropped because the server was busy."""
     stable_boxes: int = 0
-    """Boxes of the serving version."""
+    """Number of boxes of the serving version."""
     shadow_boxes: int = 0
-    """Boxes of the shadowed version."""
+    """Number of boxes of the shadowed version."""
     matched: int = 0
-    """Pairs of boxes with the same class and an IoU of at least 0.5; each box is in one."""
+    """Number of pairs of boxes of both versions with the same class and an IoU of at least 0.5;
+    each box is in at most one pair."""
     latency: list[int] = Field(default_factory=list)
-    """The shadowed version's answers by time, in buckets as Figures.latency."""
+    """Histogram of the shadowed version's time per image, with the buckets of figures.latency."""
     failure: str | None = None
-    """Why it cannot be run beside the serving version."""
+    """Why it cannot be run in addition to the serving version."""
 
 
 class ModelServerStatus(CommonStatus):
-    """What the server holds. Written by the agent in its pod."""
+    """Observed state of a server. Written by the agent in its pod."""
 
     loaded: LoadedVersion | None = None
-    """The version that answers requests; it stays when loading another one fails."""
+    """The version that serves requests. It keeps serving if loading another one fails."""
     traffic: Traffic | None = None
-    """Requests that the server answered."""
+    """Requests since the server started."""
     reported_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the agent last reported."""
+    """Time of the agent's last report."""
     failures: int | None = None
-    """Consecutive failed tries to load the assigned version."""
+    """Number of consecutive failed attempts to load the assigned version."""
     figures: Figures | None = None
-    """What the loaded version did lately."""
+    """Recent measurements of the loaded version."""
     staged: StagedVersion | None = None
-    """What is on disk of spec.staged."""
+    """State of the version in spec.staged."""
     shadow: ShadowFigures | None = None
-    """How spec.shadow compares."""
+    """Comparison of the version in spec.shadow."""
     history: list[ServedPeriod] | None = None
-    """What answered before, the latest first; at most ten."""
+    """Versions that were served before, the latest first; at most ten."""
 
 
 class ModelServerPhase(StrEnum):
-    """Where a server is with its assignment."""
+    """Phase of a server with its assigned version."""
 
     FETCHING = "Fetching"
-    """The artifact is fetched."""
+    """The artifact is being fetched."""
     LOADING = "Loading"
     """Triton loads the version and warms it up."""
     READY = "Ready"
-    """The assigned version answers."""
+    """The assigned version serves requests."""
     FAILED = "Failed"
-    """The assigned version cannot be served; what was served before still is."""
+    """The assigned version cannot be loaded; the previous one is still served."""
 
 
 _DIGEST = "sha256:" + "0123456789abcdef" * 4

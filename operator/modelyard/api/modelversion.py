@@ -1,4 +1,8 @@
-"""ModelVersion: an immutable, exported and gated version of a model."""
+"""ModelVersion: an immutable version of a model, with its exports, metrics and gates.
+
+core/modelversion/ decides what to do about one; workloads/export/ and workloads/evaluate/ run in
+its pods.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ from modelyard.api.registration import AGE, KindInfo, Use, Verdict
 
 
 class Export(ApiModel):
-    """One artifact to make from the weights."""
+    """One artifact to export from the weights."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -46,15 +50,15 @@ class Export(ApiModel):
     name: str = Field(default="onnx", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=20)
     """Name of the artifact within the version."""
     format: Literal["onnx", "tensorrt"] = "onnx"
-    """onnx runs everywhere; tensorrt is built on, and for, one GPU type."""
+    """Format of the artifact: onnx runs on all nodes, tensorrt is built on and for one GPU type."""
     imgsz: int | None = Field(default=None, ge=32, le=8192)
-    """Input height and width in pixels; empty takes the training's."""
+    """Input height and width in pixels; empty for those of the training."""
     opset: int | None = Field(default=None, ge=11, le=25)
-    """ONNX opset; empty takes the exporter's default."""
+    """ONNX opset; empty for the exporter's default."""
     simplify: bool = True
     """Simplify the ONNX graph."""
     dynamic: bool = False
-    """Dynamic batch, height and width instead of a static shape."""
+    """Export with dynamic batch, height and width instead of a static shape."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Precision of a TensorRT engine; int8 calibrates on the holdout's dataset."""
     gpu_product: LabelValue | None = Field(default=None, min_length=1)
@@ -73,7 +77,7 @@ Exports = Annotated[
         },
     ),
 ]
-"""Artifacts to make, told apart by name."""
+"""Artifacts to export, with unique names."""
 
 
 def default_exports() -> list[Export]:
@@ -82,65 +86,66 @@ def default_exports() -> list[Export]:
 
 
 class Evaluation(ApiModel):
-    """How artifacts are evaluated."""
+    """Settings of the evaluation of artifacts."""
 
     split: Literal["val", "test"] = "val"
-    """Split of the pinned dataset version that serves as holdout."""
+    """Split of the pinned dataset version to evaluate on."""
     confidence: Fraction = 0.001
-    """Lowest confidence that counts as a detection, as in Ultralytics' `val()`."""
+    """Minimum confidence of a detection, 0 to 1, as in Ultralytics' `val()`."""
     iou: Fraction = 0.7
     """IoU threshold of non-maximum suppression, as in Ultralytics' `val()`."""
 
 
 class Gates(ApiModel):
-    """What every artifact must reach on the holdout; an absent gate is not checked, and parity is
-    never absent."""
+    """Minimum metrics of each artifact on the evaluation split. A gate that is not set is not
+    checked; parity is always checked."""
 
     m_ap50: Fraction | None = Field(default=None, alias="mAP50")
-    """Lowest mean average precision at IoU 0.5."""
+    """Minimum mean average precision at IoU 0.5."""
     m_ap50to95: Fraction | None = Field(default=None, alias="mAP50to95")
-    """Lowest mean average precision over IoU 0.5 to 0.95."""
+    """Minimum mean average precision over IoU 0.5 to 0.95."""
     precision: Fraction | None = None
-    """Lowest precision at the best F1."""
+    """Minimum precision at the confidence with the best F1."""
     recall: Fraction | None = None
-    """Lowest recall at the best F1."""
+    """Minimum recall at the confidence with the best F1."""
     parity: Fraction | None = 0.02
-    """Most that an artifact's mAP50to95 may lie below the source weights'; 1 allows any loss."""
+    """Maximum difference by which an artifact's mAP50to95 may be lower than that of the weights;
+    1 allows any difference."""
 
 
 class WeightsSource(ApiModel):
-    """Weights by digest, and where to fetch them from if the store lacks them."""
+    """Weights by digest, and where to download them if the store does not have them."""
 
     digest: Digest
-    """Digest of the weights file."""
+    """SHA-256 digest of the weights file."""
     uri: str | None = Field(default=None, pattern=r"^(https?|s3)://[!-~]+$", max_length=2048)
-    """URL to fetch the weights from; empty takes them from the store."""
+    """URL to download the weights from; empty if the store has them."""
     format: Literal["pt", "onnx"] = "pt"
-    """pt: a PyTorch checkpoint of Ultralytics; onnx: an exported model."""
+    """Format of the weights: pt is a PyTorch checkpoint of Ultralytics, onnx an exported model."""
 
 
 class TrainingSource(ApiModel):
-    """The training that made the weights."""
+    """The TrainingJob that produced the weights."""
 
     name: ObjectName
     """Name of the TrainingJob."""
     uid: str = Field(min_length=1, max_length=64)
-    """UID of the TrainingJob: it may be gone, and its name be used again."""
+    """UID of the TrainingJob, which may have been deleted and its name used again."""
 
 
 class Lineage(ApiModel):
-    """Where the version comes from; kept although the named objects may be deleted."""
+    """Origin of the version. Kept even if the named objects are deleted."""
 
     training_job: TrainingSource | None = None
-    """The training that made the weights."""
+    """The TrainingJob that produced the weights."""
     base_version: ObjectName | None = None
-    """ModelVersion that was fine-tuned."""
+    """Name of the ModelVersion that was fine-tuned."""
     initial_weights_digest: Digest | None = None
     """Digest of the weights that the training started from."""
     trainer_image: str | None = Field(
         default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN
     )
-    """Image that trained it."""
+    """Trainer image."""
 
 
 class HoldoutDataset(ApiModel):
@@ -153,7 +158,7 @@ class HoldoutDataset(ApiModel):
 
 
 class ModelVersionSpec(ApiModel):
-    """What the version is; immutable."""
+    """Definition of the version; immutable."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -166,7 +171,7 @@ class ModelVersionSpec(ApiModel):
     )
 
     model_line: LineName
-    """Model line."""
+    """Model line of the version."""
     version: int = Field(ge=1, le=2_147_483_647)
     """Number within the model line."""
     task: Literal["detect"] = "detect"
@@ -176,17 +181,18 @@ class ModelVersionSpec(ApiModel):
     dataset: HoldoutDataset
     """Dataset version that artifacts are evaluated on."""
     lineage: Lineage = Field(default_factory=Lineage)
-    """Where the version comes from."""
+    """Origin of the version."""
     exports: Exports = Field(default_factory=default_exports)
-    """Artifacts to make."""
+    """Artifacts to export. Default: one ONNX export."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
-    """How artifacts are evaluated."""
+    """Settings of the evaluation of artifacts."""
     gates: Gates = Field(default_factory=Gates)
-    """What every artifact must reach."""
+    """Minimum metrics of each artifact."""
     resources: Resources | None = None
     """Resources of the export and evaluation pods."""
     scheduling: Scheduling | None = None
-    """Where those pods may run; a tensorrt export also goes to a node with its GPU type."""
+    """Constraints on the nodes of those pods. A tensorrt export also needs a node with its GPU
+    type."""
 
 
 class Artifact(StatusModel):
@@ -201,71 +207,71 @@ class Artifact(StatusModel):
     manifest_digest: str
     """Content digest of its manifest: input, outputs, classes."""
     size_bytes: int
-    """Size of the artifact file."""
+    """Size of the artifact file in bytes."""
     gpu_product: str | None = None
-    """GPU type that a tensorrt engine is for."""
+    """GPU type of a tensorrt engine."""
 
 
 class ArtifactEvaluation(StatusModel):
-    """Figures of one artifact on the holdout."""
+    """Metrics of one artifact on the evaluation split."""
 
     artifact: str
     """Name of the artifact, or `source` for the weights themselves."""
     images: int | None = None
-    """Images evaluated."""
+    """Number of evaluated images."""
     metrics: Metrics
     """mAP50, mAP50to95, precision, recall."""
     milliseconds_per_image: float | None = None
-    """Inference time per image on the evaluating pod; informative."""
+    """Inference time per image in the evaluation pod, in milliseconds; informative."""
 
 
 class GateResult(StatusModel):
-    """One gate on one artifact."""
+    """Result of one gate for one artifact."""
 
     artifact: str
     """Name of the artifact."""
     gate: str
     """mAP50, mAP50to95, precision, recall or parity."""
     required: float
-    """The bound."""
+    """Required value."""
     actual: float
-    """The figure."""
+    """Measured value."""
     passed: bool
-    """Whether it was met."""
+    """Whether the gate was passed."""
 
 
 class ModelVersionStatus(CommonStatus):
-    """What the version is worth."""
+    """Observed state of the version."""
 
     artifacts: list[Artifact] | None = Field(default=None, max_length=16)
-    """Exported artifacts by digest."""
+    """Exported artifacts with their digests."""
     evaluations: list[ArtifactEvaluation] | None = Field(default=None, max_length=17)
-    """Figures on the holdout."""
+    """Metrics on the evaluation split."""
     gates: list[GateResult] | None = Field(default=None, max_length=80)
-    """Each gate with its bound and figure."""
+    """Each gate with its required and measured value."""
     m_ap50to95: float | None = Field(default=None, alias="mAP50to95")
     """mAP50to95 of the worst artifact."""
     m_ap50: float | None = Field(default=None, alias="mAP50")
     """mAP50 of the worst artifact."""
     attempt: int | None = None
-    """Which try of the current Jobs this is, from 0."""
+    """Number of the current attempt at its Jobs, from 0."""
     used_by: list[str] | None = Field(default=None, max_length=5)
-    """The first objects that need this one; while there are any, it cannot be deleted."""
+    """Objects that use this one, at most five. It cannot be deleted while there are any."""
 
 
 class ModelVersionPhase(StrEnum):
-    """Where a ModelVersion is in its life."""
+    """Phase of a ModelVersion."""
 
     PENDING = "Pending"
-    """Something that it needs is missing."""
+    """Something that it depends on is missing."""
     EXPORTING = "Exporting"
-    """Its artifacts are made."""
+    """Its artifacts are being exported."""
     VALIDATING = "Validating"
-    """Its artifacts are evaluated on the holdout."""
+    """Its artifacts are being evaluated."""
     READY = "Ready"
     """It passed its gates: Deployments may serve it."""
     REJECTED = "Rejected"
-    """It missed a gate."""
+    """It failed a gate."""
     FAILED = "Failed"
     """It could not be exported or evaluated."""
 

@@ -1,4 +1,4 @@
-"""What happens around the network in Triton."""
+"""Settings of the pre- and postprocessing in Triton (serving/models/)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from modelyard.api.base import ApiModel, Fraction
 
 
 class Pipeline(ApiModel):
-    """What happens around the network: decoding and scaling before, selection after."""
+    """Settings of the pre- and postprocessing around the network."""
 
     confidence: Fraction = 0.25
-    """Lowest confidence of a returned box."""
+    """Minimum confidence of a returned box, 0 to 1. Default: 0.25."""
     iou: Fraction = 0.7
-    """IoU above which the weaker of two boxes of a class is dropped."""
+    """IoU threshold of non-maximum suppression: of two boxes of a class that overlap more, the less
+    confident one is dropped."""
     max_detections: int = Field(default=300, ge=1, le=10_000)
-    """Most boxes returned for an image."""
+    """Maximum number of boxes returned per image."""

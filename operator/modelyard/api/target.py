@@ -21,7 +21,7 @@ from modelyard.api.edge import EdgeTarget
 
 
 class ScalingMetrics(ApiModel):
-    """What a server should be busy with; the figure that asks for most servers counts."""
+    """Target values for scaling, per server. The metric that needs the most servers decides."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -34,17 +34,16 @@ class ScalingMetrics(ApiModel):
     )
 
     cpu_percent: int | None = Field(default=None, ge=1, le=10_000)
-    """CPU that Triton uses, in percent of server.resources.cpu. Needs metrics-server only."""
+    """CPU usage of Triton in percent of server.resources.cpu. Needs only metrics-server."""
     queue_milliseconds: int | None = Field(default=None, ge=1, le=600_000)
-    """Mean time that a request waits for the network, as Triton counts it. Needs the adapter of
-    docs/serving.md."""
+    """Mean time in milliseconds that a request waits in Triton's queue. Needs the metrics adapter
+    that docs/serving.md describes."""
     requests_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
-    """Answered requests of a server. Needs the adapter of docs/serving.md."""
+    """Successful requests per second. Needs the metrics adapter that docs/serving.md describes."""
 
 
 class Autoscaling(ApiModel):
-    """More servers under load, fewer without: by a HorizontalPodAutoscaler, which writes
-    `replicas`."""
+    """Scaling by load, with a HorizontalPodAutoscaler that writes `replicas`."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -57,34 +56,34 @@ class Autoscaling(ApiModel):
     )
 
     min_replicas: int = Field(default=1, ge=1, le=10_000)
-    """Fewest servers."""
+    """Minimum number of servers."""
     max_replicas: int = Field(ge=1, le=10_000)
-    """Most servers."""
+    """Maximum number of servers."""
     metrics: ScalingMetrics = Field(default_factory=lambda: ScalingMetrics(cpu_percent=70))
-    """What a server should be busy with."""
+    """Target values for scaling. Default: cpuPercent 70."""
     scale_down_delay: Duration = "5m"
-    """For how long fewer servers must have been enough before one goes."""
+    """Time for which fewer servers must have been enough before one is removed, at most 1h."""
 
 
 class TopologySpread(ApiModel):
-    """One rule of how servers are spread, as in a pod's spec."""
+    """A topology spread constraint of the servers, as in a pod's spec."""
 
     topology_key: LabelKey = Field(min_length=1)
-    """Node label whose values are the places, such as topology.kubernetes.io/zone."""
+    """Node label whose values are the topology domains, such as topology.kubernetes.io/zone."""
     max_skew: int = Field(default=1, ge=1, le=10_000)
-    """By how many servers two places may differ."""
+    """Maximum difference in the number of servers between two domains."""
     when_unsatisfiable: Literal["ScheduleAnyway", "DoNotSchedule"] = "ScheduleAnyway"
-    """Whether a server that fits nowhere by this rule runs anyway, or waits."""
+    """Whether a server that cannot satisfy the constraint is scheduled anyway or stays pending."""
 
 
 class Disruption(ApiModel):
-    """What evictions, such as those of a node drain, may take at the same time."""
+    """Limit on concurrent evictions of servers, such as those of a node drain."""
 
     max_unavailable: int | str = Field(
         default=1, json_schema_extra=int_or_percent("maxUnavailable", least=1)
     )
-    """Most servers: a number, or a percentage rounded up. Of a single server there is no budget:
-    it may be evicted."""
+    """Maximum number of unavailable servers during evictions: a number, or a percentage, which is
+    rounded up. A single server has no PodDisruptionBudget, so it can be evicted."""
 
 
 Namespace = Annotated[
@@ -172,10 +171,10 @@ class Gateway(ApiModel):
 
 
 class ScaleToZero(ApiModel):
-    """No servers while nobody asks, and again with the first request, which waits for them.
-
-    Clients ask at the address in status.url, where something stays awake for the servers. Requests
-    that go to the servers' own Service neither wake them nor keep them awake.
+    """Scale to zero without requests, and up again with the first request, which waits for a
+    server.
+    Clients must use the address in status.url, which a proxy serves at all times. Requests to the
+    servers' own Service neither scale them up nor keep them running.
     """
 
     model_config = ConfigDict(
@@ -194,31 +193,31 @@ class ScaleToZero(ApiModel):
     )
 
     by: Literal["Activator", "Keda"] = "Activator"
-    """Activator: a small pod of the operator's that holds connections. Keda: the interceptor of
-    KEDA's HTTP add-on, which must be installed."""
+    """Which proxy to use. Activator is a small pod that the operator runs. Keda is the interceptor
+    of KEDA's HTTP add-on, which must be installed."""
     after: Duration = "5m"
-    """Time without any request after which the servers go."""
+    """Time without requests after which servers are scaled to zero, from 10s to 168h."""
     wait: Duration = "5m"
-    """Longest time that a request waits for a server."""
+    """Maximum time that a request waits for a server, at most 1h."""
     hosts: list[Hostname] | None = Field(default=None, max_length=16)
-    """With Keda: more hosts of HTTP requests, as an Ingress or Gateway in front of the interceptor
-    leaves them."""
+    """With Keda: additional hosts of HTTP requests, for an Ingress or Gateway in front of the
+    interceptor that keeps the Host header."""
     grpc_hosts: list[Hostname] | None = Field(default=None, max_length=16)
-    """With Keda: more hosts of gRPC requests; none of `hosts`."""
+    """With Keda: additional hosts of gRPC requests. They must differ from `hosts`."""
     keda_namespace: Namespace = "keda"
-    """With Keda: where its HTTP add-on is installed."""
+    """With Keda: namespace of the HTTP add-on."""
 
 
 class ServerCache(ApiModel):
-    """Where a server keeps artifacts: in its pod."""
+    """A server's cache of artifacts, in its pod."""
 
     quota: Memory = "4Gi"
-    """Bytes that artifacts may take. The least recently used ones go first, never those that are
-    served, staged, or needed for a rollback: leave room for three versions."""
+    """Maximum size of the cache. The least recently used artifacts are removed first, but never
+    those that are served, staged or needed for a rollback, so it should hold three versions."""
 
 
 class ClusterTarget(ApiModel):
-    """Servers anywhere in the cluster, behind one Service."""
+    """Servers in the cluster, behind one Service."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -241,20 +240,20 @@ class ClusterTarget(ApiModel):
     )
 
     replicas: int = Field(default=1, ge=0, le=10_000)
-    """Number of servers; 0 suspends serving. With autoscaling the number to start with, which is
-    then written by the autoscaler through the scale subresource: leave it out of manifests that
-    are applied again and again."""
+    """Number of servers; 0 suspends serving. With autoscaling this is the initial number; the
+    autoscaler then writes it through the scale subresource, so manifests that are applied
+    repeatedly should not set it."""
     autoscaling: Autoscaling | None = None
-    """More servers under load, fewer without."""
+    """Scaling by load; empty for a fixed number of servers."""
     scale_to_zero: ScaleToZero | None = None
-    """No servers while nobody asks."""
+    """Scale to zero without requests; needs autoscaling."""
     disruption: Disruption = Field(default_factory=Disruption)
-    """What evictions may take at the same time."""
+    """Limit on concurrent evictions."""
     cache: ServerCache = Field(default_factory=ServerCache)
-    """Where servers keep artifacts."""
+    """Cache of artifacts in each server."""
     gateway: Gateway | None = None
-    """Routes that split traffic exactly. Without them a candidate gets its share by the share of
-    servers that hold it."""
+    """Gateway API routes that split traffic by weight. Without them, a candidate's share of
+    traffic is the share of servers that run it."""
     topology_spread: list[TopologySpread] | None = Field(
         default=None,
         max_length=8,
@@ -263,12 +262,12 @@ class ClusterTarget(ApiModel):
             "x-kubernetes-list-map-keys": ["topologyKey"],
         },
     )
-    """How servers are spread; by default over nodes and zones as far as possible. An empty list
-    leaves it to the scheduler."""
+    """Topology spread constraints; by default over nodes and zones if possible. An empty list sets
+    none."""
 
 
 class Target(ApiModel):
-    """Where servers run: exactly one of cluster and edge."""
+    """Where servers run: exactly one of cluster and edge must be set."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -281,6 +280,6 @@ class Target(ApiModel):
     )
 
     cluster: ClusterTarget | None = None
-    """Servers anywhere in the cluster, behind one Service."""
+    """Servers in the cluster, behind one Service."""
     edge: EdgeTarget | None = None
-    """One server on each node that matches."""
+    """One server on each edge node that matches."""

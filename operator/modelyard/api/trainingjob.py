@@ -1,4 +1,7 @@
-"""TrainingJob: one training run of Ultralytics YOLO on a pinned dataset version."""
+"""TrainingJob: one training run of Ultralytics YOLO on a pinned dataset version.
+
+core/trainingjob/ decides what to do about one; workloads/train/ runs in its pod.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +31,21 @@ from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
 
 class Output(ApiModel):
-    """The ModelVersion that a successful training becomes."""
+    """The ModelVersion to create from a successful training."""
 
     model_line: LineName
-    """Model line that the new version is numbered within: versions are LINE-1, LINE-2, …"""
+    """Model line of the new version, which gets the line's next number: versions are named LINE-1,
+    LINE-2, …"""
     exports: Exports = Field(default_factory=default_exports)
-    """Exports that the version gets."""
+    """Artifacts to export from the weights. Default: one ONNX export."""
     evaluation: Evaluation = Field(default_factory=Evaluation)
-    """How the exported artifacts are evaluated."""
+    """Settings of the evaluation of the exported artifacts."""
     gates: Gates = Field(default_factory=Gates)
-    """What the version must reach to be Ready."""
+    """Minimum metrics that the version needs to become Ready."""
 
 
 class TrainingJobSpec(ApiModel):
-    """What the user declares of a training."""
+    """Desired state of a training."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -56,13 +60,13 @@ class TrainingJobSpec(ApiModel):
     model: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|yaml)$", max_length=128
     )
-    """Pretrained weights by their Ultralytics name (yolo11n.pt, yolo26s.pt), taken from the
-    store's mirror or fetched once from Ultralytics' release; or an architecture (yolo11n.yaml)
-    to train from scratch."""
+    """Pretrained weights by their Ultralytics name (yolo11n.pt, yolo26s.pt), read from the
+    store or else downloaded once from Ultralytics' release; or an architecture (yolo11n.yaml) to
+    train from scratch. Exactly one of `model` and `baseVersion` must be set."""
     model_digest: Digest | None = None
-    """Digest that the pretrained weights must have."""
+    """SHA-256 digest that the pretrained weights must have; empty accepts any."""
     base_version: LocalReference | None = None
-    """ModelVersion to fine-tune."""
+    """ModelVersion to fine-tune, instead of `model`."""
     dataset: LocalReference
     """Dataset to train on. Its digest is pinned when the training starts."""
     hyperparameters: dict[str, Any] | None = Field(
@@ -72,55 +76,57 @@ class TrainingJobSpec(ApiModel):
     """Arguments of Ultralytics' `train()`, such as epochs, imgsz, batch, lr0, seed. Names and
     types are checked before a pod starts."""
     resources: Resources = Field(default_factory=Resources)
-    """What the training pod gets."""
+    """Resources of the training pod."""
     scheduling: Scheduling | None = None
-    """Where the training pod may run."""
+    """Constraints on the node of the training pod."""
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
-    """Trainer image; empty is the operator's default."""
+    """Trainer image; empty for the operator's default."""
     backoff_limit: int = Field(default=3, ge=0, le=100)
-    """How often a failed pod is replaced; the new one resumes from the last checkpoint."""
+    """Maximum number of times that a failed pod is replaced. A new pod resumes from the last
+    checkpoint."""
     active_deadline_seconds: int | None = Field(default=None, ge=1, le=31_536_000)
-    """Longest time that the training may take."""
+    """Maximum duration of the training in seconds; empty for no limit."""
     suspend: bool = False
-    """Stops the training and frees its resources; it resumes from its last checkpoint."""
+    """Stop the training and free its resources. When it is set back to false, the training resumes
+    from its last checkpoint."""
     output: Output
-    """The ModelVersion that a successful training becomes."""
+    """The ModelVersion to create from a successful training."""
 
 
 class TrainingProgress(StatusModel):
-    """What the training pod reports while it runs."""
+    """Progress that the training pod reports while it runs."""
 
     pod_name: str | None = None
-    """Pod that reports."""
+    """Name of the pod that reports."""
     stage: str | None = None
-    """What the pod is doing: Preparing, Training, Publishing."""
+    """Current stage: Preparing, Training or Publishing."""
     epoch: int | None = None
-    """Finished epochs."""
+    """Number of finished epochs."""
     epochs: int | None = None
-    """Epochs in all."""
+    """Total number of epochs."""
     percent: int | None = None
-    """Share done, 0 to 100."""
+    """Progress in percent, 0 to 100."""
     remaining_seconds: int | None = None
-    """Estimated time left."""
+    """Estimated remaining time in seconds."""
     resumed_from_epoch: int | None = None
     """Epoch whose checkpoint this pod resumed from; empty if it started from the beginning."""
     updated_at: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the pod last reported."""
+    """Time of the last report."""
     metrics: Metrics | None = Field(default=None, max_length=32)
     """Validation metrics of the latest epoch: mAP50, mAP50to95, precision, recall."""
 
 
 class TrainingJobStatus(CommonStatus):
-    """How the training goes."""
+    """Observed state of a training."""
 
     progress: TrainingProgress | None = None
-    """What the training pod reports (written by the pod itself)."""
+    """Progress of the training, written by its pod."""
     start_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the training was started."""
+    """Time at which the training started."""
     completion_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When it ended."""
+    """Time at which it ended."""
     dataset_digest: str | None = None
-    """Dataset version that was pinned."""
+    """Digest of the pinned dataset version."""
     initial_weights_digest: str | None = None
     """Digest of the weights that the training started from; empty from scratch."""
     weights_digest: str | None = None
@@ -128,30 +134,30 @@ class TrainingJobStatus(CommonStatus):
     metrics: Metrics | None = None
     """Final validation metrics of the best checkpoint: mAP50, mAP50to95, precision, recall."""
     attempt: int | None = None
-    """Which Job this is, from 0."""
+    """Number of the current Job, from 0."""
     job_name: str | None = None
-    """The batch/v1 Job."""
+    """Name of the batch/v1 Job."""
     pod_name: str | None = None
-    """The pod that may report progress."""
+    """Name of the pod that may report progress."""
     model_version: str | None = None
-    """The ModelVersion that came out."""
+    """Name of the resulting ModelVersion."""
     run_hash: str | None = None
-    """Hash of what was started; a later edit of the spec does not change a started run."""
+    """Hash of the inputs that the training was started with."""
 
 
 class TrainingJobPhase(StrEnum):
-    """Where a TrainingJob is in its life."""
+    """Phase of a TrainingJob."""
 
     PENDING = "Pending"
-    """It waits for its inputs, or for its pod to start or to resume."""
+    """It waits for its inputs, or for its pod to start or resume."""
     RUNNING = "Running"
-    """Its pod trains."""
+    """Its pod is training."""
     SUSPENDED = "Suspended"
-    """Stopped by spec.suspend."""
+    """It is stopped by spec.suspend."""
     SUCCEEDED = "Succeeded"
     """Its ModelVersion exists."""
     FAILED = "Failed"
-    """It needs a new attempt, or a new TrainingJob."""
+    """It ended without a ModelVersion; a new TrainingJob is needed."""
 
 
 _ENDED = frozenset({TrainingJobPhase.SUCCEEDED, TrainingJobPhase.FAILED})

@@ -1,4 +1,4 @@
-"""Who asked for something: annotations that the API server stamps, and how people are shown.
+"""Who requested a change: annotations that admission policies set, and how users are shown.
 
 The chart's MutatingAdmissionPolicy writes these annotations from the authenticated user of a
 request, and puts them back where a request changes them. A cluster without it has none.
@@ -7,20 +7,20 @@ request, and puts them back where a request changes them. A cluster without it h
 from __future__ import annotations
 
 CHANGED_BY = "modelyard.dev/changed-by"
-"""Who changed the spec last."""
+"""Annotation with the user who last changed the spec."""
 MAX_NAME = 128
-"""Characters of a user's name that are kept."""
+"""Maximum length of a user's name."""
 
 _ACCOUNT = "system:serviceaccount:"
 
 
 def asked_by(action: str) -> str:
-    """The annotation that says who set an action's annotation to its present value."""
+    """The annotation with the user who set an action's annotation to its current value."""
     return f"modelyard.dev/{action}-by"
 
 
 def readable(user: str | None) -> str:
-    """A user's name for people; empty for none."""
+    """A user's name as shown in messages; empty for none."""
     if not user:
         return ""
     if user.startswith(_ACCOUNT):
@@ -29,5 +29,5 @@ def readable(user: str | None) -> str:
 
 
 def by(user: str | None, before: str = ", by ") -> str:
-    """`, by NAME` to end a text with; empty for none."""
+    """`, by NAME` to append to a message; empty for none."""
     return f"{before}{readable(user)}" if user else ""

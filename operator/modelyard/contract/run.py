@@ -67,7 +67,8 @@ class TrainRun(BaseRun):
     kind: Literal["train"] = "train"
     result: ClassVar[type[Result]] = TrainResult
     run_key: str
-    """Names the run in the store: `<uid>-<run hash>`; checkpoints and the result lie there."""
+    """Name of the run in the store, `<uid>-<run hash>`, under which checkpoints and the result
+    are."""
     model: str | None = None
     """Ultralytics name of pretrained weights (.pt) or architecture (.yaml)."""
     model_digest: str | None = None
@@ -91,7 +92,7 @@ class ExportRun(BaseRun):
 
 
 class EvaluateRun(BaseRun):
-    """Evaluate artifacts, and the source weights if asked, on a pinned split."""
+    """Evaluate artifacts, and optionally the source weights, on a pinned split."""
 
     kind: Literal["evaluate"] = "evaluate"
     result: ClassVar[type[Result]] = EvaluateResult
@@ -103,12 +104,12 @@ class EvaluateRun(BaseRun):
 
 
 OFTEN_SECONDS = 10
-"""Between an agent's reports of figures that somebody is likely to look at: of a version that is
-young or shadowed. A ModelServer's spec.reportSeconds may name another time."""
+"""Seconds between two reports of an agent while its version is new or shadowed. A ModelServer's
+spec.reportSeconds may name another time."""
 
 
 class AgentRun(ApiModel):
-    """What the agent beside Triton must know; the version to serve is in its ModelServer."""
+    """Settings of the agent in a serving pod; the version to serve is in its ModelServer."""
 
     kind: Literal["agent"] = "agent"
     namespace: str
@@ -121,9 +122,9 @@ class AgentRun(ApiModel):
     gpus: int = 0
     """GPUs of the Triton container; with one, networks run on it."""
     instances: int | None = None
-    """Copies of a network that run side by side; None is serving.settings' default."""
+    """Number of instances of a network; None for the default of serving/settings.py."""
     max_batch_size: int | None = None
-    """Most requests that are computed together; None is serving.settings' default."""
+    """Maximum batch size; None for the default of serving/settings.py."""
     report_seconds: int = 30
     """How often traffic and figures are reported when nothing else changes."""
     edge: bool = False

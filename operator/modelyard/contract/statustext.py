@@ -13,7 +13,7 @@ READY = "Ready"
 RECONCILING = "Reconciling"
 """kstatus: present only while work is going on."""
 STALLED = "Stalled"
-"""kstatus: present only while nothing will happen until somebody acts."""
+"""kstatus: present only while the object makes no progress without a user's action."""
 
 MAX_MESSAGE = 1024
 """Maximum characters of a message: objects must stay small, and Events accept no more."""

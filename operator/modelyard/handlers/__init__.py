@@ -1,2 +1,3 @@
-"""The operator's process: kopf_adapter.py watches with kopf, discovery.py finds out which kinds can
-be watched, process.py starts and stops everything."""
+"""The operator's process. process.py starts and stops everything, discovery.py finds the kinds that
+the API server serves, and kopf_adapter.py watches them with kopf.
+"""

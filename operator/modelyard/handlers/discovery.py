@@ -72,7 +72,7 @@ async def wait_served(
                     watches.failed(kind.name, status)
                     unserved += 1
                 else:
-                    watches.mended(kind.name)
+                    watches.recovered(kind.name)
         except ApiError as error:
             trouble = f"waiting for the API server: {error}"
             if trouble != logged:

@@ -1,4 +1,4 @@
-"""Everything that the operator has to do with kopf: it keeps one watch open for each kind.
+"""The only use of kopf: it keeps one watch open for each kind.
 
 What kopf does here:
 - it resolves each kind's group, version and plural by API discovery, at the start;
@@ -199,7 +199,7 @@ class WatchSession:
             response,
             kind,
             on_event=functools.partial(self._on_event, kind),
-            on_data=functools.partial(self._watches.heard, kind),
+            on_data=functools.partial(self._watches.received, kind),
         )
 
     def _refused(self, kind: str, response: aiohttp.ClientResponse, *, watching: bool) -> Any:

@@ -31,7 +31,7 @@ KOPF_STOP_SECONDS = 2.0
 async def run(controllers: Sequence[Controller], settings: EngineSettings) -> None:
     """Run the operator until SIGTERM or SIGINT. SIGUSR1 lists and reconciles everything at once.
 
-    Raises NoConnection, OSError (the port is taken), and whatever ends kopf or the engine.
+    Raises NoConnection, OSError (the port is in use), and whatever ends kopf or the engine.
     """
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -50,7 +50,7 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
     runner = await serve(engine, settings)
     watch = asyncio.create_task(_watch(watched, engine, connection, api, stop), name="kopf")
     lead = asyncio.create_task(engine.run(stop), name="engine")
-    come = asyncio.create_task(watch_for(absent, api, stop), name="optional kinds")
+    appeared = asyncio.create_task(watch_for(absent, api, stop), name="optional kinds")
     try:
         await asyncio.wait((watch, lead), return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -59,7 +59,7 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
             async with asyncio.timeout(KOPF_STOP_SECONDS):
                 await watch
     finally:
-        come.cancel()
+        appeared.cancel()
         await runner.cleanup()
         await api.close()
 

@@ -1,1 +1,3 @@
-"""The API server: client, server-side apply, cache, events, behind a small Protocol."""
+"""Access to the API server: client, server-side apply, cache and events. The engine sees it through
+the `Api` protocol in api.py.
+"""

@@ -1,4 +1,7 @@
-"""Feeds aggregates (see core.plan.Aggregate) with what the cache takes in."""
+"""Updates aggregates (see core.plan.Aggregate) with each object that enters or leaves the cache.
+
+The cache (cache.py) calls this, and returns the keys that an aggregate wants reconciled.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Aggregates:
-    """One instance of each aggregate. They live as long as this does."""
+    """One instance of each aggregate, kept for the life of the process."""
 
     def __init__(self, kinds: Mapping[str, AggregateKind], clock: Clock) -> None:
         self._by_name = {name: kind.make(clock) for name, kind in kinds.items()}
@@ -25,17 +28,17 @@ class Aggregates:
         try:
             return self._by_name[name]
         except KeyError:
-            raise KeyError(f"no aggregate {name!r}: name it in Controller.aggregates") from None
+            raise KeyError(f"no aggregate {name!r}: add it to Controller.aggregates") from None
 
     def put(self, kind: str, obj: KubeObject) -> frozenset[Key]:
-        """An object is new or has changed; returns what must be looked at for it."""
-        return self._tell(kind, obj, lambda aggregate: aggregate.put(kind, obj))
+        """Add or update an object; returns the keys to reconcile because of it."""
+        return self._update(kind, obj, lambda aggregate: aggregate.put(kind, obj))
 
     def drop(self, kind: str, obj: KubeObject) -> frozenset[Key]:
-        """An object is gone; returns what must be looked at for it."""
-        return self._tell(kind, obj, lambda aggregate: aggregate.drop(kind, obj))
+        """Remove an object; returns the keys to reconcile because of it."""
+        return self._update(kind, obj, lambda aggregate: aggregate.drop(kind, obj))
 
-    def _tell(
+    def _update(
         self, kind: str, obj: KubeObject, call: Callable[[Aggregate], Iterable[Key]]
     ) -> frozenset[Key]:
         found: frozenset[Key] = frozenset()
@@ -43,7 +46,7 @@ class Aggregates:
             try:
                 found = found.union(call(aggregate))
             except Exception:
-                # A wrong object must neither stay out of the cache nor harm others.
+                # One failing aggregate must not keep the object from the cache and the others.
                 own = obj["metadata"]
                 place = f"{own.get('namespace', '')}/{own['name']}"
                 log.exception("aggregate %r failed for %s %s", name, kind, place)

@@ -1,4 +1,7 @@
-"""The API server as the engine needs it. Objects are plain dicts."""
+"""The API server as the engine needs it, as a protocol. Objects are plain dicts.
+
+client.py implements it over HTTP; unit tests have implementations in memory.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,30 @@ STATUS_MANAGER = "modelyard-status"
 
 
 class Page(NamedTuple):
-    """A part of a list; all parts show the same moment."""
+    """One page of a list; all pages have the same resourceVersion."""
 
     items: list[Object]
     resource_version: int
-    """The moment that the list shows."""
+    """resourceVersion of the list."""
 
 
 class Api(Protocol):
     """Reads and writes. Every method raises modelyard.kube.errors.ApiError."""
 
     async def get(self, kind: KubeKind, namespace: str, name: str) -> Object:
-        """One object, as it is now."""
+        """Read one object. Raises NotFound."""
 
     def pages(self, kind: KubeKind) -> AsyncIterator[Page]:
         """All objects of a kind that match its selector, in all namespaces."""
 
     async def create(self, kind: KubeKind, manifest: KubeObject) -> Object:
-        """Create an object; AlreadyExists if the name is taken."""
+        """Create an object. Raises AlreadyExists if the name is in use."""
 
     async def apply(self, kind: KubeKind, manifest: KubeObject) -> Object:
-        """Server-side apply, taking over fields of other managers."""
+        """Server-side apply with force: takes over fields of other managers."""
 
     async def replace(self, kind: KubeKind, manifest: KubeObject) -> Object:
-        """Replace an object; Conflict unless it still has the manifest's resourceVersion."""
+        """Replace an object. Raises Conflict unless it has the manifest's resourceVersion."""
 
     async def patch_status(
         self, kind: KubeKind, namespace: str, name: str, patch: KubeObject

@@ -1,8 +1,9 @@
-"""Server-side apply only where it changes something.
+"""Server-side apply, sent only if it changes something.
 
-Every applied object carries a hash of the manifest it was made from, so a removed field is seen.
-That the live object still has what was applied is checked field by field, since people and other
-controllers may have changed it.
+Each applied object carries a hash of the manifest that it was made from, so that a field removed
+from the manifest is noticed. Users and other controllers may change live objects, so the live
+object is also compared with the manifest field by field (`differences`). The writes themselves are
+in runtime/executor.py.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
@@ -30,7 +31,7 @@ _SUFFIXES = {
 
 
 def with_hash(manifest: KubeObject) -> Object:
-    """The manifest with its hash as annotation, as it is sent."""
+    """The manifest with its hash as an annotation, ready to be sent."""
     digest = hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     metadata = manifest["metadata"]
     annotations = {**(metadata.get("annotations") or {}), HASH: digest}
@@ -38,11 +39,11 @@ def with_hash(manifest: KubeObject) -> Object:
 
 
 def differences(wanted: Any, live: Any, path: str = "") -> list[str]:
-    """Paths of fields that `wanted` has and `live` has not, or not so.
+    """Paths of fields in `wanted` that `live` lacks or has with another value.
 
-    Lists of named things (containers, ports, variables) are matched by name, since others may add
-    to them; other lists must be equal. Absent and empty are the same, and quantities are compared
-    by value.
+    Lists of items with a `name` (containers, ports, variables) are matched by name, since other
+    managers may add items; other lists must be equal. Absent and empty values are equal, and
+    quantities are compared by value.
     """
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):

@@ -1,11 +1,13 @@
-"""What the operator knows of the cluster: all watched objects, by UID.
+"""All watched objects, by UID: what the operator knows about the cluster.
 
-Fed by watch events, by lists, and by the API server's answers to our own writes; the newest
-resourceVersion wins, so a decision never acts on a state older than its own writes. Integers
-compare resourceVersions of one kind (KEP-5504 makes that official; it has held with etcd always).
+It is filled by watch events, by lists, and by the API server's responses to our own writes. The
+newest resourceVersion wins, so no decision uses a state older than the operator's own writes.
+resourceVersions of one kind are compared as integers (KEP-5504 guarantees that; with etcd it has
+always worked).
 
-Objects are kept as compressed JSON (see packing.py) and decoded when looked at: a hundredth of the
-memory of dicts, and a reader cannot change what is kept.
+Objects are kept as compressed JSON (packing.py), trimmed to the fields that are read (trim.py), and
+decoded when they are read. That takes a hundredth of the memory of dicts, and readers cannot change
+what is cached. Decisions read it through `core.plan.View`; runtime/resync.py corrects it.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from modelyard.kube.packing import Packed, Packing
 from modelyard.kube.trim import trimmed
 
 DECODED = 128
-"""Objects kept decoded: what was looked at last is looked at next."""
-TOMBSTONES = 100_000
-"""UIDs of deleted objects that are remembered, so that no late answer revives one."""
+"""Objects kept decoded, least recently used first out: most are read several times in a row."""
 
-ENDED = 10_000
-"""Names of objects that ended last."""
+TOMBSTONES = 100_000
+"""UIDs of deleted objects to remember, so that a late response does not bring one back."""
+
+RECENTLY_DELETED = 10_000
+"""Names of deleted objects to remember, see Cache.recently_deleted."""
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +45,18 @@ _V = TypeVar("_V")
 
 
 class Change(NamedTuple):
-    """What an update did to one object."""
+    """The effect of an update on one object."""
 
     kind: str
     old: KubeObject | None
-    """The state before, for an object that is gone and for kinds with `keep_old`."""
+    """The state before: for deleted objects, and for kinds in `keep_old`."""
     new: KubeObject | None
-    """The state now; None for an object that is gone."""
-    respecified: bool
-    """Whether people's part of it changed: it is new, or gone, or its generation, labels,
-    annotations or deletion did."""
+    """The state now; None for a deleted object."""
+    user_changed: bool
+    """Whether more than the status changed: the object is new or deleted, or its generation,
+    labels, annotations or deletionTimestamp changed."""
     keys: frozenset[Key] = frozenset()
-    """What aggregates want looked at for it."""
+    """Keys that aggregates want reconciled because of it."""
 
 
 @dataclass(slots=True)
@@ -62,12 +65,12 @@ class _Entry:
     namespace: str
     name: str
     version: int
-    asked: int
-    """Hash of what people ask for, see Change.respecified."""
+    user_hash: int
+    """Hash of the part that users write, see Change.user_changed."""
     packed: Packed
     owner: str | None
     values: tuple[tuple[str, str, Any], ...]
-    """(index, value, fact) under which the object is found."""
+    """(index, value, projection) for each index entry of the object."""
 
 
 class Cache:
@@ -83,8 +86,8 @@ class Cache:
         absent: Collection[str] = (),
         clock: Clock = time.time,
     ) -> None:
-        """`absent` are kinds that the cluster lacks: there is none of them. By `clock` aggregates
-        know when an object arrived."""
+        """`absent` are kinds that the cluster does not have; they read as empty. `clock` gives
+        aggregates the time at which an object arrived."""
         self._keep_old = frozenset(keep_old)
         self._entries: dict[str, _Entry] = {}
         self._absent = frozenset(absent)
@@ -99,17 +102,17 @@ class Cache:
             self._index_functions.setdefault(kind, []).append((index, function))
         self._aggregates = Aggregates(aggregates or {}, clock)
         self.answers: Callable[[str], QueryResult | None] = lambda query: None
-        """Where View.answer looks."""
+        """Where View.answer gets its results."""
         self._decoded: OrderedDict[str, Object] = OrderedDict()
-        self._gone: OrderedDict[str, None] = OrderedDict()
-        self._ended: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._recently_deleted: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Names of the kinds that the API server knows."""
         return tuple(kind for kind in self._names if kind not in self._absent)
 
-    # Reading: View.
+    # Reads of decisions (View).
 
     def get(self, kind: str, namespace: str, name: str) -> KubeObject | None:
         """See View.get."""
@@ -144,10 +147,10 @@ class Cache:
 
     def _found(self, kind: str, namespace: str, index: str, value: str) -> dict[str, Any]:
         if all(index != known for known, _ in self._index_functions.get(kind, ())):
-            raise KeyError(f"no index {index!r} of {kind}: name it in Controller.indexes")
+            raise KeyError(f"no index {index!r} of {kind}: add it to Controller.indexes")
         return self._indexed.get((kind, namespace, index, value), {})
 
-    # Reading: the engine.
+    # Reads of the engine.
 
     def names(self, kind: str) -> list[tuple[str, str]]:
         """(namespace, name) of all objects of a kind."""
@@ -157,15 +160,15 @@ class Cache:
         """Number of objects of a kind."""
         return len(self._of(kind))
 
-    def ended(self, kind: str, namespace: str, name: str) -> bool:
-        """Whether there is no such object now, but lately was one."""
+    def recently_deleted(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether the object does not exist now but did until recently."""
         here = (namespace, name) in self._of(kind)
-        return not here and (kind, namespace, name) in self._ended
+        return not here and (kind, namespace, name) in self._recently_deleted
 
     def stale(self, kind: str, seen: set[str], version: int) -> list[str]:
-        """UIDs that a complete list at `version` should have shown but did not: deleted objects.
+        """UIDs of cached objects that a complete list at `version` lacks: they were deleted.
 
-        Objects newer than the list are not its business.
+        Objects newer than the list are left out.
         """
         return [
             uid
@@ -173,58 +176,58 @@ class Cache:
             if uid not in seen and self._entries[uid].version <= version
         ]
 
-    # Writing.
+    # Writes.
 
     def put(self, kind: str, obj: Object) -> Change | None:
-        """Take in an object; returns None if it brings nothing new. Takes over `obj`."""
+        """Add or update an object; returns None if it is not newer. Takes ownership of `obj`."""
         metadata = obj["metadata"]
         uid = metadata["uid"]
         version = int(metadata["resourceVersion"])
-        if uid in self._gone:
+        if uid in self._tombstones:
             return None
         entry = self._entries.get(uid)
         if entry is not None and version <= entry.version:
             return None
         place = (sys.intern(metadata.get("namespace", "")), metadata["name"])
         keys: frozenset[Key] = frozenset()
-        namesake = self._of(kind).get(place)
-        if namesake is not None and namesake != uid:
-            if version <= self._entries[namesake].version:
-                self._bury(uid)
+        predecessor = self._of(kind).get(place)
+        if predecessor is not None and predecessor != uid:
+            if version <= self._entries[predecessor].version:
+                self._add_tombstone(uid)
                 return None
-            ended = self.drop(namesake)
-            keys = ended.keys if ended is not None else keys
+            deleted = self.drop(predecessor)
+            keys = deleted.keys if deleted is not None else keys
         old = self._decode(uid) if entry is not None and kind in self._keep_old else None
         if entry is not None:
             self._unlink(uid, entry)
         obj = trimmed(kind, obj)
         metadata = obj["metadata"]
-        asked = _asked(metadata)
-        fresh = _Entry(
+        user_hash = _user_hash(metadata)
+        new = _Entry(
             kind=kind,
             namespace=place[0],
             name=place[1],
             version=version,
-            asked=asked,
+            user_hash=user_hash,
             packed=self._packings[kind].pack(orjson.dumps(obj)),
             owner=(metadata.get("labels") or {}).get(OWNER_UID),
             values=self._values(kind, obj),
         )
-        self._entries[uid] = fresh
-        self._link(uid, fresh)
+        self._entries[uid] = new
+        self._link(uid, new)
         self._remember(uid, obj)
-        respecified = entry is None or entry.asked != asked
-        return Change(kind, old, obj, respecified, keys | self._aggregates.put(kind, obj))
+        user_changed = entry is None or entry.user_hash != user_hash
+        return Change(kind, old, obj, user_changed, keys | self._aggregates.put(kind, obj))
 
     def drop(self, uid: str) -> Change | None:
-        """Forget a deleted object for good; returns None if it was not known."""
-        self._bury(uid)
+        """Remove a deleted object; returns None if it was not cached."""
+        self._add_tombstone(uid)
         entry = self._entries.get(uid)
         if entry is None:
             return None
-        self._ended[entry.kind, entry.namespace, entry.name] = None
-        if len(self._ended) > ENDED:
-            self._ended.popitem(last=False)
+        self._recently_deleted[entry.kind, entry.namespace, entry.name] = None
+        if len(self._recently_deleted) > RECENTLY_DELETED:
+            self._recently_deleted.popitem(last=False)
         old = self._decode(uid)
         self._unlink(uid, entry)
         del self._entries[uid]
@@ -235,7 +238,7 @@ class Cache:
         try:
             return self._names[kind]
         except KeyError:
-            raise KeyError(f"kind {kind!r} is not watched: name it in a Controller") from None
+            raise KeyError(f"kind {kind!r} is not watched: add it to a Controller") from None
 
     def _values(self, kind: str, obj: Object) -> tuple[tuple[str, str, Any], ...]:
         found: list[tuple[str, str, Any]] = []
@@ -243,10 +246,10 @@ class Cache:
         for index, function in self._index_functions.get(kind, ()):
             try:
                 values = function(obj)
-                facts = values if isinstance(values, Mapping) else dict.fromkeys(values, name)
-                found += [(index, value, fact) for value, fact in facts.items()]
+                projections = values if isinstance(values, Mapping) else dict.fromkeys(values, name)
+                found += [(index, value, projection) for value, projection in projections.items()]
             except Exception:
-                # A bug in one index, or an object that its schema should have refused, must not
+                # A bug in one index, or an object that its schema should have rejected, must not
                 # keep the object out of the cache.
                 log.exception("index %r failed for %s %s", index, kind, obj["metadata"]["name"])
         return tuple(found)
@@ -255,9 +258,9 @@ class Cache:
         self._names[entry.kind][entry.namespace, entry.name] = uid
         if entry.owner:
             self._owned.setdefault((entry.kind, entry.owner), {})[uid] = None
-        for index, value, fact in entry.values:
+        for index, value, projection in entry.values:
             where = (entry.kind, entry.namespace, index, value)
-            self._indexed.setdefault(where, {})[uid] = fact
+            self._indexed.setdefault(where, {})[uid] = projection
 
     def _unlink(self, uid: str, entry: _Entry) -> None:
         names = self._names[entry.kind]
@@ -268,10 +271,10 @@ class Cache:
         for index, value, _ in entry.values:
             _discard(self._indexed, (entry.kind, entry.namespace, index, value), uid)
 
-    def _bury(self, uid: str) -> None:
-        self._gone[uid] = None
-        if len(self._gone) > TOMBSTONES:
-            self._gone.popitem(last=False)
+    def _add_tombstone(self, uid: str) -> None:
+        self._tombstones[uid] = None
+        if len(self._tombstones) > TOMBSTONES:
+            self._tombstones.popitem(last=False)
 
     def _decode(self, uid: str) -> Object:
         found = self._decoded.get(uid)
@@ -289,7 +292,7 @@ class Cache:
             self._decoded.popitem(last=False)
 
 
-def _asked(metadata: Object) -> int:
+def _user_hash(metadata: Object) -> int:
     parts = [metadata.get("generation"), metadata.get("deletionTimestamp")]
     for field in ("labels", "annotations"):
         parts.append(frozenset((metadata.get(field) or {}).items()))

@@ -1,4 +1,8 @@
-"""The Api over HTTP: plain dicts, orjson, one pooled session."""
+"""`Api` over HTTP: plain dicts, orjson, one session with a connection pool.
+
+Connections and credentials come from connection.py, the types of errors from errors.py. Watches do
+not go through here but through kopf (handlers/kopf_adapter.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from modelyard.kube.errors import NotFound, Unreachable, from_response
 from modelyard.kube.kinds import EVENT, KubeKind
 
 PAGE_SIZE = 100
-"""Objects of one answer to a list: decoded, they take fifty times the room that the cache needs."""
+"""Objects per page of a list. Decoded, they take fifty times the memory that the cache needs."""
 REQUEST_SECONDS = 30.0
 
 JSON = "application/json"
@@ -24,7 +28,7 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 NO_ANSWER = "none"
-"""Stands in place of the HTTP status of a request that got no answer."""
+"""Replaces the HTTP status of a request without a response."""
 
 OnRequest = Callable[[str, str, str, float], None]
 """Called after each request with verb, kind, HTTP status (or NO_ANSWER) and seconds."""
@@ -51,12 +55,12 @@ class HttpApi:
         await self._session.close()
 
     async def get(self, kind: KubeKind, namespace: str, name: str) -> Object:
-        """An object. Raises NotFound."""
+        """Read an object. Raises NotFound."""
         found: Object = await self._call("get", kind, "GET", kind.path(namespace, name))
         return found
 
     async def served(self, kind: KubeKind) -> bool:
-        """Whether the API server knows a kind; false while its CRD is not installed."""
+        """Whether the API server serves a kind; false while its CRD is not installed."""
         try:
             await self._call("list", kind, "GET", kind.path(), params={"limit": "1"})
         except NotFound:
@@ -72,7 +76,7 @@ class HttpApi:
             answer = await self._call("list", kind, "GET", kind.path(), params=params)
             items = answer.get("items") or []
             for item in items:
-                # Items of built-in kinds come without their type.
+                # Items of built-in kinds have no apiVersion and kind.
                 item.setdefault("apiVersion", kind.api_version)
                 item.setdefault("kind", kind.kind)
             metadata = answer.get("metadata") or {}
@@ -110,7 +114,7 @@ class HttpApi:
     async def patch_status(
         self, kind: KubeKind, namespace: str, name: str, patch: KubeObject
     ) -> Object:
-        """Merge-patch an object's status."""
+        """JSON merge patch of an object's status."""
         patched: Object = await self._call(
             "patch_status",
             kind,
@@ -125,7 +129,7 @@ class HttpApi:
     async def delete(
         self, kind: KubeKind, namespace: str, name: str, uid: str | None
     ) -> Object | None:
-        """Delete an object in the background; with `uid` only that very object."""
+        """Delete an object in the background; with `uid`, only if it has that UID."""
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",

@@ -1,7 +1,8 @@
-"""Where the API server is and how to log in, from `kubernetes.aio`.
+"""Address and credentials of the API server, from `kubernetes.aio`.
 
-Only configuration and credentials come from there (service account or kubeconfig: tokens, exec
-plugins, client certificates); requests are plain aiohttp, which costs a seventh of the CPU.
+Only configuration and credentials come from that library (service account or kubeconfig: tokens,
+exec plugins, client certificates). Requests use aiohttp directly, which takes a seventh of the CPU
+time. client.py and handlers/kopf_adapter.py share the sessions that are made here.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 
 CONNECT_SECONDS = 30.0
 _EXPIRY_SECONDS = 60.0
-"""Credentials of a kubeconfig are read again this long after the last time, when used: exec
-plugins and token files hand out short-lived tokens without saying so."""
+"""Age at which credentials of a kubeconfig are read again before use: exec plugins and token files
+supply short-lived tokens without an expiry time."""
 
 
 class NoConnection(Exception):
-    """There is no usable configuration; the message says what was tried."""
+    """No usable configuration; the message names the source that was tried."""
 
 
 class Connection:
-    """Address and credentials, read again when they age or are refused."""
+    """Address and credentials, read again when they are old or rejected."""
 
     def __init__(self, configuration: Configuration, kubeconfig: str | None) -> None:
         self._configuration = configuration
@@ -40,8 +41,8 @@ class Connection:
 
     @classmethod
     async def open(cls, kubeconfig: str | None = None) -> Connection:
-        """By the given kubeconfig file, else KUBECONFIG, else the pod's service account, else
-        the user's kubeconfig. Raises NoConnection.
+        """From the given kubeconfig file, or else KUBECONFIG, the pod's service account, or the
+        user's kubeconfig, in this order. Raises NoConnection.
         """
         path = kubeconfig or _usual_kubeconfig()
         configuration = Configuration()
@@ -54,7 +55,7 @@ class Connection:
         return str(self._configuration.host).rstrip("/")
 
     async def authorization(self) -> str | None:
-        """The Authorization header's value, or None where a client certificate speaks."""
+        """The Authorization header's value, or None with a client certificate."""
         if self._kubeconfig and time.monotonic() - self._loaded > _EXPIRY_SECONDS:
             await self.renew(self._loaded)
         value = await self._configuration.get_api_key_with_prefix("BearerToken")
@@ -62,13 +63,13 @@ class Connection:
 
     @property
     def loaded(self) -> float:
-        """When the credentials were last read; hand it to `renew` after a 401."""
+        """When the credentials were last read; pass it to `renew` after a 401."""
         return self._loaded
 
     async def renew(self, seen: float) -> None:
         """Read the credentials again, unless that happened since `seen`.
 
-        Failures are left to the next request's answer: an old token may still be good.
+        Failures are ignored here, since an old token may still be valid; the next request shows.
         """
         async with self._lock:
             if self._loaded != seen:

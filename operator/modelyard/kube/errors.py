@@ -1,7 +1,8 @@
-"""What can go wrong when talking to the API server, as types.
+"""Errors of the API server, as types.
 
 Named after the reasons of metav1.Status, see
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#response-status-kind
+runtime/failures.py decides what each means for a reconcile.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """The API server refused a request, or could not be asked."""
+    """The API server rejected a request, or could not be reached."""
 
     def __init__(
         self,
@@ -25,17 +26,17 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
-        """HTTP status; 0 when there was no answer."""
+        """HTTP status; 0 without a response."""
         self.reason = reason
         """`reason` of metav1.Status, such as AlreadyExists."""
         self.retry_after = retry_after
-        """Seconds that the server asked to wait."""
+        """Seconds to wait before a retry, as the server requests."""
         self.causes = causes
         """Reasons of the details, such as NamespaceTerminating."""
 
 
 class Unreachable(ApiError):
-    """No answer: connection refused or cut, or a time-out. The write may have happened."""
+    """No response: connection refused or lost, or a timeout. The write may have happened."""
 
 
 class ServerError(ApiError):
@@ -43,7 +44,7 @@ class ServerError(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """The API server asks for patience (429)."""
+    """The API server limits the request rate (429)."""
 
 
 class Unauthorized(ApiError):
@@ -59,15 +60,15 @@ class NotFound(ApiError):
 
 
 class AlreadyExists(ApiError):
-    """A create met an object of the same name (409)."""
+    """An object of the same name exists already (409)."""
 
 
 class Conflict(ApiError):
-    """The object is not what the writer believed: another resourceVersion or UID (409)."""
+    """A precondition failed: the object has another resourceVersion or UID (409)."""
 
 
 class Invalid(ApiError):
-    """The object was refused by its schema or by an admission policy (400, 413, 422)."""
+    """Rejected by the object's schema or by an admission policy (400, 413, 422)."""
 
 
 class Expired(ApiError):
@@ -88,9 +89,9 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 
 def from_response(status: int, body: Any, headers: Mapping[str, str]) -> ApiError:
-    """The error of an answer with an HTTP status of 400 or more.
+    """The error for a response with an HTTP status of 400 or more.
 
-    `body` is the decoded metav1.Status, or anything else if the answer was not one.
+    `body` is the decoded metav1.Status, or any other value if the response has none.
     """
     info: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     details = info.get("details") or {}

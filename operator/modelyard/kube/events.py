@@ -1,4 +1,7 @@
-"""Kubernetes Events (events.k8s.io/v1) about our objects, each told once."""
+"""Kubernetes Events (events.k8s.io/v1) about our objects, each sent once in ten minutes.
+
+Decisions name events in their plan (core.plan.Event); runtime/executor.py sends them.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from modelyard.kube.api import Object
 
 CONTROLLER = "modelyard.dev/operator"
 REPEAT_AFTER = timedelta(minutes=10)
+"""Time after which the same event is sent again."""
 REMEMBERED = 4096
+"""Events to remember, of all objects."""
 
 
 def event_manifest(obj: KubeObject, event: Event, *, instance: str, now: datetime) -> Object:
-    """The Event object. Its name follows client-go's custom: the object's, a dot, and the time."""
+    """The Event object. Its name follows client-go's convention: object name, dot, time."""
     metadata = obj["metadata"]
     return {
         "apiVersion": "events.k8s.io/v1",
@@ -44,18 +49,18 @@ def event_manifest(obj: KubeObject, event: Event, *, instance: str, now: datetim
 
 
 def _suffix(event: Event) -> str:
-    """Tells events of one moment apart."""
+    """Distinguishes events with the same time."""
     return hashlib.sha256(repr(event).encode()).hexdigest()[:6]
 
 
-class Told:
-    """Remembers which events were sent, so that a flapping object does not flood."""
+class SentEvents:
+    """Remembers which events were sent, so that a flapping object does not send too many."""
 
     def __init__(self) -> None:
         self._sent: OrderedDict[tuple[str, Event], datetime] = OrderedDict()
 
-    def is_news(self, uid: str, event: Event, now: datetime) -> bool:
-        """Whether an object's event was not sent in the last REPEAT_AFTER; notes it as sent."""
+    def is_new(self, uid: str, event: Event, now: datetime) -> bool:
+        """Whether an event was not sent within REPEAT_AFTER; records it as sent then."""
         key = (uid, event)
         last = self._sent.get(key)
         if last is not None and now - last < REPEAT_AFTER:

@@ -1,7 +1,9 @@
 """The kinds that the engine reads and writes, and their URLs.
 
-Kinds are selected by (group, version, plural): the plural `deployments` is ours and also that of
-`apps`. In the cache ours go by their kind, built-in ones too, except `apps/Deployment`.
+kopf and the API server need group, version and plural, since the plural `deployments` is both ours
+and that of `apps`. The cache and controllers use one name per kind: the kind itself, and
+`apps/Deployment` and `apps/DaemonSet` for those of `apps`. Our own kinds come from api/kinds.py;
+a built-in kind that a controller needs is added here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ MANAGED = f"{MANAGED_BY}={MANAGER}"
 
 @dataclass(frozen=True, slots=True)
 class KubeKind:
-    """One kind of the API."""
+    """One kind that the API server serves."""
 
     name: str
     """Name in the cache and in Controller.children."""
@@ -28,7 +30,7 @@ class KubeKind:
     plural: str
     kind: str
     selector: str | None = None
-    """Label selector of what is watched; None watches everything."""
+    """Label selector of the watch; None watches all objects."""
 
     @property
     def ours(self) -> bool:
@@ -126,5 +128,5 @@ def by_type(api_version: str, kind: str) -> KubeKind:
 
 
 def of(manifest: Mapping[str, Any]) -> KubeKind:
-    """The kind of a manifest. Raises UnknownKind, also if it does not say."""
+    """The kind of a manifest. Raises UnknownKind, also without apiVersion and kind."""
     return by_type(str(manifest.get("apiVersion")), str(manifest.get("kind")))

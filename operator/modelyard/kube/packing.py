@@ -1,8 +1,8 @@
-"""Compressed JSON of many objects that are alike.
+"""Compression of many similar JSON objects, for the cache.
 
-Objects of a kind differ in names, digests and moments, so each is kept as what differs from a few
-others of its kind: deflate with these as preset dictionary. Of an object of 1 kB that makes 100
-bytes, and takes about 10 µs to pack and 3 µs to unpack.
+Objects of one kind differ in names, digests and times only, so each is compressed with deflate and
+a preset dictionary made of a few other objects of its kind. An object of 1 kB takes 100 bytes,
+about 10 µs to pack and 3 µs to unpack.
 """
 
 from __future__ import annotations
@@ -11,80 +11,80 @@ import zlib
 from collections import deque
 from typing import NamedTuple
 
-WINDOW = 14
-"""Bits: deflate looks 16 KiB back."""
-EFFORT = 7
-"""zlib's memLevel: a state of 64 KiB more."""
+WINDOW_BITS = 14
+"""zlib's wbits: a window of 16 KiB."""
+MEM_LEVEL = 7
+"""zlib's memLevel: 64 KiB of additional state."""
 SAMPLES = 4
 """Objects in a dictionary."""
-LONGEST = 12_000
-"""Bytes of a dictionary: the object itself must fit the window too."""
+DICTIONARY_BYTES = 12_000
+"""Maximum size of a dictionary: the object itself must fit into the window too."""
 GROWTH = 16
-"""A kind gets another dictionary when so many times as many objects have been seen: the first ones
-were new, and say little of what comes later."""
+"""Factor by which the number of packed objects grows between two dictionaries of a kind: the first
+objects were just created and differ from later ones."""
 
 
 class Dictionary:
-    """What objects of a kind have in common, at some time."""
+    """A preset dictionary: sample objects of a kind."""
 
     def __init__(self, samples: bytes) -> None:
         self._packer: zlib._Compress | None = zlib.compressobj(
-            1, zlib.DEFLATED, -WINDOW, EFFORT, zlib.Z_DEFAULT_STRATEGY, samples
+            1, zlib.DEFLATED, -WINDOW_BITS, MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, samples
         )
-        self._unpacker = zlib.decompressobj(-WINDOW, zdict=samples)
+        self._unpacker = zlib.decompressobj(-WINDOW_BITS, zdict=samples)
 
     def pack(self, data: bytes) -> bytes:
-        """The compressed form of an object; not after `retire`."""
+        """Compress an object; not allowed after `retire`."""
         assert self._packer is not None
         packer = self._packer.copy()
         return packer.compress(data) + packer.flush()
 
     def unpack(self, data: bytes) -> bytes:
-        """The object of a compressed form that this dictionary has made."""
+        """Decompress data that this dictionary compressed."""
         return self._unpacker.copy().decompress(data)
 
     def retire(self) -> None:
-        """Only unpack from now on."""
+        """Free the compressor; only `unpack` works from now on."""
         self._packer = None
 
 
 class Packed(NamedTuple):
-    """An object as it is kept."""
+    """A compressed object."""
 
     data: bytes
     dictionary: Dictionary | None
-    """None for the first few of a kind, which are kept as they are."""
+    """None for the first few objects of a kind, which are not compressed."""
 
     def unpacked(self) -> bytes:
-        """The object as it was."""
+        """The decompressed object."""
         return self.data if self.dictionary is None else self.dictionary.unpack(self.data)
 
 
 class Packing:
-    """Packs the objects of one kind."""
+    """Compresses the objects of one kind."""
 
     def __init__(self) -> None:
         self._latest: deque[bytes] = deque(maxlen=SAMPLES)
         self._dictionary: Dictionary | None = None
-        self._seen = 0
-        self._renew_at = SAMPLES
+        self._count = 0
+        self._replace_at = SAMPLES
 
     def pack(self, data: bytes) -> Packed:
-        """The form of an object to keep."""
-        self._seen += 1
-        if self._seen + SAMPLES > self._renew_at:
+        """Compress an object."""
+        self._count += 1
+        if self._count + SAMPLES > self._replace_at:
             self._latest.append(data)
-            if self._seen >= self._renew_at:
-                self._renew()
+            if self._count >= self._replace_at:
+                self._replace_dictionary()
         if self._dictionary is None:
             return Packed(bytes(memoryview(data)), None)
         return Packed(self._dictionary.pack(data), self._dictionary)
 
-    def _renew(self) -> None:
+    def _replace_dictionary(self) -> None:
         if self._dictionary is not None:
             self._dictionary.retire()
-        size = LONGEST // len(self._latest)
-        # deflate finds what comes last the cheapest.
+        size = DICTIONARY_BYTES // len(self._latest)
+        # deflate encodes matches near the end of the dictionary in the fewest bits.
         self._dictionary = Dictionary(b"".join(sample[:size] for sample in self._latest))
         self._latest.clear()
-        self._renew_at *= GROWTH
+        self._replace_at *= GROWTH

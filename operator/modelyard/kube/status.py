@@ -1,4 +1,7 @@
-"""Status patches: only what differs, and the engine's own Stalled condition."""
+"""Status patches: only the differences, and the engine's own Stalled condition.
+
+Used by runtime/executor.py (patches) and runtime/reconciler.py (Stalled).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
             if inner:
                 patch[key] = inner
         elif value != before:
-            # A mapping that replaces nothing or a scalar is itself a merge patch, less its nulls.
+            # A mapping that replaces nothing or a scalar is itself a merge patch without its nulls.
             patch[key] = _without_none(value)
     for key in old:
         if key not in new:
@@ -32,29 +35,29 @@ def merge_diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
     return patch
 
 
-def status_patch(obj: KubeObject, status: Mapping[str, Any], reported: Collection[str]) -> Object:
-    """The status part of a patch that makes an object's status what the operator wants.
+def status_patch(obj: KubeObject, status: Mapping[str, Any], pod_owned: Collection[str]) -> Object:
+    """The status part of a merge patch from an object's status to the desired one.
 
-    `reported` fields, which pods write, are left alone. Empty if nothing differs.
+    `pod_owned` fields, which pods write, are left out. Empty if nothing differs.
     """
-    old = {k: v for k, v in (obj.get("status") or {}).items() if k not in reported}
-    new = {k: v for k, v in status.items() if k not in reported and v is not None}
+    old = {k: v for k, v in (obj.get("status") or {}).items() if k not in pod_owned}
+    new = {k: v for k, v in status.items() if k not in pod_owned and v is not None}
     return merge_diff(old, new)
 
 
 def precondition(obj: KubeObject) -> Object:
-    """Metadata of a patch that must only hit this state of this very object."""
+    """Metadata that makes a patch fail with Conflict unless the object is unchanged."""
     metadata = obj["metadata"]
     return {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
 
 
 def with_stalled(obj: KubeObject, reason: str, message: str, now: datetime) -> Object:
-    """The object's present status plus Stalled=True; all else stays as it is."""
+    """The object's current status with Stalled=True added; the rest is unchanged."""
     status = dict(obj.get("status") or {})
     conditions = list(status.get("conditions") or ())
     old = next((c for c in conditions if c.get("type") == STALLED), None)
     unchanged = old is not None and old.get("status") == "True"
-    fresh = {
+    stalled = {
         "type": STALLED,
         "status": "True",
         "reason": reason,
@@ -62,7 +65,7 @@ def with_stalled(obj: KubeObject, reason: str, message: str, now: datetime) -> O
         "lastTransitionTime": old["lastTransitionTime"] if unchanged and old else timestamp(now),
         "observedGeneration": obj["metadata"].get("generation", 0),
     }
-    status["conditions"] = [c for c in conditions if c.get("type") != STALLED] + [fresh]
+    status["conditions"] = [c for c in conditions if c.get("type") != STALLED] + [stalled]
     return status
 
 
@@ -75,8 +78,8 @@ def stalled_reason(obj: KubeObject) -> str | None:
 
 
 def without_stalled(obj: KubeObject, reasons: Collection[str]) -> Object | None:
-    """The object's present status less a Stalled condition with one of these reasons, or None if
-    it has none."""
+    """The object's current status without a Stalled condition of these reasons, or None if it has
+    no such condition."""
     status = obj.get("status") or {}
     before = status.get("conditions") or ()
     after = [c for c in before if c.get("type") != STALLED or c.get("reason") not in reasons]

@@ -1,7 +1,8 @@
-"""What of an object the operator keeps: objects are many, and most of most is never read.
+"""Removes fields that the operator never reads from objects before they are cached.
 
-An applied kind is kept whole but for what the API server alone writes: kube/apply.py compares it
-field by field with what is wanted.
+There are many objects, and most of their content is never read. Kinds that the operator applies are
+kept whole except for metadata of the API server, since apply.py compares them field by field with
+the manifest.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from modelyard.contract.paths import RUN_ANNOTATION
 from modelyard.core.fleet.projections import status_written
 from modelyard.kube.api import Object
 
-_BULK = ("kubectl.kubernetes.io/last-applied-configuration",)
+_DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 _NODE_METADATA = ("name", "uid", "resourceVersion", "labels", "deletionTimestamp")
 _CONTAINER_STATUS = ("name", "image", "ready", "restartCount", "state")
 
 
 def trimmed(kind: str, obj: Object) -> Object:
-    """The part of an object that is kept; `obj` may be changed by it."""
+    """The part of an object to keep; may change `obj`."""
     metadata = obj["metadata"]
     if kind == "ModelServer":
         _keep_status_time(metadata)
@@ -26,14 +27,14 @@ def trimmed(kind: str, obj: Object) -> Object:
         metadata.pop("managedFields", None)
     annotations = metadata.get("annotations")
     if annotations:
-        for bulk in _BULK:
-            annotations.pop(bulk, None)
+        for name in _DROPPED_ANNOTATIONS:
+            annotations.pop(name, None)
     trim = TRIMS.get(kind)
     return obj if trim is None else trim(obj)
 
 
 def _keep_status_time(metadata: Object) -> None:
-    """Of managedFields, keep when the status was written last: core.fleet.arrival needs it."""
+    """Keep only the time of the last status write of managedFields; core.fleet.arrival needs it."""
     written = status_written(metadata)
     metadata.pop("managedFields", None)
     if written:
@@ -41,7 +42,7 @@ def _keep_status_time(metadata: Object) -> None:
 
 
 def _node(obj: Object) -> Object:
-    """Whether pods may run there, and where it is. Its heartbeats and images are left out."""
+    """Labels, taints and readiness of a node; heartbeats and images are removed."""
     return {
         **_type(obj),
         "metadata": _only(obj["metadata"], _NODE_METADATA),
@@ -57,7 +58,7 @@ def _node(obj: Object) -> Object:
 
 
 def _pod(obj: Object) -> Object:
-    """Where it runs and how it is, not what it was made of: no pod is ever applied."""
+    """Placement and state of a pod. Its template is removed: pods are never applied."""
     metadata = dict(obj["metadata"])
     annotations = metadata.get("annotations")
     if annotations:
@@ -85,7 +86,7 @@ def _pod(obj: Object) -> Object:
 
 
 TRIMS: Mapping[str, Callable[[Object], Object]] = {"Node": _node, "Pod": _pod}
-"""By the kind's name in the cache; others are kept whole."""
+"""Functions by the kind's name in the cache; other kinds are kept whole."""
 
 
 def _type(obj: Object) -> Object:

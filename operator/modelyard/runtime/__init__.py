@@ -1,1 +1,1 @@
-"""The engine: keyed queue, reconcile loop, Lease, metrics, settings, logs."""
+"""Reconciling: queue, workers, writes, leader election, metrics. Start reading at engine.py."""

@@ -1,4 +1,4 @@
-"""Growing, jittered delays for objects that fail."""
+"""Exponential backoff with jitter for objects whose reconcile fails (reconciler.py)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from modelyard.core.plan import Key
 
-FIRST = 0.5
-LONGEST = 300.0
+FIRST_SECONDS = 0.5
+MAX_SECONDS = 300.0
 
 
 class Backoff:
-    """Counts consecutive failures of each key."""
+    """Consecutive failures of each key, and the delays that follow from them."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self._failures: dict[Key, int] = {}
@@ -25,9 +25,9 @@ class Backoff:
         return iter(self._failures)
 
     def failed(self, key: Key, at_least: float = 0.0) -> float:
-        """Note a failure; returns the seconds to wait: doubled each time, plus up to a half."""
+        """Record a failure; returns the delay in seconds: doubled each time, plus up to a half."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(LONGEST, FIRST * 2.0 ** min(count - 1, 16))
+        delay = min(MAX_SECONDS, FIRST_SECONDS * 2.0 ** min(count - 1, 16))
         return max(at_least, delay) * self._rng.uniform(1.0, 1.5)
 
     def failures(self, key: Key) -> int:

@@ -1,4 +1,4 @@
-"""Which objects are children that the operator may write."""
+"""Checks on children before they are written: labels that the watch selects, and the owner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def place(manifest: KubeObject) -> tuple[str, str]:
 
 
 def child_kind(manifest: KubeObject) -> KubeKind:
-    """The kind of a child. Raises ValueError for one that its watch would not show."""
+    """The kind of a child. Raises ValueError if its kind's watch would not select it."""
     kind = kinds.of(manifest)
     if not is_watched(kind, manifest):
         raise ValueError(
@@ -32,7 +32,7 @@ def is_watched(kind: KubeKind, obj: KubeObject) -> bool:
 
 
 def check_owner(manifest: KubeObject, live: KubeObject, kind: KubeKind) -> None:
-    """Raises NameTaken if an existing object is not this owner's."""
+    """Raises NameTaken if an existing object belongs to another owner."""
     wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
     found = (live["metadata"].get("labels") or {}).get(OWNER_UID)
     if wanted is None or wanted == found:

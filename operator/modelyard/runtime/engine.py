@@ -1,4 +1,10 @@
-"""The engine: events go into the cache and the queue, workers reconcile while the Lease is held."""
+"""The engine: events go into the cache and the queue, workers reconcile while the Lease is held.
+
+An event updates cache.py, routing.py turns the change into keys, queue.py orders them, and workers
+pass each to reconciler.py. leadership.py starts and ends a term; resync.py lists everything at its
+start and from time to time. handlers/process.py makes the engine and handlers/kopf_adapter.py feeds
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from modelyard.kube.client import NO_ANSWER
 from modelyard.kube.errors import ApiError
 from modelyard.runtime import gauges
 from modelyard.runtime.executor import Executor
-from modelyard.runtime.leadership import Leadership, until
+from modelyard.runtime.leadership import Leadership, run_until
 from modelyard.runtime.lease import Lease
 from modelyard.runtime.metric_queries import MetricQueries
 from modelyard.runtime.metrics import Metrics
@@ -31,7 +37,7 @@ from modelyard.runtime.watches import Watches
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 3.0
-"""Time that writes in flight get to finish when the process stops."""
+"""Maximum time for writes in flight to finish when the process stops."""
 RETRY_SECONDS = 1.0
 
 
@@ -47,12 +53,12 @@ class Engine:
         *,
         absent: Collection[str] = (),
     ) -> None:
-        """`absent` are kinds of Controller.optional that the cluster lacks."""
+        """`absent` are kinds of Controller.optional that the cluster does not serve."""
         self.kinds = Router.watched(controllers, absent)
         self.metrics = metrics
         self.watches = Watches(self.kinds)
         self.watches.on_relist = self._relisted
-        self.watches.on_failure = self._unwatched
+        self.watches.on_failure = self._watch_failed
         indexes = {name: index for c in controllers for name, index in c.indexes.items()}
         self.cache = Cache(
             self.kinds,
@@ -76,15 +82,17 @@ class Engine:
         self._settings = settings
         self._controllers = controllers
         self._router = Router(controllers, self.cache)
-        self._resync = Resync(api, self.cache, metrics, absorb=self._absorb, vanish=self._vanish)
-        self.queries = MetricQueries(settings.prometheus(), wake=self._wake, asked=metrics.asked)
+        self._resync = Resync(api, self.cache, metrics, put=self._put, drop=self._drop)
+        self.queries = MetricQueries(
+            settings.prometheus(), wake=self._wake, on_query=metrics.queried
+        )
         self.cache.answers = self.queries.answer
         executor = Executor(
             api,
             self.cache,
             leading=self.leadership.may_write,
-            absorb=self._absorb,
-            vanish=self._vanish,
+            put=self._put,
+            drop=self._drop,
             instance=identity,
         )
         self._reconciler = Reconciler(
@@ -98,7 +106,7 @@ class Engine:
             now=lambda: datetime.now(UTC),
         )
         self._synced = False
-        self._asked = asyncio.Event()
+        self._resync_requested = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
@@ -107,27 +115,27 @@ class Engine:
     # Events.
 
     def on_event(self, kind: str, event: str, obj: Object) -> None:
-        """Take in a watch event (ADDED, MODIFIED, DELETED) of a watched kind."""
+        """Process a watch event (ADDED, MODIFIED, DELETED) of a watched kind."""
         if event == "DELETED":
-            self._vanish(obj["metadata"]["uid"])
+            self._drop(obj["metadata"]["uid"])
         else:
-            self._absorb(kind, obj)
+            self._put(kind, obj)
 
-    def _absorb(self, kind: str, obj: Object) -> bool:
+    def _put(self, kind: str, obj: Object) -> bool:
         return self._route(self.cache.put(kind, obj))
 
-    def _vanish(self, uid: str) -> bool:
+    def _drop(self, uid: str) -> bool:
         return self._route(self.cache.drop(uid))
 
     def _route(self, change: Change | None) -> bool:
         if change is None:
             return False
         if self.leading:
-            own = self._router.own_key(change) if change.respecified else None
+            own = self._router.own_key(change) if change.user_changed else None
             if own is not None:
-                self.queue.release(own)  # A new spec deserves a try at once.
+                self.queue.release(own)  # After a spec change, do not wait for the backoff.
             for key in self._router.keys(change):
-                # What people ask for comes before its consequences.
+                # Changes by users go before changes of children.
                 self.queue.add(key, urgent=key == own)
             for key in change.keys - {own}:
                 self.queue.add(key, self._router.delay(key))
@@ -139,7 +147,7 @@ class Engine:
 
     def resync(self) -> None:
         """List and reconcile everything as soon as possible, if this replica leads."""
-        self._asked.set()
+        self._resync_requested.set()
 
     # Leading.
 
@@ -150,7 +158,7 @@ class Engine:
 
     @property
     def controllers(self) -> Sequence[Controller]:
-        """What this engine runs."""
+        """The controllers that this engine runs."""
         return self._controllers
 
     @property
@@ -166,9 +174,9 @@ class Engine:
     async def run(self, stop: asyncio.Event) -> None:
         """Campaign for the Lease and lead while it is held, until `stop` is set.
 
-        Then lets writes in flight finish, and gives the Lease up.
+        Then wait for writes in flight, and release the Lease.
         """
-        await until(stop, self.watches.wait())
+        await run_until(stop, self.watches.wait())
         await self.leadership.run(stop)
         self.queue.close()
         await self.leadership.resign(self.queue.idle(), DRAIN_SECONDS)
@@ -176,7 +184,7 @@ class Engine:
         log.info("stopped")
 
     async def _lead(self) -> None:
-        """Sync, then reconcile, with a resync now and then."""
+        """One term: list everything, then run the workers and the regular resync."""
         await self._sync()
         self._synced = True
         async with asyncio.TaskGroup() as group:
@@ -193,8 +201,8 @@ class Engine:
         self._reconciler.clear()
 
     async def _sync(self) -> None:
-        """List everything as of after the Lease was taken, so that nothing that a holder before
-        us wrote is missing; then queue every object."""
+        """List everything, no older than our acquisition of the Lease, so that no write of the
+        previous leader is missing; then queue every object."""
         started = time.monotonic()
         logged = ""
         while True:
@@ -226,25 +234,26 @@ class Engine:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(period * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
-                    await self._asked.wait()
-            asked = self._asked.is_set()
-            self._asked.clear()
+                    await self._resync_requested.wait()
+            requested = self._resync_requested.is_set()
+            self._resync_requested.clear()
             try:
                 wrong = await self._resync.all(self.kinds)
             except ApiError as error:
                 log.warning("resync failed: %s", error)
-                if asked:
-                    self._asked.set()
+                if requested:
+                    self._resync_requested.set()
                     await asyncio.sleep(RETRY_SECONDS)
                 continue
             except asyncio.CancelledError:
-                if asked:
-                    self._asked.set()  # The Lease is lost: the next term owes it.
+                if requested:
+                    # The Lease is lost: leave the request to the next term.
+                    self._resync_requested.set()
                 raise
             self.last_resync = time.monotonic()
             if wrong:
                 log.warning("resync found the cache out of date", extra={"objects": wrong})
-            spread = 0.0 if asked else period / 10
+            spread = 0.0 if requested else period / 10
             for key in self._all_keys():
                 self.queue.add(key, random.uniform(0, spread))  # noqa: S311 - jitter
             self.metrics.resynced()
@@ -252,15 +261,15 @@ class Engine:
     def _relisted(self, kind: str) -> None:
         self.metrics.relisted(kind)
         if self._synced:
-            task = asyncio.create_task(self._refill(kind), name=f"refill {kind}")
+            task = asyncio.create_task(self._list_again(kind), name=f"list {kind}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _unwatched(self, kind: str, status: int) -> None:
+    def _watch_failed(self, kind: str, status: int) -> None:
         self.metrics.watch_failed(kind, str(status or NO_ANSWER))
 
-    async def _refill(self, kind: str) -> None:
-        """After a lost watch: objects may have come, changed or gone unseen."""
+    async def _list_again(self, kind: str) -> None:
+        """List a kind after its watch was lost, since events may have been missed."""
         logged = ""
         while self._synced:
             try:

@@ -1,4 +1,8 @@
-"""Carries a plan out: each write only if it changes something, and only while leading."""
+"""Carries out a plan: sends the writes that change something, and only while leading.
+
+reconciler.py calls it with what a controller decided (core/plan.py). The API server's responses go
+into the cache at once, so that the next decision sees them before the watch does.
+"""
 
 from __future__ import annotations
 
@@ -23,45 +27,45 @@ from modelyard.kube.errors import (
     Unauthorized,
     Unreachable,
 )
-from modelyard.kube.events import Told, event_manifest
+from modelyard.kube.events import SentEvents, event_manifest
 from modelyard.kube.kinds import KubeKind
 from modelyard.kube.status import precondition, status_patch
 from modelyard.runtime.children import check_owner, child_kind, is_watched, place
-from modelyard.runtime.failures import Again, NotLeading
+from modelyard.runtime.failures import NotLeading, Outdated
 
 log = logging.getLogger(__name__)
 
-TOLD = 20
-"""Writes of one reconcile that the log names."""
+LOGGED_WRITES = 20
+"""Writes of one reconcile that are named in the log."""
 
-AT_ONCE = 8
-"""Writes of one reconcile that are under way at the same time."""
+CONCURRENT_WRITES = 8
+"""Maximum concurrent writes of one reconcile."""
 
-POINTLESS = (NotLeading, Unreachable, TooManyRequests, Unauthorized)
-"""Errors of one write that the next would meet too."""
+ABORTING_ERRORS = (NotLeading, Unreachable, TooManyRequests, Unauthorized)
+"""Errors after which the remaining writes would fail as well."""
 
 STATUS_TRIES = 3
-"""Tries of one status patch while pods keep writing their part of the same status."""
+"""Attempts at one status patch while pods write their own fields of the same status."""
 
 
 @dataclass
-class Written:
-    """What one reconcile has written, for the log."""
+class WriteLog:
+    """The writes of one reconcile, for the log."""
 
-    what: list[str] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
 
-    def told(self) -> list[str]:
-        """As much of it as fits a line of the log."""
-        rest = len(self.what) - TOLD
-        return self.what if rest <= 0 else [*self.what[:TOLD], f"and {rest} more"]
+    def summary(self) -> list[str]:
+        """The first LOGGED_WRITES entries, and how many more there are."""
+        rest = len(self.entries) - LOGGED_WRITES
+        return self.entries if rest <= 0 else [*self.entries[:LOGGED_WRITES], f"and {rest} more"]
 
-    def note(self, verb: str, kind: KubeKind, name: str) -> None:
-        """Add a write to the list."""
-        self.what.append(f"{verb} {kind.name} {name}")
+    def add(self, verb: str, kind: KubeKind, name: str) -> None:
+        """Record a write."""
+        self.entries.append(f"{verb} {kind.name} {name}")
 
 
 class Executor:
-    """Writes to the API server and puts its answers into the cache at once."""
+    """Writes to the API server and puts its responses into the cache at once."""
 
     def __init__(
         self,
@@ -69,69 +73,70 @@ class Executor:
         cache: Cache,
         *,
         leading: Callable[[], bool],
-        absorb: Callable[[str, Object], object],
-        vanish: Callable[[str], object],
+        put: Callable[[str, Object], object],
+        drop: Callable[[str], object],
         instance: str,
     ) -> None:
         self._api = api
         self._cache = cache
         self._leading = leading
-        self._absorb = absorb
-        """Takes an object (kind, object) into the cache and routes the change."""
-        self._vanish = vanish
-        """Takes an object (UID) out of the cache and routes the change."""
+        self._put = put
+        """Puts an object (kind, object) into the cache and queues what depends on it."""
+        self._drop = drop
+        """Drops an object (UID) from the cache and queues what depends on it."""
         self._instance = instance
-        self._told = Told()
-        self._settled: dict[str, tuple[str, tuple[str, ...]]] = {}
-        """Child UID → (hash, differences) that stay although it was applied: the API server
-        writes these fields in another form."""
+        self._sent_events = SentEvents()
+        self._normalized: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """Child UID → (hash, differences) that remain after an apply, since the API server
+        normalizes these fields."""
 
     async def run(
-        self, controller: Controller, obj: KubeObject, plan: Plan, now: datetime, written: Written
+        self, controller: Controller, obj: KubeObject, plan: Plan, now: datetime, writes: WriteLog
     ) -> bool:
         """Carry out a plan for an object, in the order that Create and Apply document.
 
-        Returns whether that is all; if not, the object must be decided on again at once.
-        Raises ApiError, Again, NameTaken, NotLeading; what is left undone is decided anew.
+        Returns whether the plan is complete; if not, the object must be reconciled again.
+        Raises ApiError, Outdated, NameTaken, NotLeading; the next reconcile decides what remains
+        to be done.
         """
         if isinstance(plan, Create):
-            await self._confirm(controller, obj, plan.children)
+            await self._confirm_owner(controller, obj, plan.children)
             for manifest in plan.children:
-                await self._create(manifest, written)
+                await self._create(manifest, writes)
             return False
-        await self._confirm(controller, obj, (*plan.apply, *plan.apply_unordered))
+        await self._confirm_owner(controller, obj, (*plan.apply, *plan.apply_unordered))
         for manifest in plan.apply:
-            await self._apply(manifest, written)
+            await self._apply(manifest, writes)
         if plan.status_first:
-            await self._report(controller, obj, plan, now, written)
-        await self._apply_all(plan.apply_unordered, written)
+            await self._write_status_and_events(controller, obj, plan, now, writes)
+        await self._apply_all(plan.apply_unordered, writes)
         for ref in plan.delete:
-            await self._delete(ref, written)
+            await self._delete(ref, writes)
         if not plan.status_first:
-            await self._report(controller, obj, plan, now, written)
+            await self._write_status_and_events(controller, obj, plan, now, writes)
         return True
 
-    async def _report(
-        self, controller: Controller, obj: KubeObject, plan: Apply, now: datetime, written: Written
+    async def _write_status_and_events(
+        self, controller: Controller, obj: KubeObject, plan: Apply, now: datetime, writes: WriteLog
     ) -> None:
-        """Write the status, and send events of what has changed."""
+        """Write the status; send the events unless the status was up to date."""
         changed = True
         if plan.status is not None:
-            changed = await self.write_status(controller, obj, plan.status, written)
+            changed = await self.write_status(controller, obj, plan.status, writes)
         if changed:
-            await self._tell(obj, plan.events, now, written)
+            await self._send_events(obj, plan.events, now, writes)
 
     async def write_status(
-        self, controller: Controller, obj: KubeObject, status: KubeObject, written: Written
+        self, controller: Controller, obj: KubeObject, status: KubeObject, writes: WriteLog
     ) -> bool:
-        """Make the operator's part of a status so; returns whether that took a write."""
+        """Write the operator's fields of a status; returns whether anything was written."""
         kind = kinds.by_name(controller.kind)
         metadata = obj["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         current: KubeObject | None = self._cache.get(kind.name, namespace, name)
         for _ in range(STATUS_TRIES):
-            if current is None or not _same_but_reported(obj, current, controller.pod_owned_fields):
-                raise Again(f"{kind.kind} {namespace}/{name} changed meanwhile")
+            if current is None or not _same_for_decision(obj, current, controller.pod_owned_fields):
+                raise Outdated(f"{kind.kind} {namespace}/{name} changed meanwhile")
             patch = status_patch(current, status, controller.pod_owned_fields)
             if not patch:
                 return False
@@ -144,33 +149,33 @@ class Executor:
                 current = await self._refresh(kind, namespace, name)
                 continue
             except NotFound:
-                self._vanish(metadata["uid"])
+                self._drop(metadata["uid"])
                 return False
-            written.note("status", kind, str(status.get("phase") or ""))
-            self._absorb(kind.name, answer)
+            writes.add("status", kind, str(status.get("phase") or ""))
+            self._put(kind.name, answer)
             return True
-        raise Again(f"{kind.kind} {namespace}/{name} keeps changing")
+        raise Outdated(f"{kind.kind} {namespace}/{name} keeps changing")
 
-    async def _confirm(
+    async def _confirm_owner(
         self, controller: Controller, obj: KubeObject, children: Iterable[KubeObject]
     ) -> None:
-        """Read the owner before a child that has ended is made again.
+        """Read the owner before a deleted child is created again.
 
-        Kinds are watched apart from each other: that the garbage collector has taken a child may
-        be seen before the end of its owner is. Raises Again if the owner has ended too.
+        Each kind has its own watch, so the garbage collection of a child may be seen before the
+        deletion of its owner. Raises Outdated if the owner is deleted too.
         """
         places = ((child_kind(manifest).name, *place(manifest)) for manifest in children)
-        if not any(self._cache.ended(*one) for one in places):
+        if not any(self._cache.recently_deleted(*one) for one in places):
             return
         kind = kinds.by_name(controller.kind)
         namespace, name = place(obj)
         owner = await self._refresh(kind, namespace, name)
         if owner is None or owner["metadata"]["uid"] != obj["metadata"]["uid"]:
-            raise Again(f"{kind.kind} {namespace}/{name} has been deleted")
+            raise Outdated(f"{kind.kind} {namespace}/{name} has been deleted")
         if owner["metadata"].get("deletionTimestamp"):
-            raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
+            raise Outdated(f"{kind.kind} {namespace}/{name} is being deleted")
 
-    async def _create(self, manifest: KubeObject, written: Written) -> None:
+    async def _create(self, manifest: KubeObject, writes: WriteLog) -> None:
         kind = child_kind(manifest)
         namespace, name = place(manifest)
         existing = self._cache.get(kind.name, namespace, name)
@@ -181,30 +186,30 @@ class Executor:
             except AlreadyExists:
                 existing = await self._refresh(kind, namespace, name)
             else:
-                written.note("create", kind, name)
-                self._absorb(kind.name, made)
+                writes.add("create", kind, name)
+                self._put(kind.name, made)
                 return
         if existing is not None:
             check_owner(manifest, existing, kind)
-        raise Again(f"{kind.kind} {namespace}/{name} exists already")
+        raise Outdated(f"{kind.kind} {namespace}/{name} exists already")
 
-    async def _apply(self, manifest: KubeObject, written: Written) -> None:
+    async def _apply(self, manifest: KubeObject, writes: WriteLog) -> None:
         kind = child_kind(manifest)
         namespace, name = place(manifest)
         wanted = with_hash(manifest)
         live: KubeObject | None = self._cache.get(kind.name, namespace, name)
         if live is None and kind.selector:
-            # An object that the watch does not show, for want of our labels, would be taken over.
+            # The watch does not show an object without our labels; apply would take it over.
             live = await self._refresh(kind, namespace, name)
         if live is not None:
             check_owner(manifest, live, kind)
             if self._is_applied(wanted, live):
                 return
             if live["metadata"].get("deletionTimestamp"):
-                raise Again(f"{kind.kind} {namespace}/{name} is being deleted")
+                raise Outdated(f"{kind.kind} {namespace}/{name} is being deleted")
         self._must_lead()
         answer = await self._api.apply(kind, wanted)
-        written.note("apply", kind, name)
+        writes.add("apply", kind, name)
         remaining = tuple(differences(wanted, answer))
         uid = answer["metadata"]["uid"]
         if remaining:
@@ -215,28 +220,28 @@ class Executor:
                 name,
                 ", ".join(remaining[:5]),
             )
-            self._settled[uid] = (wanted["metadata"]["annotations"][HASH], remaining)
+            self._normalized[uid] = (wanted["metadata"]["annotations"][HASH], remaining)
         else:
-            self._settled.pop(uid, None)
-        self._absorb(kind.name, answer)
+            self._normalized.pop(uid, None)
+        self._put(kind.name, answer)
 
-    async def _apply_all(self, manifests: Sequence[KubeObject], written: Written) -> None:
-        """Apply several children at the same time. An error does not keep the others from being
-        tried unless it is as pointless for them; raises the first."""
-        waiting = deque(manifests)
+    async def _apply_all(self, manifests: Sequence[KubeObject], writes: WriteLog) -> None:
+        """Apply children concurrently. After an error the others are still applied, unless it is
+        one of ABORTING_ERRORS; raises the first error."""
+        pending = deque(manifests)
         errors: list[Exception] = []
 
         async def work() -> None:
-            while waiting:
+            while pending:
                 try:
-                    await self._apply(waiting.popleft(), written)
+                    await self._apply(pending.popleft(), writes)
                 except Exception as error:
                     errors.append(error)
-                    if isinstance(error, POINTLESS):
-                        waiting.clear()
+                    if isinstance(error, ABORTING_ERRORS):
+                        pending.clear()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, len(manifests))):
+            for _ in range(min(CONCURRENT_WRITES, len(manifests))):
                 group.create_task(work())
         if errors:
             raise next((e for e in errors if isinstance(e, NotLeading)), errors[0])
@@ -247,9 +252,9 @@ class Executor:
         if (metadata.get("annotations") or {}).get(HASH) != digest:
             return False
         found = tuple(differences(wanted, live))
-        return not found or self._settled.get(metadata["uid"]) == (digest, found)
+        return not found or self._normalized.get(metadata["uid"]) == (digest, found)
 
-    async def _delete(self, ref: Ref, written: Written) -> None:
+    async def _delete(self, ref: Ref, writes: WriteLog) -> None:
         kind = kinds.by_type(ref.api_version, ref.kind)
         live = self._cache.get(kind.name, ref.namespace, ref.name)
         if live is not None:
@@ -265,42 +270,42 @@ class Executor:
         except (NotFound, Conflict):
             remaining = None
         else:
-            written.note("delete", kind, ref.name)
+            writes.add("delete", kind, ref.name)
         if remaining is not None:
-            self._absorb(kind.name, remaining)
+            self._put(kind.name, remaining)
         elif uid is not None:
-            self._vanish(uid)
+            self._drop(uid)
 
-    async def _tell(
-        self, obj: KubeObject, events: Sequence[Event], now: datetime, written: Written
+    async def _send_events(
+        self, obj: KubeObject, events: Sequence[Event], now: datetime, writes: WriteLog
     ) -> None:
         for event in events:
-            if not self._told.is_news(obj["metadata"]["uid"], event, now):
+            if not self._sent_events.is_new(obj["metadata"]["uid"], event, now):
                 continue
             self._must_lead()
             manifest = event_manifest(obj, event, instance=self._instance, now=now)
             try:
                 await self._api.create_event(manifest)
             except ApiError as error:
-                # Events are news, not state: a lost one is no reason to reconcile again.
+                # Nothing depends on an event, so a lost one is no reason to reconcile again.
                 log.warning("cannot send event %s: %s", event.reason, error)
             else:
-                written.what.append(f"event {event.reason}")
+                writes.entries.append(f"event {event.reason}")
 
     async def _refresh(self, kind: KubeKind, namespace: str, name: str) -> KubeObject | None:
-        """Read an object from the API server; None if there is none.
+        """Read an object from the API server; None if it does not exist.
 
-        It goes into the cache unless the watch would never tell of its end.
+        It is cached only if its kind's watch shows it: otherwise its deletion would go unnoticed.
         """
         try:
             fresh = await self._api.get(kind, namespace, name)
         except NotFound:
             known = self._cache.get(kind.name, namespace, name)
             if known is not None:
-                self._vanish(known["metadata"]["uid"])
+                self._drop(known["metadata"]["uid"])
             return None
         if is_watched(kind, fresh):
-            self._absorb(kind.name, fresh)
+            self._put(kind.name, fresh)
         return fresh
 
     def _must_lead(self) -> None:
@@ -308,11 +313,11 @@ class Executor:
             raise NotLeading
 
 
-def _same_but_reported(seen: KubeObject, current: KubeObject, reported: tuple[str, ...]) -> bool:
-    """Whether only what pods write has changed since a decision saw the object."""
+def _same_for_decision(seen: KubeObject, current: KubeObject, pod_owned: tuple[str, ...]) -> bool:
+    """Whether nothing but fields that pods write has changed since the decision."""
     if seen is current:
         return True
     one, other = seen["metadata"], current["metadata"]
     if one["uid"] != other["uid"] or one.get("generation") != other.get("generation"):
         return False
-    return not status_patch(current, seen.get("status") or {}, reported)
+    return not status_patch(current, seen.get("status") or {}, pod_owned)

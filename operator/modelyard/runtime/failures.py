@@ -1,4 +1,7 @@
-"""What a failed reconcile means: whether the object's status must tell, and how long to wait."""
+"""What a failed reconcile means: the reason in the object's status, and the delay before a retry.
+
+reconciler.py uses `classify`; the errors of the API server are in kube/errors.py.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from modelyard.kube.errors import (
 )
 
 REJECTED_SECONDS = 30.0
-"""First delay after a refusal that will most likely repeat."""
+"""First delay after a rejection that most likely repeats."""
 
 
 REASONS = frozenset({"NameTaken", "Forbidden", "Refused", "InternalError"})
@@ -24,47 +27,47 @@ REASONS = frozenset({"NameTaken", "Forbidden", "Refused", "InternalError"})
 
 
 class NotLeading(Exception):
-    """The Lease is lost: nothing may be written."""
+    """The Lease is lost, so nothing may be written."""
 
 
-class Again(Exception):
-    """What was observed is out of date: observe and decide again."""
+class Outdated(Exception):
+    """The observed state is out of date: observe and decide again."""
 
 
 class NameTaken(Exception):
-    """A child's name belongs to an object of another owner."""
+    """A child's name is in use by an object of another owner."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure as the user and the queue see it."""
+    """How a failure is counted, shown and retried."""
 
     result: str
-    """Label of the metric."""
+    """Label `result` of modelyard_reconciles_total."""
     reason: str = ""
-    """Reason of the Stalled condition; empty if the status need not tell."""
+    """Reason of the Stalled condition; empty to set none."""
     message: str = ""
     at_least: float = 0.0
-    """Shortest delay before the next try, in seconds."""
-    patience: int = 0
-    """Failures in a row that are not worth telling yet."""
+    """Minimum delay before the next try, in seconds."""
+    tolerated: int = 0
+    """Consecutive failures before the Stalled condition is set."""
     unexpected: bool = False
-    """A bug: the log gets a traceback."""
+    """Whether it is a bug, logged with a traceback."""
 
 
 def classify(error: Exception) -> Failure:
-    """What to make of an error raised by a reconcile."""
-    if isinstance(error, Again | Conflict):
+    """The failure that an error raised by a reconcile stands for."""
+    if isinstance(error, Outdated | Conflict):
         return Failure("outdated")
     if isinstance(error, NameTaken):
-        return Failure("name_taken", "NameTaken", str(error), patience=3)
+        return Failure("name_taken", "NameTaken", str(error), tolerated=3)
     if isinstance(error, Unreachable | ServerError | TooManyRequests | Unauthorized):
         return Failure("unavailable", at_least=error.retry_after or 0.0)
     if isinstance(error, Forbidden):
         if "NamespaceTerminating" in error.causes:
             return Failure("terminating", at_least=REJECTED_SECONDS)
         message = f"the API server does not allow what is needed: {error.message}"
-        return Failure("forbidden", "Forbidden", message, patience=1)
+        return Failure("forbidden", "Forbidden", message, tolerated=1)
     if isinstance(error, Invalid):
         message = f"the API server refused what is needed: {error.message}"
         return Failure("refused", "Refused", message, at_least=REJECTED_SECONDS)

@@ -1,4 +1,7 @@
-"""What the metrics say about the state of the engine: read when Prometheus asks."""
+"""Gauges of the engine's state and of objects, computed when Prometheus scrapes /metrics.
+
+Counters and histograms, which are updated as things happen, are in metrics.py.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def register(
 
 
 def _of_objects(engine: Engine, metrics: Metrics, kind: str, gauge: ObjectGauge) -> None:
-    """One gauge of every object of a kind, told by the replica that leads."""
+    """One gauge for all objects of a kind; only the leader exposes its series."""
 
     def read() -> list[tuple[tuple[str, ...], float]]:
         if not engine.leading:

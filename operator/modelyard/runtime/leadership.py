@@ -1,4 +1,7 @@
-"""Campaigns for the Lease and runs a term while it is held."""
+"""Leader election: acquires and renews the Lease, and runs a term while it is held.
+
+The protocol is in lease.py; a term is engine.py's work as the leader.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ log = logging.getLogger(__name__)
 RELEASE_SECONDS = 1.0
 
 
-async def until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the work or for `stop`, whichever comes first; the work is cancelled then."""
+async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+    """Run `work` until it ends or `stop` is set; it is cancelled in the second case."""
     tasks = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -29,7 +32,7 @@ async def until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
 
 
 class Leadership:
-    """One replica's part in the election."""
+    """This replica's part in the election."""
 
     def __init__(
         self,
@@ -41,32 +44,32 @@ class Leadership:
     ) -> None:
         self._lease = lease
         self._begin = term
-        """What the leader does; cancelled when the Lease is lost."""
+        """The leader's work; cancelled when the Lease is lost."""
         self._ended = ended
         """Called after a term."""
         self._failed = failed
-        """Called after a try to take or renew the Lease that failed."""
+        """Called after a failed try to acquire or renew the Lease."""
         self._term: asyncio.Task[None] | None = None
         self._resigning = False
-        self._trouble = ""
-        """Why the Lease could not be renewed when that was last tried, told once."""
+        self._last_error = ""
+        """Why the last try to renew the Lease failed; each reason is logged once."""
         self.last_answer = 0.0
-        """When the API server last answered about the Lease."""
+        """Monotonic time of the API server's last response about the Lease."""
 
     @property
     def leading(self) -> bool:
-        """Whether a term is on."""
+        """Whether a term is running."""
         return self._term is not None
 
     def may_write(self) -> bool:
-        """Whether a write may be sent now: asked before each one, since the Lease may have run
-        out while the process was paused."""
+        """Whether a write may be sent now. Checked before each one, since the Lease may have
+        expired while the process was paused."""
         return self.leading and self._lease.held and not self._resigning
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Campaign until `stop` is set. Raises what a term raises: only a bug ends one."""
+        """Run for leader until `stop` is set. Raises what a term raises, which is always a bug."""
         while not stop.is_set():
-            await self._campaign()
+            await self._acquire_or_renew()
             if self._lease.held and self._term is None:
                 log.info("leading", extra={"identity": self._lease.identity})
                 self._term = asyncio.create_task(self._begin(), name="term")
@@ -76,11 +79,11 @@ class Leadership:
             if self._term is not None and self._term.done():
                 await self._term
             pause = self._lease.seconds / 4 * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
-            await until(stop, asyncio.sleep(pause))
+            await run_until(stop, asyncio.sleep(pause))
 
     async def resign(self, drained: Coroutine[Any, Any, None], seconds: float) -> None:
-        """Let writes in flight finish (`drained` tells when) but begin none, then end the term
-        and give the Lease up."""
+        """Start no more writes, wait at most `seconds` for those in flight (until `drained`
+        returns), end the term and release the Lease."""
         self._resigning = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drained, seconds)
@@ -91,21 +94,21 @@ class Leadership:
         except (ApiError, TimeoutError) as error:
             log.warning("cannot give the Lease up: %s", error or "the API server is too slow")
 
-    async def _campaign(self) -> None:
+    async def _acquire_or_renew(self) -> None:
         try:
             async with asyncio.timeout(self._lease.seconds / 2):
-                await self._lease.attempt()
+                await self._lease.acquire_or_renew()
         except (ApiError, TimeoutError) as error:
-            trouble = str(error) or "the API server is too slow"
-            if trouble != self._trouble:
-                log.warning("cannot renew the Lease, tries again: %s", trouble)
-            self._trouble = trouble
+            problem = str(error) or "the API server is too slow"
+            if problem != self._last_error:
+                log.warning("cannot renew the Lease, tries again: %s", problem)
+            self._last_error = problem
             self._failed()
         else:
             self.last_answer = time.monotonic()
-            if self._trouble:
+            if self._last_error:
                 log.info("the API server answers about the Lease again")
-            self._trouble = ""
+            self._last_error = ""
 
     async def _end(self) -> None:
         term, self._term = self._term, None

@@ -1,7 +1,8 @@
-"""Leader election by a Lease (coordination.k8s.io/v1) that this process holds itself.
+"""A Lease (coordination.k8s.io/v1) for leader election.
 
-The protocol is client-go's: a Lease that has not changed for its duration, by the watcher's own
-clock, may be taken over. The holder stops acting well before that.
+The protocol is client-go's: a Lease that has not changed for its duration, by the observer's own
+clock, may be acquired by another replica. The holder stops acting well before that. leadership.py
+uses it.
 https://pkg.go.dev/k8s.io/client-go/tools/leaderelection
 """
 
@@ -19,17 +20,17 @@ from modelyard.kube.api import Api, Object
 from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
 from modelyard.kube.kinds import LEASE
 
-HOLD = 0.75
-"""Share of the duration for which a renewal counts; the rest is the margin between holders."""
+VALID_SHARE = 0.75
+"""Share of the duration for which a renewal is valid; the rest is the margin between holders."""
 
 
 def boot_time() -> float:
-    """Seconds since boot. Goes on while the process or the machine sleeps."""
+    """Seconds since boot, including time in which the process or the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lease:
-    """Takes, renews and gives up a Lease. `attempt` must be called every quarter of `seconds`."""
+    """Acquires, renews and releases a Lease. Call `acquire_or_renew` every quarter of `seconds`."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Lease:
         self._seen_version = ""
         self._seen_at = 0.0
         self.holder = ""
-        """Who held it when it was last read."""
+        """The holder when the Lease was last read."""
 
     @property
     def held(self) -> bool:
@@ -61,21 +62,21 @@ class Lease:
 
     @property
     def version(self) -> int:
-        """resourceVersion of the write that made or kept us the holder: lists that are older may
-        lack writes of the holder before us."""
+        """resourceVersion of our last acquisition or renewal: older lists may lack writes of the
+        previous holder."""
         return int(self._mine["metadata"]["resourceVersion"]) if self._mine else 0
 
-    async def attempt(self) -> bool:
-        """Renew the Lease, or take it if it is free or its holder has gone silent.
+    async def acquire_or_renew(self) -> bool:
+        """Renew the Lease, or acquire it if it is free or has expired.
 
-        Returns whether it is held. Raises ApiError; what was held stays held until it runs out.
+        Returns whether it is held. Raises ApiError; a held Lease then stays held until it expires.
         """
         started = self._clock()
         if self._mine is not None:
             try:
-                return self._won(await self._write(self._mine), started)
+                return self._acquired(await self._write(self._mine), started)
             except (Conflict, NotFound):
-                self._mine = None  # Somebody else wrote it.
+                self._mine = None  # Another replica wrote it.
         try:
             lease = await self._api.get(LEASE, self._namespace, self._name)
         except NotFound:
@@ -85,19 +86,19 @@ class Lease:
                 self._valid_until = float("-inf")
                 return False
         try:
-            return self._won(await self._write(lease), started)
+            return self._acquired(await self._write(lease), started)
         except (Conflict, AlreadyExists):
             self._valid_until = float("-inf")
             return False
 
     async def release(self) -> None:
-        """Give the Lease up, so that another replica need not wait. Raises ApiError."""
+        """Release the Lease, so that another replica need not wait for it. Raises ApiError."""
         mine, self._mine = self._mine, None
         self._valid_until = float("-inf")
         if mine is None:
             return
         spec = {**mine["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-        with contextlib.suppress(Conflict, NotFound):  # Already somebody else's.
+        with contextlib.suppress(Conflict, NotFound):  # Another replica holds it already.
             await self._api.replace(LEASE, {**mine, "spec": spec})
 
     def _free(self, lease: Object) -> bool:
@@ -134,10 +135,10 @@ class Lease:
             return await self._api.replace(LEASE, manifest)
         return await self._api.create(LEASE, manifest)
 
-    def _won(self, lease: Object, started: float) -> bool:
+    def _acquired(self, lease: Object, started: float) -> bool:
         lease["metadata"].pop("managedFields", None)
         self._mine = lease
         self.holder = self.identity
-        # Counted from before the request: that is the earliest that others saw the renewal.
-        self._valid_until = started + self.seconds * HOLD
+        # Counted from before the request, the earliest time at which others can see the renewal.
+        self._valid_until = started + self.seconds * VALID_SHARE
         return self.held

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: one JSON object or logfmt line a record."""
+"""Structured logs on standard error: one JSON object or logfmt line per record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import orjson
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 KOPF_REQUESTS = "kopf._cogs.clients.watching"
-"""Tells every try of every failed request; runtime/watches.py tells the first and the last."""
+"""kopf's logger of watch requests, which logs each failed try; watches.py logs the first failure
+and the recovery."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -24,7 +25,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class LogfmtFormatter(logging.Formatter):
-    """`key=value` pairs for people who read the terminal."""
+    """`key=value` pairs, to be read in a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as `key=value` pairs; a traceback follows on lines of its own."""
@@ -35,7 +36,7 @@ class LogfmtFormatter(logging.Formatter):
 
 
 def configure(level: str, style: Literal["json", "logfmt"]) -> None:
-    """Send all logs of the process to standard error. Libraries below WARNING are left out."""
+    """Send all logs of the process to standard error; those of libraries from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else LogfmtFormatter())
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Memory that the C library keeps after it was freed."""
+"""Returns freed memory to the operating system, which glibc otherwise keeps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ctypes
 from collections.abc import Callable
 
 
-def _found() -> Callable[[int], int] | None:
-    """malloc_trim(3): glibc alone has it."""
+def _malloc_trim() -> Callable[[int], int] | None:
+    """malloc_trim(3), which only glibc has."""
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):
@@ -15,10 +15,10 @@ def _found() -> Callable[[int], int] | None:
     return trim
 
 
-_trim = _found()
+_trim = _malloc_trim()
 
 
 def trim_heap() -> None:
-    """Return freed memory to the system, as after a list: it takes a few milliseconds."""
+    """Return freed memory to the system, as after a list. Takes a few milliseconds."""
     if _trim is not None:
         _trim(0)

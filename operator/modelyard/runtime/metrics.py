@@ -1,4 +1,7 @@
-"""The operator's own Prometheus metrics."""
+"""Counters and histograms of the operator, and the registry that /metrics renders.
+
+Gauges that are computed at scrape time are registered by gauges.py.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,15 @@ from modelyard import __version__
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 LabelledValues = Callable[[], Iterable[tuple[Sequence[str], float]]]
-"""Reads the values of a gauge: label values, value."""
+"""Computes the series of a gauge: (label values, value)."""
 
 
 class Metrics:
-    """Counts what happens; what is (depths, sizes) is read when Prometheus asks."""
+    """The operator's metrics. Gauges are computed when Prometheus scrapes."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # A second series for each counter that nobody looks at.
+        # Otherwise each counter has a second series with its creation time.
+        disable_created_metrics()
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -106,12 +110,12 @@ class Metrics:
         ).labels(__version__).set(1)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
-        """One reconcile ended."""
+        """A reconcile ended."""
         self._reconciles.labels(kind, result).inc()
         self._seconds.labels(kind).observe(seconds)
 
     def requested(self, verb: str, kind: str, code: str, seconds: float) -> None:
-        """One request to the API server was answered or failed."""
+        """A request to the API server ended."""
         self._requests.labels(verb, kind, code).inc()
         self._request_seconds.labels(verb).observe(seconds)
 
@@ -120,7 +124,7 @@ class Metrics:
         self._repairs.labels(kind).inc(count)
 
     def resynced(self) -> None:
-        """Everything was listed, and what this round reconciles was queued."""
+        """A resync listed everything and queued its part of the objects."""
         self._resyncs.inc()
 
     def relisted(self, kind: str) -> None:
@@ -131,23 +135,23 @@ class Metrics:
         """A watch could not be started."""
         self._watch_failures.labels(kind, code).inc()
 
-    def asked(self, result: str, seconds: float) -> None:
-        """Prometheus was asked; `result` is number or problem."""
+    def queried(self, result: str, seconds: float) -> None:
+        """A query to Prometheus ended; `result` is number or problem."""
         self._queries.labels(result).inc()
         self._query_seconds.observe(seconds)
 
     def lease_failed(self) -> None:
-        """A try to take or renew the Lease failed."""
+        """A try to acquire or renew the Lease failed."""
         self._lease_failures.inc()
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Register a gauge that is read when it is asked for."""
+        """Register a gauge that is computed when it is scraped."""
         Gauge(name, text, registry=self._registry).set_function(value)
 
     def gauge_by_kind(
         self, name: str, text: str, values: Callable[[], Iterable[tuple[str, float]]]
     ) -> None:
-        """Register a gauge with one value a kind that is read when it is asked for."""
+        """Register a gauge with one series per kind that is computed when it is scraped."""
         self.labelled_gauge(
             name, text, ("kind",), lambda: [((kind,), value) for kind, value in values()]
         )
@@ -155,7 +159,7 @@ class Metrics:
     def labelled_gauge(
         self, name: str, text: str, labels: Sequence[str], values: LabelledValues
     ) -> None:
-        """Register a gauge with labels that is read when it is asked for."""
+        """Register a gauge with labels that is computed when it is scraped."""
         self._registry.register(_Labelled(name, text, labels, values))
 
     def render(self) -> bytes:

@@ -1,8 +1,8 @@
-"""A delayed queue of keys: each key is in it once, and is worked on by one worker at a time.
+"""A delayed work queue of keys: each key is in it once, and has one worker at a time.
 
-It decides who goes first while more keys are due than there are workers: what users ask for, then
-what follows from changes of children, then the statuses of objects that have just got children.
-The engine adds keys and the workers take them (runtime/engine.py).
+If more keys are due than there are workers, the queue decides which go first: changes by users,
+then changes of children, then the statuses of objects whose children were just created. The engine
+adds keys and its workers take them (engine.py).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 from modelyard.core.plan import Key
 
-PATIENCE = 2.0
-"""Seconds for which urgent keys go before one that has become due."""
+NORMAL_SECONDS = 2.0
+"""Maximum time for which urgent keys go before a key that is due."""
 
-DEFERRED = 10.0
-"""The same for a deferred key, of which only the status is to be written. Long enough for most of a
-burst of creates, and for a child to make progress that the same write then shows."""
+DEFERRED_SECONDS = 10.0
+"""The same for a deferred key, of which only the status remains to be written. Long enough for most
+bursts of creates, and for progress of children that the same write then shows."""
 
 
 class KeyedQueue:
@@ -29,23 +29,23 @@ class KeyedQueue:
 
     Adding a key that is already queued keeps the earlier of both times. A key added while it is
     being worked on is queued again when the worker is done. A key that backs off after a failure
-    is not due earlier, whatever adds it, until `release`.
+    does not become due earlier, whatever adds it, until `release`.
 
-    Where more keys are due than there are workers, those added as `urgent` go first and deferred
-    ones last, but none waits for more than PATIENCE or DEFERRED because of that.
+    If more keys are due than there are workers, urgent keys go first and deferred ones last, but
+    none waits longer than NORMAL_SECONDS or DEFERRED_SECONDS because of that.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._later: list[tuple[float, int, Key]] = []
-        """Heap of (due, order, key) for keys that are not due yet."""
+        """Heap of (due, order, key): keys that are not due yet."""
         self._ready: list[tuple[float, int, float, Key]] = []
-        """Heap of (rank, order, due, key) for keys that wait for a worker."""
+        """Heap of (rank, order, due, key): keys that are due and wait for a worker."""
         self._due: dict[Key, float] = {}
         self._urgent: set[Key] = set()
         self._deferred: set[Key] = set()
         self._not_before: dict[Key, float] = {}
-        """When keys that back off may be due."""
+        """Earliest due time of keys that back off."""
         self._working: set[Key] = set()
         self._again: dict[Key, float] = {}
         self._closed = False
@@ -76,13 +76,13 @@ class KeyedQueue:
             self._wake()
 
     def defer(self, key: Key) -> None:
-        """Queue a key that is being worked on; whatever has added it meanwhile, it goes after the
-        others that are due, unless it is urgent."""
+        """Queue a key that is being worked on, after all others that are due unless it is also
+        added as urgent."""
         self._deferred.add(key)
         self.add(key)
 
     def back_off(self, key: Key, delay: float) -> None:
-        """Queue a key, due in `delay` seconds and not before."""
+        """Queue a key, due in `delay` seconds and not earlier."""
         due = self._clock() + delay
         self._not_before[key] = due
         if key in self._working:
@@ -92,7 +92,7 @@ class KeyedQueue:
         self.add(key, delay)
 
     def release(self, key: Key) -> None:
-        """Let a key be due at any time again; what is queued for it keeps its time."""
+        """End a key's backoff; if it is queued, it keeps its due time."""
         self._not_before.pop(key, None)
 
     async def get(self) -> Key:
@@ -108,12 +108,12 @@ class KeyedQueue:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake()  # The wake-up was ours: hand it on.
+                    self._wake()  # Pass the wake-up on to the next waiter.
                 raise
 
     def pop(self) -> Key | None:
         """The key that is due first, or None if none is due yet."""
-        self._tidy()
+        self._promote()
         if not self._ready:
             return None
         _, _, _, key = heapq.heappop(self._ready)
@@ -140,7 +140,7 @@ class KeyedQueue:
         await self._idle.wait()
 
     def clear(self) -> None:
-        """Forget everything that is queued or backs off."""
+        """Remove all keys and all backoffs."""
         self._later.clear()
         self._ready.clear()
         self._due.clear()
@@ -150,12 +150,12 @@ class KeyedQueue:
         self._again.clear()
 
     def close(self) -> None:
-        """Hand out no more keys."""
+        """Clear the queue and accept no more keys."""
         self.clear()
         self._closed = True
 
     def oldest(self) -> float:
-        """Seconds that the longest waiting due key has waited; 0 if none is due."""
+        """Seconds that the oldest due key has waited; 0 if none is due."""
         return max(0.0, self._clock() - min(self._due.values(), default=float("inf")))
 
     def due(self) -> int:
@@ -167,31 +167,31 @@ class KeyedQueue:
         """Number of keys that workers have now."""
         return len(self._working)
 
-    def _tidy(self) -> None:
-        """Move keys that have become due to those that wait, and drop what is out of date."""
+    def _promote(self) -> None:
+        """Move keys that have become due to `_ready`, and drop outdated heap entries."""
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             due, order, key = heapq.heappop(self._later)
             if self._due.get(key) == due:
-                heapq.heappush(self._ready, (due + self._patience(key), order, due, key))
+                heapq.heappush(self._ready, (due + self._rank_seconds(key), order, due, key))
         while self._ready and self._due.get(self._ready[0][3]) != self._ready[0][2]:
             heapq.heappop(self._ready)
         while self._later and self._due.get(self._later[0][2]) != self._later[0][0]:
             heapq.heappop(self._later)
 
-    def _patience(self, key: Key) -> float:
+    def _rank_seconds(self, key: Key) -> float:
         if key in self._urgent:
             return 0.0
-        return DEFERRED if key in self._deferred else PATIENCE
+        return DEFERRED_SECONDS if key in self._deferred else NORMAL_SECONDS
 
     def _wake(self) -> None:
-        """Wake one waiter if a key is due, or see to it that one is woken when it is."""
+        """Wake one waiter if a key is due; otherwise set a timer for the next due time."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiters and self._waiters[0].done():
             self._waiters.popleft()
-        self._tidy()
+        self._promote()
         if not self._waiters or not (self._ready or self._later):
             return
         if self._ready:

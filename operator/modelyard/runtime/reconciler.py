@@ -1,4 +1,8 @@
-"""Reconciles one key: observe, decide, carry out, and deal with what goes wrong."""
+"""Reconciles one key: observe, decide, execute, and handle failures.
+
+engine.py runs its workers on it. Decisions are in core/, writes in executor.py, and failures.py
+says what each error means.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from modelyard.kube.cache import Cache
 from modelyard.kube.errors import ApiError
 from modelyard.kube.status import stalled_reason, with_stalled, without_stalled
 from modelyard.runtime.backoff import Backoff
-from modelyard.runtime.executor import Executor, Written
+from modelyard.runtime.executor import Executor, WriteLog
 from modelyard.runtime.failures import REASONS, Failure, NotLeading, classify
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.queue import KeyedQueue
@@ -24,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CONDITIONS = "conditions"
 LATE_SECONDS = 1.0
-"""Pause before a write that found the Lease run out is tried again."""
+"""Delay before a reconcile that found the Lease expired is tried again."""
 
 
 class Reconciler:
@@ -53,12 +57,12 @@ class Reconciler:
         self._ask = ask
         self._backoff = backoff or Backoff()
         self._logged: dict[Key, str] = {}
-        """The failure that was logged last, so that each is told once."""
+        """The last failure logged for each key, so that each is logged once."""
         self._stalled: dict[Key, str] = {}
         """Reason of the Stalled condition of each object that has one, for the metrics."""
 
     async def reconcile(self, key: Key) -> None:
-        """Reconcile an object; never raises but for cancellation."""
+        """Reconcile an object. Raises nothing except for cancellation."""
         started = time.perf_counter()
         obj = self._cache.get(key.kind, key.namespace, key.name)
         if obj is None:
@@ -66,38 +70,42 @@ class Reconciler:
             self._stalled.pop(key, None)
             return
         controller = self._controllers[key.kind]
-        written = Written()
+        writes = WriteLog()
         result = "ok"
         try:
             now = self._now()
             plan = self._decide(controller, obj, now)
             self._ask(key, plan.queries if isinstance(plan, Apply) else ())
-            finished = await self._executor.run(controller, obj, plan, now, written)
+            finished = await self._executor.run(controller, obj, plan, now, writes)
         except NotLeading:
             result = "not_leading"
-            # If the Lease is renewed late the term goes on, and with it what is owed here. If the
-            # term ends, the queue is emptied.
+            # If the Lease is renewed late, the term continues, and this reconcile is still due. If
+            # the term ends, the queue is cleared.
             self._queue.add(key, LATE_SECONDS)
         except Exception as error:
-            result = await self._failed(key, controller, obj, error, written)
+            result = await self._failed(key, controller, obj, error, writes)
         else:
             self._forget(key)
             if not finished:
-                # Children first, their statuses when there is time.
+                # Create children of other objects first; their statuses can wait.
                 self._queue.defer(key)
             elif isinstance(plan, Apply) and plan.requeue_after is not None:
                 self._queue.add(key, plan.requeue_after)
         seconds = time.perf_counter() - started
         self._metrics.reconciled(key.kind, result, seconds)
         self._note_stalled(key)
-        if written.what:
+        if writes.entries:
             log.info(
                 "reconciled",
-                extra={**_fields(key, obj), "wrote": written.told(), "seconds": round(seconds, 4)},
+                extra={
+                    **_fields(key, obj),
+                    "wrote": writes.summary(),
+                    "seconds": round(seconds, 4),
+                },
             )
 
     def _decide(self, controller: Controller, obj: KubeObject, now: datetime) -> Plan:
-        """Bring aggregates up to now, take the snapshot, decide."""
+        """Advance the aggregates to `now`, observe, decide."""
         if controller.advance is not None:
             controller.advance(self._cache, obj, now)
         plan = controller.decide(controller.observe(self._cache, obj, self._settings), now)
@@ -106,7 +114,7 @@ class Reconciler:
         return plan
 
     def _recovered(self, controller: Controller, obj: KubeObject) -> KubeObject | None:
-        """For a decision that writes no status: the present one less a failure told earlier."""
+        """For a plan without a status: the current one without a failure that the engine set."""
         return None if CONDITIONS in controller.pod_owned_fields else without_stalled(obj, REASONS)
 
     async def _failed(
@@ -115,7 +123,7 @@ class Reconciler:
         controller: Controller,
         obj: KubeObject,
         error: Exception,
-        written: Written,
+        writes: WriteLog,
     ) -> str:
         failure = classify(error)
         delay = self._backoff.failed(key, failure.at_least)
@@ -126,20 +134,20 @@ class Reconciler:
             return failure.result
         self._queue.back_off(key, delay)
         self._log(key, obj, failure, error, delay)
-        if failure.reason and count > failure.patience:
-            await self._tell(key, controller, failure, written)
+        if failure.reason and count > failure.tolerated:
+            await self._show_failure(key, controller, failure, writes)
         return failure.result
 
-    async def _tell(
-        self, key: Key, controller: Controller, failure: Failure, written: Written
+    async def _show_failure(
+        self, key: Key, controller: Controller, failure: Failure, writes: WriteLog
     ) -> None:
-        """Show the failure in the object's own status, if the operator owns its conditions."""
+        """Set Stalled in the object's status, if the operator owns its conditions."""
         obj = self._cache.get(key.kind, key.namespace, key.name)
         if obj is None or CONDITIONS in controller.pod_owned_fields:
             return
         status = with_stalled(obj, failure.reason, failure.message, self._now())
         try:
-            await self._executor.write_status(controller, obj, status, written)
+            await self._executor.write_status(controller, obj, status, writes)
         except NotLeading:
             pass
         except Exception as error:
@@ -165,11 +173,11 @@ class Reconciler:
         return Counter(key.kind for key in self._backoff)
 
     def stalled(self) -> Counter[tuple[str, str]]:
-        """Number of objects by kind and reason that wait for somebody to act."""
+        """Number of objects with Stalled=True by kind and reason."""
         return Counter((key.kind, reason) for key, reason in self._stalled.items())
 
     def clear(self) -> None:
-        """Forget all failures: somebody else reconciles now."""
+        """Forget all failures: another replica leads now."""
         self._backoff.clear()
         self._stalled.clear()
         self._logged.clear()

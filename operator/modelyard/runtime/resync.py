@@ -1,4 +1,7 @@
-"""Lists everything: fills the cache, drops what has vanished, mends what a watch has missed."""
+"""Lists everything: fills the cache, drops deleted objects, corrects what a watch has missed.
+
+engine.py does this at the start of a term, regularly, and for a kind whose watch was lost.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from modelyard.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 3
-"""Kinds that are listed at the same time: each has a page of decoded objects in memory."""
+CONCURRENT_LISTS = 3
+"""Kinds that are listed concurrently; each has a page of decoded objects in memory."""
 
 
 class StaleList(ApiError):
-    """A list shows an earlier moment than it must."""
+    """A list is older than required."""
 
 
 class Resync:
@@ -32,26 +35,28 @@ class Resync:
         cache: Cache,
         metrics: Metrics,
         *,
-        absorb: Callable[[str, Object], bool],
-        vanish: Callable[[str], bool],
+        put: Callable[[str, Object], bool],
+        drop: Callable[[str], bool],
     ) -> None:
         self._api = api
         self._cache = cache
         self._metrics = metrics
-        self._absorb = absorb
-        """Takes (kind, object) into the cache and routes the change; whether it was news."""
-        self._vanish = vanish
-        """Takes an object (UID) out of the cache and routes the change; whether it was news."""
+        self._put = put
+        """Puts (kind, object) into the cache and queues what depends on it; returns whether it was
+        newer."""
+        self._drop = drop
+        """Drops an object (UID) from the cache and queues what depends on it; returns whether it
+        was cached."""
 
     async def all(self, names: Iterable[str], *, at_least: int = 0) -> int:
-        """List these kinds; returns the number of objects that the cache had wrong.
+        """List these kinds; returns the number of objects that had to be corrected in the cache.
 
         Raises StaleList if a list is older than resourceVersion `at_least`, and ApiError.
         """
-        room = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(CONCURRENT_LISTS)
 
         async def one(name: str) -> int:
-            async with room:
+            async with slots:
                 return await self.one(name, at_least=at_least)
 
         try:
@@ -77,8 +82,8 @@ class Resync:
                 )
             for item in page.items:
                 seen.add(item["metadata"]["uid"])
-                wrong += self._absorb(name, item)
-        wrong += sum(self._vanish(uid) for uid in self._cache.stale(name, seen, version))
+                wrong += self._put(name, item)
+        wrong += sum(self._drop(uid) for uid in self._cache.stale(name, seen, version))
         if wrong:
             self._metrics.repaired(name, wrong)
         return wrong

@@ -1,4 +1,7 @@
-"""From a changed object to the keys that must be looked at."""
+"""From a changed object to the keys to reconcile: its own, its owner's, and those of triggers.
+
+Controllers declare children and triggers in core.plan.Controller; engine.py queues the keys.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Router:
-    """Knows which controllers care about which kinds."""
+    """Which controllers depend on which kinds."""
 
     def __init__(self, controllers: Sequence[Controller], view: View) -> None:
         self._view = view
@@ -29,8 +32,7 @@ class Router:
 
     @staticmethod
     def watched(controllers: Iterable[Controller], absent: Collection[str] = ()) -> tuple[str, ...]:
-        """All kinds that the controllers look at, in a stable order, less optional ones that the
-        cluster lacks."""
+        """All kinds that the controllers need, in a stable order, without the `absent` ones."""
         kinds: dict[str, None] = {}
         for controller in controllers:
             kinds.setdefault(controller.kind)
@@ -44,17 +46,17 @@ class Router:
 
     @staticmethod
     def mapped(controllers: Iterable[Controller]) -> frozenset[str]:
-        """Kinds whose earlier state matters too: an object may have been re-pointed."""
+        """Kinds whose old state is needed too: a reference may have changed to another object."""
         return frozenset(kind for c in controllers for kind in c.triggers)
 
     def keys(self, change: Change) -> Iterator[Key]:
-        """Keys to look at after a change; some may name objects that do not exist."""
+        """Keys to reconcile after a change; some may name objects that do not exist."""
         for obj in (change.new, change.old):
             if obj is not None:
                 yield from self._keys(change.kind, obj)
 
     def delay(self, key: Key) -> float:
-        """Seconds that what an aggregate wants looked at may wait for more of it."""
+        """Seconds for which to collect further changes of an aggregate before the key is due."""
         debounce = self._debounce.get(key.kind)
         if debounce is None:
             return 0.0
@@ -65,7 +67,7 @@ class Router:
             return 0.0
 
     def own_key(self, change: Change) -> Key | None:
-        """The changed object's own key if it is reconciled itself."""
+        """The key of the changed object itself, if a controller reconciles its kind."""
         obj = change.new or change.old
         if obj is None or change.kind not in self._kinds:
             return None
@@ -86,5 +88,5 @@ class Router:
             try:
                 yield from list(mapper(obj, self._view))
             except Exception:
-                # A wrong object must not keep others from being noticed.
+                # An object that a trigger fails on must not stop the others.
                 log.exception("mapping %s %s/%s failed", kind, namespace, metadata["name"])

@@ -1,4 +1,7 @@
-"""The HTTP endpoint for Prometheus and the kubelet: /metrics, /healthz, /readyz."""
+"""HTTP server for Prometheus and the kubelet: /metrics, /healthz and /readyz.
+
+See metrics.py and health.py for what they return.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def serve(engine: Engine, settings: EngineSettings) -> web.AppRunner:
-    """Start listening; clean the runner up to stop. Raises OSError if the port is taken."""
+    """Start the server; the runner's `cleanup` stops it. Raises OSError if the port is in use."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=engine.metrics.render(), headers={"Content-Type": METRICS_TYPE})
@@ -26,11 +29,11 @@ async def serve(engine: Engine, settings: EngineSettings) -> web.AppRunner:
         return web.Response(text="\n".join(found) or "ok", status=503 if found else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        troubles = engine.watches.troubles()
+        problems = engine.watches.problems()
         if not engine.watches.complete:
-            troubles.append("watches have not started yet")
-        if troubles:
-            return web.Response(text="\n".join(troubles), status=503)
+            problems.append("watches have not started yet")
+        if problems:
+            return web.Response(text="\n".join(problems), status=503)
         return web.Response(text="leading" if engine.leading else "standing by")
 
     app = web.Application()

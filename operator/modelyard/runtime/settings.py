@@ -1,9 +1,10 @@
-"""The operator's settings from environment variables that start with `MODELYARD_`.
+"""The operator's settings, from environment variables that start with `MODELYARD_`.
 
-Two underscores lead into a group: `MODELYARD_IMAGES__WORKER`, `MODELYARD_STORE__URL`. Resources of
-pods by component are JSON (`MODELYARD_RESOURCES='{"data": {"cpu": "2"}}'`) or one variable an entry
-(`MODELYARD_RESOURCES__DATA__CPU=2`); entries that are not given keep their defaults. The chart's
-Deployment sets these variables.
+Two underscores separate a group from its field: `MODELYARD_IMAGES__WORKER`, `MODELYARD_STORE__URL`.
+Resources of pods by component are JSON (`MODELYARD_RESOURCES='{"data": {"cpu": "2"}}'`) or one
+variable per entry (`MODELYARD_RESOURCES__DATA__CPU=2`); entries that are not given keep their
+defaults. The chart's Deployment sets these variables. core/settings.py is the part that decisions
+see.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _DEFAULTS = core.Settings()
 
 
 class InvalidSettings(Exception):
-    """A variable has a value that cannot be used; the message names it."""
+    """A variable has an invalid value; the message names it."""
 
 
 def _empty_is_none(value: object) -> object:
@@ -55,20 +56,20 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class ImageSettings(BaseModel):
-    """`MODELYARD_IMAGES__…`: images of the pods that the operator makes."""
+    """`MODELYARD_IMAGES__…`: images of the pods that the operator creates."""
 
     worker: str = _DEFAULTS.images.worker
-    """Datasets and agents."""
+    """Image of dataset and agent pods."""
     trainer: str = _DEFAULTS.images.trainer
-    """Training, export, evaluation."""
+    """Image of training, export and evaluation pods."""
     triton: str = _DEFAULTS.images.triton
     tensorrt: str = _DEFAULTS.images.tensorrt
-    """TensorRT exports and evaluations."""
+    """Image of TensorRT export and evaluation pods."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
 class StoreSettings(BaseModel):
-    """`MODELYARD_STORE__…`: where artifacts live."""
+    """`MODELYARD_STORE__…`: where artifacts are stored."""
 
     url: str = _DEFAULTS.store.url
     """`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///path`."""
@@ -78,7 +79,7 @@ class StoreSettings(BaseModel):
 
 
 class EngineSettings(BaseSettings):
-    """Everything that the operator's process reads from its environment."""
+    """All settings of the operator's process."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", case_sensitive=False, extra="ignore"
@@ -95,36 +96,36 @@ class EngineSettings(BaseSettings):
     trainer_service_account: str = _DEFAULTS.trainer_service_account
     agent_service_account: str = _DEFAULTS.agent_service_account
     namespaces: Names = ()
-    """Comma-separated namespaces that are prepared for workloads; empty means all are."""
+    """Comma-separated namespaces that are prepared for workloads; empty for all."""
     image_pull_secrets: Names = ()
-    """Comma-separated Secrets with registry credentials, for all pods that the operator makes."""
+    """Comma-separated Secrets with registry credentials, for all pods that the operator creates."""
     resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
-    """CPU and memory of pods by component, where an object says nothing."""
+    """CPU and memory of pods by component, unless the object sets them."""
 
     lease_name: str = "modelyard-operator"
-    """Lease (coordination.k8s.io/v1) that orders replicas."""
+    """Lease (coordination.k8s.io/v1) for leader election."""
     lease_namespace: Optional = None
     """Its namespace; by default the operator's own."""
     lease_seconds: float = Field(default=10, ge=2, le=300)
-    """Seconds after which a silent leader's Lease may be taken over."""
+    """Duration of the Lease: seconds without renewal after which another replica may acquire it."""
     identity: Optional = None
-    """Name of this replica in the Lease; by default POD_NAME, or else a random one. No two live
-    processes may share it: a restarted process of the same name takes its Lease up at once."""
+    """Name of this replica in the Lease; by default POD_NAME, or else a random one. Must be unique
+    among running processes: a restarted process of the same name acquires its Lease at once."""
     workers: int = Field(default=16, ge=1, le=256)
-    """Objects that are reconciled at the same time."""
+    """Objects that are reconciled concurrently."""
     resync_seconds: float = Field(default=600, ge=5)
-    """Seconds between two rounds that list and reconcile everything."""
+    """Seconds between two resyncs, each of which lists and reconciles everything."""
     request_seconds: float = Field(default=30, ge=1, le=300)
-    """Seconds after which a request to the API server is given up."""
+    """Timeout of a request to the API server, in seconds."""
     stalled_seconds: float = Field(default=120, ge=5)
-    """Seconds that due work may wait untouched until /healthz turns red."""
+    """Seconds that a due key may wait before /healthz fails."""
     prometheus_url: Address = None
-    """Prometheus that rollouts' PromQL queries are asked of; empty for none. Never an object's
-    field: users write queries, not addresses."""
+    """URL of the Prometheus for PromQL queries of rollouts; empty for none. Never a field of an
+    object: users write queries, not addresses."""
     prometheus_token_file: Optional = None
     """File with a bearer token for it; empty for none."""
     prometheus_ca_file: Optional = None
-    """File with the certificates (PEM) that its own must be signed by; empty for the system's."""
+    """File with the CA certificates (PEM) to trust for it; empty for the system's."""
     listen_address: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
     listen_port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz; 0 takes any free one."""
@@ -132,7 +133,7 @@ class EngineSettings(BaseSettings):
     log_format: Literal["json", "logfmt"] = "json"
 
     def for_decisions(self) -> core.Settings:
-        """The part that decisions see."""
+        """The settings that decisions use."""
         images = core.Images(
             worker=self.images.worker,
             trainer=self.images.trainer,
@@ -159,7 +160,7 @@ class EngineSettings(BaseSettings):
         )
 
     def prometheus(self) -> Prometheus | None:
-        """Where queries are asked, or None if that is not set."""
+        """Client for PromQL queries, or None if no URL is set."""
         if self.prometheus_url is None:
             return None
         return Prometheus(

@@ -1,11 +1,11 @@
-"""How many boxes of two answers for the same image are the same object."""
+"""Agreement of two versions: the number of boxes for one image that show the same object."""
 
 from __future__ import annotations
 
 import numpy as np
 
 IOU = 0.5
-"""Least overlap of two boxes of the same object, as in mAP50."""
+"""Minimum IoU of two boxes of the same object, as in mAP50."""
 
 
 def matched(

@@ -1,13 +1,13 @@
-"""What each version did, from Triton's metrics page.
+"""Request counts and latencies of each version, from Triton's metrics page.
 
 The pipeline's own metrics (modelyard_…) carry the model line and the version. Triton's own carry
-the name of the model, so they are read from a generation's steps: those of an ensemble are filed
-under version 1, whatever its version is, and count a failed request twice (see the agent's
-`traffic.py`). A step's failures are there only if it ended, or is not written in Python: what
-Python answers as an error, Triton takes for a success of the step, and the step counts it itself.
+the name of the model, so they are read from a generation's steps: those of an ensemble have
+version 1, whatever its version is, and count a failed request twice (see the agent's `traffic.py`).
+Triton counts failures of a Python step only if its process ended; an error response of a Python
+step counts as a success, so the step counts it itself.
 
-All counters begin at 0 when a version is loaded, and are gone once it is unloaded. Each process
-has its own, which are added up.
+All counters start at 0 when a version is loaded, and disappear when it is unloaded. Each process
+has its own counters; this module adds them up.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _BUCKETS = [*map(str, LATENCY_BOUNDS_MS), "+Inf"]
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over one version since it was loaded, over all its settings; they only grow."""
+    """Totals of one version since it was loaded, over all its settings; they never decrease."""
 
     requests: int = 0
     """Answered requests."""
     failures: int = 0
-    """Failed requests, but for images that cannot be decoded, which are the client's fault."""
+    """Failed requests, without images that cannot be decoded, which are client errors."""
     rejected: int = 0
     """Images that could not be decoded."""
     latency: tuple[int, ...] = field(default=(0,) * len(_BUCKETS))
-    """Answered requests by time from image to boxes: counts of the buckets of LATENCY_BOUNDS_MS
-    (not cumulative), and one more for the rest."""
+    """Histogram of the time from image to boxes: requests per bucket of LATENCY_BOUNDS_MS (not
+    cumulative), and a last bucket for the rest."""
     latency_ms: float = 0.0
     """Sum of these times in milliseconds."""
     queue_micros: int = 0
@@ -49,11 +49,11 @@ class Totals:
     confidence_millis: int = 0
     """Sum of the boxes' confidences, in thousandths."""
     partial: bool = field(default=False, compare=False)
-    """Read while counters were handed over, so that the sums do not fit each other."""
+    """Whether the counters were being updated during the read, so that they are inconsistent."""
 
     def since(self, before: Totals | None) -> Totals:
-        """What came after an earlier reading. One that is ahead in anything is of a time before
-        the version was loaded anew, and is left out."""
+        """The difference to an earlier reading. A reading with any higher counter was made before
+        the version was loaded again, and is ignored."""
         if before is None or self._behind(before):
             return self
         return Totals(

@@ -1,10 +1,10 @@
-"""Brings a generation's own models up beside what serves, and takes them away again.
+"""Loads and unloads the models of a generation while another one serves.
 
     write    its models go into the repository
     load     Triton loads them
-    warm-up  a synthetic image goes through them, off the users' path
+    warm-up  a synthetic image goes through them, before any user's request
 
-Nothing here touches the stable names: see `switch.py`.
+The stable names stay unchanged here: `switch.py` changes them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ logger = logging.getLogger(__name__)
 Stage = Literal["write", "load", "warm-up", "switch"]
 
 POLL_SECONDS = 0.05
-_REST = 1.0
-"""Rest after a step's load, in durations of it."""
-_LONGEST_REST_SECONDS = 3.0
+_PAUSE_FACTOR = 1.0
+"""Pause after loading a step, as a multiple of its load time."""
+_MAX_PAUSE_SECONDS = 3.0
 _MAX_REASON = 700
 
 
 class SwitchError(Exception):
-    """A version could not be brought up; what served before still serves.
+    """A version could not be loaded; the previous one still serves.
 
-    `stage` says where it failed, `version` what was tried, `serving` what answers (None if
-    nothing did before either).
+    `stage` is the step that failed, `version` the version that was tried, `serving` the version
+    that serves (None if none did before).
     """
 
     def __init__(self, stage: Stage, version: int, serving: int | None, reason: str) -> None:
@@ -63,7 +63,7 @@ class Loading:
     """Generations of one model line on one Triton."""
 
     def __init__(self, repository: Repository, triton: Triton, *, unload_timeout: float) -> None:
-        """`unload_timeout`: seconds to wait for requests of a generation that is taken away."""
+        """`unload_timeout`: seconds to wait for requests of a generation that is unloaded."""
         self._repository = repository
         self._triton = triton
         self._unload_timeout = unload_timeout
@@ -76,7 +76,7 @@ class Loading:
         model_file: Path,
         serving: int | None,
     ) -> None:
-        """Puts its models into the repository. Raises SwitchError."""
+        """Write its models into the repository. Raises SwitchError."""
         try:
             await asyncio.to_thread(
                 self._repository.write, generation, manifest, model_file, settings
@@ -86,7 +86,7 @@ class Loading:
             raise SwitchError("write", generation.version, serving, str(error)) from error
 
     async def load(self, generation: Generation, serving: int | None) -> None:
-        """Lets Triton load its models. Raises SwitchError.
+        """Have Triton load its models. Raises SwitchError.
 
         One after another, the one that is most likely to fail first, and with rests while another
         version serves: all at once they start a process each, which takes requests their CPUs
@@ -100,7 +100,7 @@ class Loading:
                 await self._triton.load(name)
                 if serving is not None:
                     spent = time.monotonic() - started
-                    await asyncio.sleep(min(_REST * spent, _LONGEST_REST_SECONDS))
+                    await asyncio.sleep(min(_PAUSE_FACTOR * spent, _MAX_PAUSE_SECONDS))
         except TritonUnavailableError:
             raise
         except TritonError as error:
@@ -115,7 +115,7 @@ class Loading:
         settings: ServingSettings,
         serving: int | None,
     ) -> None:
-        """Sends test images through its pipeline. Raises SwitchError."""
+        """Send test images through its pipeline. Raises SwitchError."""
         image = grey_png(*manifest.imgsz)
         try:
             await self._try_image(generation, image)
@@ -127,11 +127,11 @@ class Loading:
             raise SwitchError("warm-up", generation.version, serving, short(str(error))) from error
 
     async def up(self, generation: Generation) -> bool:
-        """Whether its pipeline answers."""
+        """Whether its pipeline is ready."""
         return await self._triton.model_ready(generation.name)
 
     async def drop_all_but(self, keep: Iterable[Generation]) -> None:
-        """Takes away all others, whether the repository or Triton holds something of them."""
+        """Unload and remove all others that the repository or Triton still has."""
         known = set(self._repository.generations())
         for state in await self._triton.index():
             generation = parse_model(self._repository.line, state.name)
@@ -141,22 +141,22 @@ class Loading:
             await self.discard(generation)
 
     async def discard(self, generation: Generation) -> None:
-        """Unloads a generation and removes it. What Triton does not let go of in time stays,
-        and is dropped by the next call."""
+        """Unload a generation and remove it. Models that Triton does not unload in time stay until
+        the next call."""
         deadline = time.monotonic() + self._unload_timeout
-        asked: set[str] = set()
-        while held := await self._held(generation):
+        requested: set[str] = set()
+        while loaded := await self._loaded(generation):
             # The ensemble first: it cannot do without its steps.
-            for name in (name for name in generation.models if name in held - asked):
+            for name in (name for name in generation.models if name in loaded - requested):
                 try:
                     await self._triton.unload(name)
                 except TritonUnavailableError:
                     raise
                 except TritonError as error:
                     logger.warning("unloading %s: %s", name, error)
-            asked |= held
+            requested |= loaded
             if time.monotonic() > deadline:
-                logger.warning("%s still holds %s", self._triton.target, ", ".join(sorted(held)))
+                logger.warning("%s still holds %s", self._triton.target, ", ".join(sorted(loaded)))
                 return
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.to_thread(self._repository.remove, generation)
@@ -168,7 +168,7 @@ class Loading:
             raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")
 
     async def _load_reason(self, generation: Generation) -> str:
-        """Triton's own words for the step that failed: the ensemble's repeat them nested."""
+        """Triton's message for the step that failed; the ensemble's message only nests it."""
         states = {state.name: state for state in await self._triton.index()}
         for name in (generation.network, generation.preprocess, generation.postprocess):
             state = states.get(name)
@@ -176,12 +176,12 @@ class Loading:
                 return f"{name.rsplit('-', 1)[1]}: {state.reason}"
         return ""
 
-    async def _held(self, generation: Generation) -> set[str]:
+    async def _loaded(self, generation: Generation) -> set[str]:
         states = await self._triton.index()
         return {s.name for s in states if s.occupied and s.name in generation.models}
 
 
 def short(text: str) -> str:
-    """A text on one line, cut to what a status can carry."""
+    """A text on one line, shortened for a status."""
     text = " ".join(text.split())
     return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 1] + "…"

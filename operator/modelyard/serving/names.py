@@ -1,4 +1,4 @@
-"""What Triton's models are called.
+"""Names of the models in Triton.
 
 A generation is one version with one set of pipeline settings; its four models are never changed
 once written, so a new version or new settings always come up beside what serves. Clients only
@@ -37,7 +37,7 @@ class Generation:
     version: int
     """Version number within the line."""
     digest: str
-    """8 hexadecimal digits that tell apart settings, artifacts and pipeline code."""
+    """8 hexadecimal digits: a hash of settings, artifact and pipeline code."""
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
-    <root>/.digits.prepared                name of a generation that is kept beside what serves
+    <root>/.digits.prepared                name of the prepared generation, kept loaded in addition
 
 A generation is complete once generation.json is there, which is written last. A stable name
 switches by the replacement of one file, config.pbtxt. So a process that dies anywhere leaves
@@ -48,7 +48,7 @@ class ArtifactMismatchError(ValueError):
 
 
 class Record(BaseModel):
-    """What a generation was made of."""
+    """The inputs of a generation."""
 
     version: int
     manifest: ArtifactManifest
@@ -113,14 +113,15 @@ class Repository:
             return None
 
     def generations(self) -> list[Generation]:
-        """All generations of which something lies in the repository, complete or not."""
+        """All generations with files in the repository, complete or not."""
         if not self.root.is_dir():
             return []
         found = (parse_model(self.line, entry.name) for entry in self.root.iterdir())
         return sorted({generation for generation in found if generation is not None})
 
     def remove(self, generation: Generation) -> None:
-        """Removes a generation's models; the ensemble last, so that a rest is found again."""
+        """Remove a generation's models; the ensemble last, so that an interrupted removal is
+        found."""
         for name in reversed(generation.models):
             folder = self.root / name
             (folder / RECORD).unlink(missing_ok=True)
@@ -128,11 +129,10 @@ class Repository:
                 shutil.rmtree(folder)
 
     def point(self, generation: Generation) -> list[str]:
-        """Lets the stable names lead to a complete generation. Triton follows when it is told
-        to load them.
+        """Point the stable names to a complete generation. It takes effect when Triton loads them.
 
-        Returns them in the order to load them in: the pipeline last, since it is what most
-        clients use, and a failure before it has changed nothing for them.
+        Returns them in the order to load them: the pipeline last, since most clients use it, and
+        a failure before it changes nothing for them.
         """
         record = self.record(generation)
         if record is None:
@@ -145,7 +145,7 @@ class Repository:
         return sorted(stable, key=lambda name: name == pipeline_name(self.line))
 
     def tidy(self, generation: Generation) -> None:
-        """Removes version directories of the stable names that no longer lead anywhere."""
+        """Remove outdated version directories of the stable names."""
         for name in stable_names(self.line):
             folder = self.root / name
             if not folder.is_dir():
@@ -155,8 +155,7 @@ class Repository:
                     shutil.rmtree(entry)
 
     def pointed(self) -> Generation | None:
-        """The complete generation that the stable names lead to on disk; None if there is
-        none."""
+        """The complete generation that the stable names point to on disk; None if there is none."""
         try:
             text = (self.root / pipeline_name(self.line) / "config.pbtxt").read_text()
             generation = configs.target_of(configs.from_text(text), self.line)
@@ -167,7 +166,7 @@ class Repository:
         return generation
 
     def prepare(self, generation: Generation | None) -> None:
-        """Remembers which generation is kept beside what serves."""
+        """Record which generation is kept loaded in addition to the serving one."""
         # Not in the generation's folder, where Triton would take it for a change of the model.
         if generation is None:
             self._mark.unlink(missing_ok=True)
@@ -175,7 +174,7 @@ class Repository:
             _write(self._mark, generation.name.encode())
 
     def prepared(self) -> Generation | None:
-        """The complete generation that is kept beside what serves; None if there is none."""
+        """The complete generation that is kept loaded in addition; None if there is none."""
         try:
             generation = parse_generation(self.line, self._mark.read_text())
         except (OSError, ValueError):

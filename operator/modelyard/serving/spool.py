@@ -1,14 +1,14 @@
-"""Copies of sampled requests with the serving version's answers, left by Triton for the agent.
+"""Copies of sampled requests and their responses, which Triton writes for the agent.
 
     <root>/digits/control.json      what to copy; written here, read by the pipeline's first step
     <root>/digits/TOKEN.image       an encoded image; written by the first step
     <root>/digits/TOKEN.answer      the serving version's answer; written by the last step
     <root>/digits/dropped           as many bytes as there were copies that did not fit
 
-The folder lies in memory that Triton's container and the agent's share. Files appear whole, by a
-rename. The first step copies nothing unless control.json is there, was touched in the last minute
-and names its own generation, and it never goes beyond the limits in it; so an agent that dies
-leaves little behind, and costs nothing.
+The folder is in memory that the containers of Triton and the agent share. Files are written under
+another name and renamed, so they are always complete. The first step copies nothing unless
+control.json exists, was touched in the last minute and names its own generation, and it keeps to
+the limits in it; so a dead agent leaves few files and no load.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from modelyard.serving.names import Generation
 CONTROL = "control.json"
 DROPPED = "dropped"
 ORPHAN_SECONDS = 30.0
-"""An image without an answer for so long belongs to a request that failed, or to a Triton that
-ended; so does a part of a file."""
+"""Age at which an image without a response, or an incomplete file, is removed: its request failed,
+or Triton ended."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sample:
 
 
 class Spool:
-    """One model line's copies, seen from the agent."""
+    """The agent's side of one model line's copies."""
 
     def __init__(self, line: str, root: Path = paths.SPOOL) -> None:
         self._folder = root / line
@@ -66,9 +66,9 @@ class Spool:
         files: int = 32,
         size: int = 24 * 1024 * 1024,
     ) -> None:
-        """Asks for a share (0 to 1) of the requests that `generation` answers, from within a second
-        on. At most so many images and bytes lie there at a time. Holds for a minute: `take` and
-        another `control` prolong it. Raises OSError."""
+        """Copy a share (0 to 1) of the requests of `generation`, starting within a second, with at
+        most `files` images of `size` bytes in total at a time. Expires after a minute unless
+        `take` or `control` is called again. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         # Triton may be another user of the same group: its processes make files here.
         with contextlib.suppress(PermissionError):
@@ -82,14 +82,14 @@ class Spool:
         part.replace(self._folder / CONTROL)
 
     def off(self) -> None:
-        """Ends copying, drops what lies there, and counts anew."""
+        """Stop copying, remove all copies, and reset the count of dropped ones."""
         with contextlib.suppress(FileNotFoundError):
             (self._folder / CONTROL).unlink(missing_ok=True)
             for entry in list(self._folder.iterdir()):
                 entry.unlink(missing_ok=True)
 
     def take(self, limit: int = 8) -> list[Sample]:
-        """Takes out the oldest copies that have an answer, at most so many, and clears away what
+        """Remove and return the oldest copies with a response, at most `limit`; remove those that
         will never get one."""
         with contextlib.suppress(FileNotFoundError):
             os.utime(self._folder / CONTROL)
@@ -105,7 +105,7 @@ class Spool:
 
     @property
     def dropped(self) -> int:
-        """Copies that did not fit, since `off`."""
+        """Number of copies that did not fit, since `off`."""
         try:
             return (self._folder / DROPPED).stat().st_size
         except FileNotFoundError:

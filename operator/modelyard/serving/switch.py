@@ -1,18 +1,18 @@
-"""Replaces the version that answers by another one, without a gap.
+"""Replaces the serving version with another one, without downtime.
 
-    write    the new generation's models go into the repository, beside what serves
+    write    the new generation's models go into the repository, next to the serving ones
     load     Triton loads them
-    warm-up  a synthetic image goes through the new pipeline, off the users' path
-    switch   the stable names lead to it: Triton replaces them in milliseconds, and requests
+    warm-up  a synthetic image goes through the new pipeline, before any user's request
+    switch   the stable names point to it: Triton replaces them in milliseconds, and requests
              in flight finish where they started
-    unload   what served before is unloaded once its requests are answered, and removed
+    unload   the old generation is unloaded once its requests are answered, and removed
 
-A failure before the end of `switch` undoes everything: what served keeps serving. Every step
-finds out from Triton and the repository where it stands, so a restarted agent or a restarted
+A failure before the end of `switch` undoes everything, and the old version keeps serving. Every
+step reads the current state from Triton and the repository, so a restarted agent or a restarted
 Triton converges by the same call.
 
-`prepare` goes up to the warm-up only. What it brought up answers under its generation's own name,
-and stays beside what serves until `ensure` switches to it or `release` drops it.
+`prepare` goes up to the warm-up only. The prepared version answers under its generation's
+own name, and stays loaded until `ensure` switches to it or `release` unloads it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ __all__ = ["Serving", "Swap", "SwitchError", "Switcher"]
 
 @dataclass(frozen=True)
 class Serving:
-    """What answers under the stable names."""
+    """The generation that serves under the stable names."""
 
     generation: Generation
     record: Record | None
-    """What it was made of; None if the repository lost it."""
+    """Its inputs; None if the repository lost the record."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """What `ensure` did. Times in seconds; all 0 if nothing had to change."""
+    """Result of `ensure`. Times in seconds; all 0 if nothing had to change."""
 
     generation: Generation
     previous: int | None
-    """Version that answered before."""
+    """Version that served before."""
     changed: bool
     load_seconds: float = 0.0
     warmup_seconds: float = 0.0
@@ -63,7 +63,7 @@ class Swap:
 
 
 class Switcher:
-    """Brings one model line on one Triton to wanted versions, one at a time."""
+    """Switches one model line on one Triton to other versions, one switch at a time."""
 
     def __init__(
         self,
@@ -104,9 +104,9 @@ class Switcher:
 
     @property
     def prepared(self) -> Generation | None:
-        """What `prepare` brought up and nothing has switched to yet, as the repository says it,
-        also to an agent that starts anew; None if there is none. A Triton that starts anew has
-        not loaded it: `prepare` it again."""
+        """The generation that `prepare` loaded and that is not serving yet, as recorded in the
+        repository; None if there is none. A restarted Triton has not loaded it: call `prepare`
+        again."""
         prepared = self._repository.prepared()
         return None if prepared == self._repository.pointed() else prepared
 
@@ -117,10 +117,10 @@ class Switcher:
         model_file: Path,
         settings: ServingSettings,
     ) -> Generation:
-        """Brings a version up beside what serves, and keeps it there in place of any other one
-        that was prepared. It answers under its generation's name.
+        """Load a version in addition to the serving one, in place of any other prepared one. It
+        answers under its generation's name.
 
-        Does nothing if it is up already, or is what serves. Raises as `ensure`.
+        Does nothing if it is loaded or serving already. Raises as `ensure`.
         """
         async with self._lock:
             generation = self._repository.generation(version, manifest, settings)
@@ -133,24 +133,24 @@ class Switcher:
             old = await self.serving()
             serving = old.generation.version if old else None
             await self._load(generation, manifest, settings, model_file, serving)
-            # Not before: what did not come up must not be kept.
+            # Only now: a generation that failed to load must not be kept.
             self._repository.prepare(generation)
             return generation
 
     async def release(self) -> None:
-        """Drops what was prepared, unless it serves. Raises TritonUnavailableError."""
+        """Unload the prepared version, unless it serves. Raises TritonUnavailableError."""
         async with self._lock:
             await self._release()
 
     async def _release(self, keep: Generation | None = None) -> None:
         prepared = self.prepared
-        # The mark first: an agent that dies in between leaves a rest that `ensure` drops.
+        # The mark first: if the agent dies in between, `ensure` removes the models.
         self._repository.prepare(None)
         if prepared is not None and prepared != keep:
             await self._loading.discard(prepared)
 
     async def recover(self) -> Swap | None:
-        """Serves again what the repository says was served; None if there is nothing.
+        """Serve again the version that the repository records as serving; None if there is none.
 
         For a server that starts without its operator, store or network. Raises as `ensure`.
         """
@@ -168,10 +168,10 @@ class Switcher:
         model_file: Path,
         settings: ServingSettings,
     ) -> Swap:
-        """Makes a version answer under the stable names, and drops every other one after it.
+        """Make a version serve under the stable names, then unload every other one.
 
-        Does nothing if it answers already with these settings. Raises SwitchError if it cannot
-        be brought up, and TritonUnavailableError if Triton went away meanwhile: call again.
+        Does nothing if it serves already with these settings. Raises SwitchError if it cannot be
+        loaded, and TritonUnavailableError if Triton became unavailable meanwhile: call again.
         """
         async with self._lock:
             generation = self._repository.generation(version, manifest, settings)

@@ -1,4 +1,4 @@
-"""What can go wrong with a store, told apart by what helps: waiting, other credentials, other data.
+"""Errors of a store, by their remedy: a retry, other credentials, or other data.
 
 obstore raises FileNotFoundError, typed errors and, for much else, a GenericError whose text holds
 the server's answer; `translated` turns them into the types here. Messages name store and key.
@@ -31,23 +31,23 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or answers with errors; trying again may help."""
+    """The store cannot be reached or answers with errors; a retry may help."""
 
 
 class BucketMissing(StoreUnavailable):
-    """The bucket does not exist (yet); a store that is being set up gets it soon."""
+    """The bucket does not exist, or not yet if the store is being set up."""
 
 
 class AccessDenied(StoreError):
-    """The store refuses the credentials."""
+    """The store rejects the credentials."""
 
 
 class BlobMissing(StoreError):
-    """There is nothing under the key."""
+    """There is no blob with this key."""
 
 
 class DigestMismatch(StoreError):
-    """What was read is not what the digest promises."""
+    """The content does not match its digest."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def translated(store: str, key: str) -> Iterator[None]:
 
 
 def translate(error: Exception, store: str, key: str) -> StoreError:
-    """The error of ours that stands for one of obstore's."""
+    """Our error for one of obstore's."""
     text = str(error)
     where = f"{store}: {key}" if key else store
     detail = _detail(text)
@@ -80,7 +80,7 @@ def translate(error: Exception, store: str, key: str) -> StoreError:
 
 
 def _detail(text: str) -> str:
-    """The telling part of obstore's text, which goes on with a dump of the error's structure."""
+    """The first line of obstore's text, or the code and message of S3's response in it."""
     if found := _S3_CODE.search(text):
         return ": ".join(part for part in found.groups() if part)
     first = text.partition("\n")[0].strip().rstrip(":").strip()

@@ -1,4 +1,7 @@
-"""The store that everything reads artifacts from and publishes them to."""
+"""The artifact store: blobs by digest and pointers by key, on top of obstore.
+
+errors.py maps obstore's errors to ours, opening.py makes its client from a StoreLocation.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 CHUNK = 8 * 1024 * 1024
-"""Bytes of one part of an upload, and at least of one piece of a download. S3 allows 10,000
-parts, so a blob may have 80 GB."""
+"""Size of one part of an upload and minimum size of one piece of a download, in bytes. S3 allows
+10,000 parts, so a blob may have 80 GB."""
 UPLOADS = 4
-"""Parts of one blob on their way at a time: 32 MiB of memory."""
+"""Concurrent uploads of parts of one blob: 32 MiB of memory."""
 
 
 class Store:
@@ -103,9 +106,9 @@ class Store:
         *,
         on_piece: Callable[[int], None] = lambda size: None,
     ) -> Path:
-        """Fetch a blob into a file, which appears complete and verified or not at all.
+        """Fetch a blob into a file, which appears only once it is complete and verified.
 
-        `on_piece` is called with the size of each piece, and stops the fetch by what it raises.
+        `on_piece` is called with the size of each piece; its exceptions end the fetch.
         Returns `destination`. Raises BlobMissing, DigestMismatch, OSError if it cannot be written.
         """
         key = _key(digest)
@@ -182,7 +185,7 @@ class Store:
         return found
 
     def _expect_bucket(self, key: str) -> None:
-        """A HEAD's 404 has no body that tells a missing bucket from a missing blob; a GET's has."""
+        """Raise BucketMissing if the bucket is missing: only the response to a GET shows that."""
         if self._bucket_seen:
             return
         try:
@@ -196,7 +199,7 @@ class Store:
         with translated(self._url, key):
             stream = iter(obstore.get(self._client, key).stream(min_chunk_size=CHUNK))
         while True:
-            # Only obstore's part is translated: the caller's own OSError (disk full) is its own.
+            # Only obstore's errors are translated, not the caller's OSError (such as a full disk).
             with translated(self._url, key):
                 piece = next(stream, None)
             if piece is None:

@@ -1,5 +1,5 @@
-"""The two ways in which a workload fails that are not a bug.
-
+"""Expected failures of workloads: user errors and retryable ones. runner.py turns them into an
+Outcome.
 `reason` is one CamelCase word and becomes a condition's reason; `message` says what happened, to
 which object, and what to do.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class WorkloadError(Exception):
-    """Base: an expected failure with a reason and a message for people."""
+    """Base: an expected failure with a reason and a message for users."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

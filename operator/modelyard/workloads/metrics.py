@@ -1,4 +1,4 @@
-"""The figures that a model is judged by, from Ultralytics' results."""
+"""The metrics of a model (mAP50, mAP50to95, precision, recall) from Ultralytics' results."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _message(answer: bytes) -> str:
 
 
 class StatusReporter:
-    """Reports from a thread of its own: `report` never waits and never fails.
+    """Sends reports from a separate thread: `report` never blocks and never fails.
 
     Of several reports that come within `interval` seconds only the latest is sent. A report that
     the API server does not take is sent again, with growing pauses, until a newer one replaces it.

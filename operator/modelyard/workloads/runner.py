@@ -1,4 +1,4 @@
-"""The frame around every workload: run spec in, Outcome and exit code out.
+"""Runs a workload: reads the run spec, calls the handler, writes the Outcome, sets the exit code.
 
 A workload is a handler `(run, context) -> Outcome`:
 
@@ -69,7 +69,7 @@ log = logging.getLogger("modelyard")
 
 
 class Context:
-    """What a handler gets besides its run spec."""
+    """What a handler gets in addition to its run spec."""
 
     def __init__(self, run: BaseRun | AgentRun) -> None:
         self.run = run

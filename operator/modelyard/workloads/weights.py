@@ -1,4 +1,4 @@
-"""Weights files by digest: from the store, or fetched once from where they come from."""
+"""Fetches weights files by digest: from the store, or once from their source URI."""
 
 from __future__ import annotations
 

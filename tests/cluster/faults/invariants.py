@@ -10,7 +10,7 @@ from modelyard.contract import labels
 from ...kinds import MADE_BY_OPERATOR, OPERATORS_ALONE, VERDICTS
 from . import rolloutrules
 from .journal import Entry, Object
-from .world import World, held, phase, told
+from .world import World, assignments, held, phase
 
 FINAL = {
     **{kind: (*verdict.phases, "Failed") for kind, verdict in VERDICTS.items()},
@@ -85,12 +85,12 @@ def proven(world: World, entry: Entry, before: Object) -> Iterator[str]:
 
 
 def served(world: World, entry: Entry, before: Object) -> Iterator[str]:
-    """No server is told to hold, fetch or shadow anything but an artifact of a version that is
+    """No server is assigned, stages or shadows anything but an artifact of a version that is
     Ready."""
     if entry.kind != "ModelServer":
         return
-    known = told(before) if before else {}
-    for part, version in told(entry.obj).items():
+    known = assignments(before) if before else {}
+    for part, version in assignments(entry.obj).items():
         if known.get(part) == version:
             continue
         name, wanted = entry.obj["metadata"]["name"], version["modelVersion"]

@@ -163,11 +163,11 @@ class Proxy:
         return len(self._under_way)
 
     def cut(self) -> None:
-        """Forward nothing any more, until `mend`."""
+        """Stop forwarding, until `restore`."""
         self._cut = True
 
-    def mend(self) -> None:
-        """Forward again; for a new process."""
+    def restore(self) -> None:
+        """Forward again, for a new process."""
         self._cut = False
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .journal import Entry, Object
-from .world import World, held, told
+from .world import World, assignments, held
 
 RETRY = "modelyard.dev/retry"
 
@@ -33,13 +33,13 @@ def budget(world: World, entry: Entry, before: Object) -> Iterator[str]:
 
 
 def decided(world: World, entry: Entry, before: Object) -> Iterator[str]:
-    """A server is told only what the Deployment's status says: a crash forgets nothing."""
+    """A server is assigned only versions in the Deployment's status, so a crash loses nothing."""
     if entry.kind != "ModelServer":
         return
     owner = world.named("Deployment", entry.obj["spec"]["deployment"])
-    old = told(before) if before else {}
+    old = assignments(before) if before else {}
     known = {held(owner, "stable"), held(owner, "candidate")}
-    for part, version in told(entry.obj).items():
+    for part, version in assignments(entry.obj).items():
         wanted = version["modelVersion"]
         if owner is not None and version != old.get(part) and wanted not in known:
             name = entry.obj["metadata"]["name"]
@@ -90,7 +90,7 @@ def waves(world: World, entry: Entry, before: Object) -> Iterator[str]:
     if owner is None or not state or state.get("step", 0) > 1:
         return
     if held(owner, "candidate") == held(owner, "stable"):
-        return  # New pods of the same version: nobody is told anything.
+        return  # New pods of the same version: nothing is assigned.
     on = [
         s["metadata"]["name"]
         for s in world.servers(name)

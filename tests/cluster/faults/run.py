@@ -131,7 +131,7 @@ class Run:
 
     def _restart(self) -> None:
         self._operator.reap()
-        self._proxy.mend()
+        self._proxy.restore()
         self._start()
 
     def _supervise(self) -> None:

@@ -58,9 +58,9 @@ def held(deployment: Object | None, field: str) -> str | None:
     return found
 
 
-def told(server: Object) -> Mapping[str, Any]:
-    """The versions that a ModelServer's spec tells of, by what it is to do with them."""
+def assignments(server: Object) -> Mapping[str, Any]:
+    """The versions in a ModelServer's spec, by field."""
     spec = server["spec"]
     shadow = (spec.get("shadow") or {}).get("version")
     found = {"assigned": spec["assigned"], "staged": spec.get("staged"), "shadowing": shadow}
-    return {part: told for part, told in found.items() if told}
+    return {part: version for part, version in found.items() if version}

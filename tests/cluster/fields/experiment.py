@@ -20,6 +20,7 @@ import orjson
 import yaml
 
 from ...kinds import CHANGEABLE, PLURALS, RECONCILED
+from ...waiting import eventually
 from ..fake_status import node
 from . import cases
 from .apiserver import DRY, GROUP, STRICT, Object, Server, View, path_of
@@ -189,7 +190,9 @@ class Experiment:
                 "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd
             )
         for plural in PLURALS.values():
-            await _until(lambda p=plural: self._served(p), f"{plural} to be served")
+            await eventually(
+                lambda p=plural: self._served(p), 30, lambda p=plural: f"{p} to be served"
+            )
         for space in (SPACE, CROWDED):
             await server.must("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
             for account in ("modelyard-trainer", "modelyard-agent"):
@@ -304,8 +307,10 @@ class Experiment:
         """The Dataset that all trainings wait for comes, and is found valid."""
         path = path_of("Dataset", SPACE)
         made = await self._server.must("POST", path, _body(LATER, SPECS["Dataset"], "Dataset"))
-        pods = await _until(
-            lambda: self._view.of_owner("Pod", made["metadata"]["uid"]), f"the pod of {LATER}"
+        pods = await eventually(
+            lambda: self._view.of_owner("Pod", made["metadata"]["uid"]),
+            30,
+            lambda: f"the pod of {LATER}",
         )
         await self._players.resolve(pods[0], DIGEST)
         self._later_is_ready = True
@@ -419,15 +424,3 @@ def _name(kind: str, spec: Object) -> str:
 
 async def _all(work: Iterable[Any]) -> None:
     await asyncio.gather(*work)
-
-
-async def _until(check: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = check()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        await asyncio.sleep(0.05)

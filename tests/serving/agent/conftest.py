@@ -34,7 +34,7 @@ from modelyard.store import Store
 from modelyard_local.cluster import ControlPlane, ensure
 
 from ...cluster.process import free_port as next_port
-from .waiting import eventually
+from ...waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 LINE = "digits"

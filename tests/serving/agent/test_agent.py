@@ -14,7 +14,8 @@ import pytest
 from modelyard.serving.triton import ModelState
 from modelyard.workloads.agent.memory import FILE
 
-from .waiting import eventually, until, until_answers, until_ready, until_traffic
+from ...waiting import eventually
+from .waiting import until, until_answers, until_ready, until_traffic
 
 pytestmark = [pytest.mark.triton, pytest.mark.cluster]
 

@@ -92,16 +92,16 @@ async def test_a_kind_that_comes_is_told_of_no_more_while_another_is_awaited() -
     watched = [kinds.by_name("Dataset"), kinds.by_name("Deployment")]
     waiting = asyncio.create_task(wait_served(watched, watches, api, stop, 0.01))  # type: ignore[arg-type]
     await asyncio.sleep(0.05)
-    assert len(watches.troubles()) == 2
+    assert len(watches.problems()) == 2
     api.has.add("Dataset")
     await asyncio.sleep(0.05)
-    (trouble,) = watches.troubles()
+    (trouble,) = watches.problems()
     assert "Deployment" in trouble
     assert not waiting.done()
     api.has.add("Deployment")
     async with asyncio.timeout(5):
         assert await waiting
-    assert watches.troubles() == []
+    assert watches.problems() == []
 
 
 def test_absent_kinds_are_not_watched_and_there_is_none_of_them() -> None:

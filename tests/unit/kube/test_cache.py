@@ -59,7 +59,7 @@ def test_a_recreated_object_replaces_its_namesake(cache: Cache) -> None:
     cache.put("Pod", thing("a", 5, uid="first"))
     change = cache.put("Pod", thing("a", 8, uid="second"))
     assert change is not None
-    assert change.respecified
+    assert change.user_changed
     assert cache.put("Pod", thing("a", 7, uid="first")) is None
     found = cache.get("Pod", "ns", "a")
     assert found is not None
@@ -97,7 +97,7 @@ def test_change_tells_whether_the_spec_changed(cache: Cache) -> None:
     first = cache.put("Pod", thing("a", 1))
     status = cache.put("Pod", thing("a", 2))
     spec = cache.put("Pod", thing("a", 3, generation=2))
-    assert [c.respecified for c in (first, status, spec) if c] == [True, False, True]
+    assert [c.user_changed for c in (first, status, spec) if c] == [True, False, True]
     assert status is not None
     assert status.old is not None
     assert status.old["metadata"]["resourceVersion"] == "1"
@@ -129,10 +129,10 @@ def test_an_unknown_index_is_an_error(cache: Cache) -> None:
 
 
 def test_what_ended_is_known_by_name_until_it_is_made_again(cache: Cache) -> None:
-    assert not cache.ended("Pod", "ns", "a")
+    assert not cache.recently_deleted("Pod", "ns", "a")
     cache.put("Pod", thing("a", 5))
     cache.drop("uid-a")
-    assert cache.ended("Pod", "ns", "a")
-    assert not cache.ended("Job", "ns", "a")
+    assert cache.recently_deleted("Pod", "ns", "a")
+    assert not cache.recently_deleted("Job", "ns", "a")
     cache.put("Pod", thing("a", 7, uid="another"))
-    assert not cache.ended("Pod", "ns", "a")
+    assert not cache.recently_deleted("Pod", "ns", "a")

@@ -7,7 +7,7 @@ import hashlib
 import orjson
 import pytest
 
-from modelyard.kube.packing import GROWTH, LONGEST, SAMPLES, Packing
+from modelyard.kube.packing import DICTIONARY_BYTES, GROWTH, SAMPLES, Packing
 
 
 def obj(number: int, **more: object) -> bytes:
@@ -48,7 +48,7 @@ def test_later_forms_of_objects_are_learnt() -> None:
     assert len(after.data) < len(before.data) - 40
 
 
-@pytest.mark.parametrize("size", [0, 1, LONGEST - 1, LONGEST * 3, 2_000_000])
+@pytest.mark.parametrize("size", [0, 1, DICTIONARY_BYTES - 1, DICTIONARY_BYTES * 3, 2_000_000])
 def test_any_size(size: int) -> None:
     packing = Packing()
     digests = (hashlib.sha256(str(n).encode()).hexdigest() for n in range(size // 64))

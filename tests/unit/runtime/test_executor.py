@@ -14,8 +14,8 @@ from modelyard.core.controllers import CONTROLLERS
 from modelyard.core.plan import Apply, Create, Plan, Ref
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import Invalid, NotFound, TooManyRequests, Unreachable
-from modelyard.runtime.executor import AT_ONCE, TOLD, Executor, Written
-from modelyard.runtime.failures import Again, NotLeading
+from modelyard.runtime.executor import CONCURRENT_WRITES, LOGGED_WRITES, Executor, WriteLog
+from modelyard.runtime.failures import NotLeading, Outdated
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DATASET = next(c for c in CONTROLLERS if c.kind == "Dataset")
@@ -63,9 +63,9 @@ async def again(server: Server) -> None:
     cache.drop("job-1")
     api: Any = server
     executor = Executor(
-        api, cache, leading=lambda: True, absorb=cache.put, vanish=cache.drop, instance="one"
+        api, cache, leading=lambda: True, put=cache.put, drop=cache.drop, instance="one"
     )
-    await executor.run(DATASET, dataset(), Create((job(),)), NOW, Written())
+    await executor.run(DATASET, dataset(), Create((job(),)), NOW, WriteLog())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def again(server: Server) -> None:
 )
 async def test_not_for_an_owner_whose_end_was_not_seen_yet(owner: Any) -> None:
     server = Server(*owner)
-    with pytest.raises(Again, match="Dataset shop/shelf"):
+    with pytest.raises(Outdated, match="Dataset shop/shelf"):
         await again(server)
     assert server.created == []
 
@@ -85,7 +85,7 @@ async def test_for_an_owner_that_lives() -> None:
 
 
 class Applying:
-    """An API server that takes applies, a while each, and refuses what it is told to."""
+    """An API server that takes applies, a while each, and refuses what it is summary to."""
 
     def __init__(self, refused: dict[str, Exception] | None = None) -> None:
         self._refused = refused or {}
@@ -139,19 +139,19 @@ class Scene:
         self.cache = Cache(["Dataset", "Service", "Pod"])
         self.cache.put("Dataset", dataset())
         self.leading = True
-        self.written = Written()
+        self.writes = WriteLog()
         api: Any = server
         self._executor = Executor(
             api,
             self.cache,
             leading=lambda: self.leading,
-            absorb=self.cache.put,
-            vanish=self.cache.drop,
+            put=self.cache.put,
+            drop=self.cache.drop,
             instance="one",
         )
 
     async def run(self, plan: Plan) -> None:
-        await self._executor.run(DATASET, dataset(), plan, NOW, self.written)
+        await self._executor.run(DATASET, dataset(), plan, NOW, self.writes)
 
 
 async def test_many_children_are_applied_several_at_the_same_time() -> None:
@@ -160,7 +160,7 @@ async def test_many_children_are_applied_several_at_the_same_time() -> None:
     await scene.run(Apply(apply=children(1), apply_unordered=children(40)[1:]))
     assert server.applied[0] == "s0"
     assert sorted(server.applied) == sorted(f"s{n}" for n in range(40))
-    assert 1 < server.most <= AT_ONCE
+    assert 1 < server.most <= CONCURRENT_WRITES
     assert scene.cache.count("Service") == 40
 
 
@@ -187,7 +187,7 @@ async def test_what_the_next_would_meet_too_ends_it(error: Exception) -> None:
     server = Applying({"s3": error})
     with pytest.raises(type(error)):
         await Scene(server).run(Apply(apply_unordered=children(400)))
-    assert len(server.applied) <= 2 * AT_ONCE
+    assert len(server.applied) <= 2 * CONCURRENT_WRITES
 
 
 async def test_nothing_is_spread_once_the_lease_is_lost() -> None:
@@ -203,7 +203,7 @@ async def test_nothing_is_spread_once_the_lease_is_lost() -> None:
     ("first", "order"),
     [
         pytest.param(True, ["s0", "status", "s1", "delete p"], id="a decision is kept, then done"),
-        pytest.param(False, ["s0", "s1", "delete p", "status"], id="else what is done is told"),
+        pytest.param(False, ["s0", "s1", "delete p", "status"], id="else what is done is summary"),
     ],
 )
 async def test_the_status_has_its_place_among_the_writes(first: bool, order: list[str]) -> None:
@@ -226,9 +226,9 @@ async def test_nothing_is_done_of_a_decision_that_could_not_be_kept() -> None:
 async def test_the_log_names_only_some_of_many_writes() -> None:
     scene = Scene(Applying())
     await scene.run(Apply(apply_unordered=children(500)))
-    told = scene.written.told()
-    assert len(told) == TOLD + 1
-    assert told[-1] == f"and {500 - TOLD} more"
+    summary = scene.writes.summary()
+    assert len(summary) == LOGGED_WRITES + 1
+    assert summary[-1] == f"and {500 - LOGGED_WRITES} more"
 
 
 async def test_a_pod_is_deleted_by_its_uid() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from modelyard.core.plan import Key
 from modelyard.kube import errors
-from modelyard.runtime.backoff import LONGEST, Backoff
-from modelyard.runtime.failures import REASONS, Again, NameTaken, classify
+from modelyard.runtime.backoff import MAX_SECONDS, Backoff
+from modelyard.runtime.failures import REASONS, NameTaken, Outdated, classify
 
 KEY = Key("Dataset", "ns", "a")
 
@@ -17,7 +17,7 @@ KEY = Key("Dataset", "ns", "a")
 @pytest.mark.parametrize(
     ("error", "result", "reason"),
     [
-        (Again("x"), "outdated", ""),
+        (Outdated("x"), "outdated", ""),
         (errors.Conflict("x"), "outdated", ""),
         (errors.Unreachable("x"), "unavailable", ""),
         (errors.ServerError("x"), "unavailable", ""),
@@ -43,7 +43,7 @@ def test_delays_double_with_jitter_up_to_a_limit() -> None:
     backoff = Backoff(random.Random(1))
     delays = [backoff.failed(KEY) for _ in range(20)]
     for count, delay in enumerate(delays):
-        plain = min(LONGEST, 0.5 * 2**count)
+        plain = min(MAX_SECONDS, 0.5 * 2**count)
         assert plain <= delay <= plain * 1.5
     assert backoff.failures(KEY) == 20
     backoff.succeeded(KEY)

@@ -17,7 +17,7 @@ def engine(**changes: Any) -> Any:
     state = {
         "answered": now,
         "oldest": 0.0,
-        "silent": [],
+        "expired": [],
         "refused": [],
         "resync": now,
         "leading": True,
@@ -27,7 +27,7 @@ def engine(**changes: Any) -> Any:
         leadership=SimpleNamespace(last_answer=state["answered"]),
         queue=SimpleNamespace(oldest=lambda: state["oldest"]),
         watches=SimpleNamespace(
-            silent=lambda _: state["silent"], troubles=lambda: state["refused"]
+            expired=lambda _: state["expired"], problems=lambda: state["refused"]
         ),
         last_resync=state["resync"],
         leading=state["leading"],
@@ -39,7 +39,7 @@ def engine(**changes: Any) -> Any:
     ("changes", "word"),
     [
         pytest.param({"oldest": 200.0}, "reconciling has stopped", id="stuck queue"),
-        pytest.param({"silent": ["Job"]}, "the watch of Job", id="dead watch"),
+        pytest.param({"expired": ["Job"]}, "the watch of Job", id="dead watch"),
         pytest.param({"resync": time.monotonic() - 5000}, "no resync", id="no resync"),
         pytest.param(
             {"synced": False, "resync": time.monotonic() - 1000}, "first list", id="never synced"

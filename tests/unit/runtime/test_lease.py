@@ -75,8 +75,8 @@ def replica(server: Server, clock: Clock, name: str) -> Lease:
 
 async def test_the_first_gets_it_and_the_second_waits(server: Server, clock: Clock) -> None:
     a, b = replica(server, clock, "a"), replica(server, clock, "b")
-    assert await a.attempt()
-    assert not await b.attempt()
+    assert await a.acquire_or_renew()
+    assert not await b.acquire_or_renew()
     assert a.held
     assert b.holder == "a"
 
@@ -84,8 +84,8 @@ async def test_the_first_gets_it_and_the_second_waits(server: Server, clock: Clo
 async def test_a_renewing_holder_keeps_it(server: Server, clock: Clock) -> None:
     a, b = replica(server, clock, "a"), replica(server, clock, "b")
     for _ in range(20):
-        assert await a.attempt()
-        assert not await b.attempt()
+        assert await a.acquire_or_renew()
+        assert not await b.acquire_or_renew()
         clock.now += 2.5
     assert server.lease is not None
     assert server.lease["spec"]["leaseTransitions"] == 1
@@ -95,12 +95,12 @@ async def test_a_silent_holder_stops_before_another_takes_over(
     server: Server, clock: Clock
 ) -> None:
     a, b = replica(server, clock, "a"), replica(server, clock, "b")
-    await a.attempt()
-    await b.attempt()
+    await a.acquire_or_renew()
+    await b.acquire_or_renew()
     taken_after = None
     for step in range(1, 200):
         clock.now += 0.1
-        await b.attempt()
+        await b.acquire_or_renew()
         assert not (a.held and b.held), f"both hold it after {step / 10} s"
         if b.held:
             taken_after = step / 10
@@ -111,41 +111,41 @@ async def test_a_silent_holder_stops_before_another_takes_over(
 
 async def test_a_paused_holder_knows_that_it_lost(server: Server, clock: Clock) -> None:
     a, b = replica(server, clock, "a"), replica(server, clock, "b")
-    await a.attempt()
-    await b.attempt()
+    await a.acquire_or_renew()
+    await b.acquire_or_renew()
     clock.now += 60
     assert not a.held, "before any request"
-    assert await b.attempt()
-    assert not await a.attempt()
+    assert await b.acquire_or_renew()
+    assert not await a.acquire_or_renew()
     assert not a.held
 
 
 async def test_a_released_lease_is_taken_at_once(server: Server, clock: Clock) -> None:
     a, b = replica(server, clock, "a"), replica(server, clock, "b")
-    await a.attempt()
-    assert not await b.attempt()
+    await a.acquire_or_renew()
+    assert not await b.acquire_or_renew()
     await a.release()
     assert not a.held
-    assert await b.attempt()
+    assert await b.acquire_or_renew()
 
 
 async def test_a_restarted_process_of_the_same_name_goes_on(server: Server, clock: Clock) -> None:
-    await replica(server, clock, "pod-0").attempt()
+    await replica(server, clock, "pod-0").acquire_or_renew()
     again = replica(server, clock, "pod-0")
-    assert await again.attempt()
+    assert await again.acquire_or_renew()
 
 
 async def test_a_lost_answer_is_no_lost_lease(server: Server, clock: Clock) -> None:
     a = replica(server, clock, "a")
-    await a.attempt()
+    await a.acquire_or_renew()
     clock.now += 2.5
     server.lose_answers = True
     with pytest.raises(Unreachable):
-        await a.attempt()
+        await a.acquire_or_renew()
     assert a.held, "the renewal before still counts"
     server.lose_answers = False
     clock.now += 2.5
-    assert await a.attempt()
+    assert await a.acquire_or_renew()
 
 
 async def test_validity_counts_from_before_the_request(server: Server, clock: Clock) -> None:
@@ -158,11 +158,11 @@ async def test_validity_counts_from_before_the_request(server: Server, clock: Cl
         return made
 
     server.create = create  # type: ignore[method-assign]
-    assert not await a.attempt(), "by the time we know, it is too old to act on"
+    assert not await a.acquire_or_renew(), "by the time we know, it is too old to act on"
 
 
 async def test_version_tells_the_moment_of_the_latest_write(server: Server, clock: Clock) -> None:
     a = replica(server, clock, "a")
     assert a.version == 0
-    await a.attempt()
+    await a.acquire_or_renew()
     assert a.version == 1

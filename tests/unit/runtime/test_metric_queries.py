@@ -15,7 +15,7 @@ from aiohttp import web
 from modelyard.core.plan import Key, MetricQuery
 from modelyard.runtime import metric_queries as module
 from modelyard.runtime.metric_queries import MetricQueries
-from modelyard.runtime.prometheus import Prometheus, Trouble
+from modelyard.runtime.prometheus import Prometheus, QueryError
 
 KEY, OTHER = Key("Deployment", "shop", "a"), Key("Deployment", "shop", "b")
 ANCIENT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -92,7 +92,7 @@ class Asker:
         self.queries = MetricQueries(
             prometheus,
             wake=self._wake,
-            asked=lambda result, seconds: self.results.append(result),
+            on_query=lambda result, seconds: self.results.append(result),
             now=lambda: self.clock,
         )
 
@@ -173,11 +173,11 @@ async def test_a_query_rests_between_two_times(server: Server, asker: Asker) -> 
 async def test_only_some_are_asked_at_the_same_time(server: Server, asker: Asker) -> None:
     server.go_on.clear()
     asker.ask(KEY, *(f"q{number}" for number in range(30)))
-    await server.reached(module.AT_ONCE)
+    await server.reached(module.CONCURRENT_QUERIES)
     server.go_on.set()
     await asker.answered()
     assert len(server.asked) == 30
-    assert server.most <= module.AT_ONCE
+    assert server.most <= module.CONCURRENT_QUERIES
 
 
 async def test_answers_that_nobody_looks_at_are_forgotten(
@@ -248,7 +248,7 @@ async def test_all_but_one_number_is_a_problem(
     server: Server, number: Number, answer: Any, problem: str
 ) -> None:
     server.answers["q"] = answer
-    with pytest.raises(Trouble, match=problem):
+    with pytest.raises(QueryError, match=problem):
         await number("q")
 
 
@@ -256,7 +256,7 @@ async def test_the_words_of_a_refusal_are_passed_on(server: Server, number: Numb
     words = 'invalid parameter "query": 1:6: parse error: unclosed left parenthesis'
     refusal = {"status": "error", "errorType": "bad_data", "error": words}
     server.answers["rate("] = web.json_response(refusal, status=400)
-    with pytest.raises(Trouble, match="refuses the query: 1:6: parse error: unclosed left"):
+    with pytest.raises(QueryError, match="refuses the query: 1:6: parse error: unclosed left"):
         await number("rate(")
 
 
@@ -265,7 +265,7 @@ async def test_trouble_of_prometheus_is_not_blamed_on_the_query(
 ) -> None:
     trouble = {"status": "error", "errorType": "timeout", "error": "query timed out"}
     server.answers["q"] = web.json_response(trouble, status=503)
-    with pytest.raises(Trouble, match="Prometheus has no answer: query timed out"):
+    with pytest.raises(QueryError, match="Prometheus has no answer: query timed out"):
         await number("q")
 
 
@@ -277,26 +277,26 @@ async def test_what_a_setting_can_mend_names_it(
     server: Server, number: Number, status: int, setting: str
 ) -> None:
     server.answers["q"] = web.Response(text="no", status=status)
-    with pytest.raises(Trouble, match=rf"HTTP status {status}\): see .*{setting}"):
+    with pytest.raises(QueryError, match=rf"HTTP status {status}\): see .*{setting}"):
         await number("q")
 
 
 async def test_an_answer_that_is_no_json(server: Server, number: Number) -> None:
     server.answers["q"] = web.Response(text="<html>sign in</html>", status=502)
-    with pytest.raises(Trouble, match="HTTP status 502"):
+    with pytest.raises(QueryError, match="HTTP status 502"):
         await number("q")
 
 
 async def test_a_redirect_is_not_followed(server: Server, number: Number) -> None:
     server.answers["q"] = web.Response(status=302, headers={"Location": server.url})
-    with pytest.raises(Trouble, match="HTTP status 302"):
+    with pytest.raises(QueryError, match="HTTP status 302"):
         await number("q")
     assert server.asked == ["q"]
 
 
 async def test_a_huge_answer_is_not_read(server: Server, number: Number) -> None:
     server.answers["q"] = vector(*(["1"] * 100_000))
-    with pytest.raises(Trouble, match="too many series"):
+    with pytest.raises(QueryError, match="too many series"):
         await number("q")
 
 
@@ -305,13 +305,13 @@ async def test_no_answer_in_time(
 ) -> None:
     monkeypatch.setattr("modelyard.runtime.prometheus.SECONDS", 0.1)
     server.go_on.clear()
-    with pytest.raises(Trouble, match=r"within 0\.1 s"):
+    with pytest.raises(QueryError, match=r"within 0\.1 s"):
         await number("q")
 
 
 async def test_nobody_there() -> None:
     prometheus = Prometheus("http://127.0.0.1:1")
-    with pytest.raises(Trouble, match="cannot be asked"):
+    with pytest.raises(QueryError, match="cannot be asked"):
         await prometheus.number("q")
     await prometheus.close()
 
@@ -324,7 +324,7 @@ async def test_the_token_is_read_each_time(server: Server, tmp_path: Path) -> No
         assert await prometheus.number("q") == 1
     assert server.tokens == ["Bearer one", "Bearer two"]
     token.unlink()
-    with pytest.raises(Trouble, match=r"cannot be asked.*token"):
+    with pytest.raises(QueryError, match=r"cannot be asked.*token"):
         await prometheus.number("q")
     await prometheus.close()
 

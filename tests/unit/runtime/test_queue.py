@@ -7,7 +7,7 @@ import contextlib
 import random
 
 from modelyard.core.plan import Key
-from modelyard.runtime.queue import DEFERRED, PATIENCE, KeyedQueue
+from modelyard.runtime.queue import DEFERRED_SECONDS, NORMAL_SECONDS, KeyedQueue
 
 
 class Clock:
@@ -54,7 +54,7 @@ async def test_urgent_keys_go_first_but_others_do_not_wait_for_ever() -> None:
     clock.now += 0.1
     queue.add(key("wish"), urgent=True)
     assert queue.pop() == key("wish")
-    clock.now += PATIENCE
+    clock.now += NORMAL_SECONDS
     queue.add(key("new wish"), urgent=True)
     assert [queue.pop(), queue.pop()] == [key("consequence"), key("new wish")]
 
@@ -66,7 +66,7 @@ async def test_the_status_of_an_object_that_got_its_children_comes_last() -> Non
     queue.add(key("parent"))  # Its child is there.
     queue.defer(key("parent"))
     queue.done(key("parent"))
-    clock.now += PATIENCE
+    clock.now += NORMAL_SECONDS
     queue.add(key("consequence"))
     queue.add(key("wish"), urgent=True)
     assert [queue.pop() for _ in range(3)] == [key("wish"), key("consequence"), key("parent")]
@@ -79,7 +79,7 @@ async def test_a_deferred_status_does_not_wait_for_ever() -> None:
     queue.pop()
     queue.defer(key("parent"))
     queue.done(key("parent"))
-    clock.now += DEFERRED
+    clock.now += DEFERRED_SECONDS
     queue.add(key("wish"), urgent=True)
     assert queue.pop() == key("parent")
 

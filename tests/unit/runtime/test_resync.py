@@ -36,8 +36,8 @@ def resync(cache: Cache, lister: Lister) -> Resync:
         api,
         cache,
         Metrics(),
-        absorb=lambda kind, obj: cache.put(kind, obj) is not None,
-        vanish=lambda uid: cache.drop(uid) is not None,
+        put=lambda kind, obj: cache.put(kind, obj) is not None,
+        drop=lambda uid: cache.drop(uid) is not None,
     )
 
 

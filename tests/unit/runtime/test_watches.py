@@ -41,7 +41,7 @@ async def test_silent_watches() -> None:
     clock.now = 400
     watches.started("Pod")
     clock.now = 950
-    assert watches.silent(900) == ["Job"]
+    assert watches.expired(900) == ["Job"]
 
 
 async def test_a_refused_kind_is_told_until_it_is_watched(
@@ -56,16 +56,16 @@ async def test_a_refused_kind_is_told_until_it_is_watched(
     assert watches.up() == [("Job", 1.0), ("Pod", 1.0)]
     for _ in range(3):
         watches.failed("Pod", 403)
-    assert watches.troubles() == [
+    assert watches.problems() == [
         "cannot watch Pod: the operator's role does not allow to list and watch it"
     ]
     assert watches.up() == [("Job", 1.0), ("Pod", 0.0)]
     assert failures == [("Pod", 403)] * 3
     assert caplog.text.count("cannot watch Pod") == 1, "told once"
     clock.now = 1000
-    assert watches.silent(900) == ["Job"], "a restart does not help Pod"
+    assert watches.expired(900) == ["Job"], "a restart does not help Pod"
     watches.started("Pod")
-    assert watches.troubles() == []
+    assert watches.problems() == []
     assert watches.up() == [("Job", 1.0), ("Pod", 1.0)]
 
 
@@ -73,7 +73,7 @@ async def test_no_answer_is_nobodys_fault() -> None:
     watches = Watches(["Job"])
     watches.started("Job")
     watches.failed("Job", 0)
-    assert watches.troubles() == []
+    assert watches.problems() == []
     assert watches.up() == [("Job", 0.0)]
 
 
@@ -84,6 +84,6 @@ async def test_age_counts_from_what_was_heard_last() -> None:
     watches.started("Job")
     clock.now = 70
     assert watches.ages() == [("Job", 70.0)]
-    watches.heard("Job")
+    watches.received("Job")
     clock.now = 75
     assert watches.ages() == [("Job", 5.0)]

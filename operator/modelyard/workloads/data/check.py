@@ -1,4 +1,4 @@
-"""Checks images and labels, side by side on the pod's CPUs."""
+"""Checks images and labels, in parallel on the pod's CPUs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Checked:
     boxes: tuple[Box, ...] = ()
     """In the order of the label file, without duplicates."""
     duplicates: int = 0
-    """Label lines that say the same as an earlier one."""
+    """Number of label lines that repeat an earlier one."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Path relative to the root, and what is wrong with it."""
 

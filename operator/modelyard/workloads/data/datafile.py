@@ -21,10 +21,10 @@ MAX_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class DataFile:
-    """What a dataset YAML says."""
+    """The contents of a dataset YAML."""
 
     root: Path
-    """Folder of the dataset, resolved; everything lies within."""
+    """Folder of the dataset, resolved; all files are within it."""
     base: Path
     """Folder that the splits are relative to."""
     classes: tuple[str, ...]

@@ -36,11 +36,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 @dataclass
 class _Progress:
-    """What a broken download goes on from."""
+    """State from which a broken download resumes."""
 
     received: int = 0
     validator: str | None = None
-    """ETag or date that tells whether the file is still the same."""
+    """ETag or date, to detect that the file has changed."""
 
 
 class _Broken(Exception):
@@ -198,7 +198,7 @@ def _refuse_metadata(url: str, label: str) -> None:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return  # Connecting tells; behind a proxy, names need not resolve here.
+        return  # The connection will fail then; behind a proxy, names need not resolve here.
     for *_, address in found:
         _refuse_address(str(address[0]), label)
 

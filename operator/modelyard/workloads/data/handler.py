@@ -32,7 +32,7 @@ def handle(run: DataRun, context: Context, limits: Limits | None = None) -> Outc
     Raises UserError if the source cannot be used, RetryableError, StoreError.
     """
     store = Store.open(run.store)
-    # A store that cannot be used is told before a long fetch, not after it.
+    # Report an unusable store before a long fetch, not after it.
     store.exists(sha256_bytes(b""))
     try:
         folder = fetch(

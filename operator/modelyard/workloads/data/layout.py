@@ -78,7 +78,7 @@ def samples(data: DataFile, split: SplitName, problems: Problems) -> list[Sample
 
 
 def label_path(root: Path, image: Path) -> Path:
-    """Where the label file of an image lies. Only the part below `root` counts."""
+    """Path of the label file of an image. Only the part below `root` counts."""
     below = f"/{relative(root, image)}"
     if _IMAGES in below:
         head, _, tail = below.rpartition(_IMAGES)

@@ -1,4 +1,4 @@
-"""Collects what is wrong with a dataset: everything is counted, the first ones are listed."""
+"""Collects the problems of a dataset: all are counted, the first ones are listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the formats share: calling Ultralytics' exporter, and what its failures mean."""
+"""Shared by the export formats: calls Ultralytics' exporter and classifies its failures."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def failures(spec: Export) -> Iterator[None]:
 
 
 def last_line(error: Exception) -> str:
-    """The last line of an error that says something."""
+    """The last line of an error that contains text."""
     lines = [line.strip() for line in _COLOUR.sub("", str(error)).splitlines()]
-    said = [line for line in lines if any(c.isalpha() for c in line)]
-    text = said[-1] if said else "no reason given"
+    found = [line for line in lines if any(c.isalpha() for c in line)]
+    text = found[-1] if found else "no reason given"
     return f"{type(error).__name__}: {text}"[:400]

@@ -1,4 +1,4 @@
-"""ONNX artifacts: exported from a .pt file, or taken as they are; and what their manifest says."""
+"""ONNX artifacts, exported from a .pt file or provided by the user, and their manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training in the store, so that a new pod goes on where the last one stopped.
+"""Checkpoints of a training in the store, so that a new pod resumes where the last one stopped.
 
 A pointer at `paths.checkpoint_key` names two blobs: `last.pt` (weights, optimizer, epoch) and
 `best.pt` (the best epoch so far, which the new pod would otherwise lose). Blobs that a newer
@@ -22,9 +22,9 @@ from modelyard.store import Store, StoreError
 log = logging.getLogger("modelyard.train")
 
 MIN_SECONDS = 30.0
-"""Least time between two uploads: what a killed pod loses at most, besides its last epoch."""
+"""Minimum time between two uploads: the maximum that a killed pod loses, besides its last epoch."""
 UPLOAD_SHARE = 0.05
-"""Most of the training's time that uploads may take, where a checkpoint is large."""
+"""Maximum share of the training's time that uploads of large checkpoints may take."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Checkpoints:
         self._initial_weights = digest
 
     def saved(self, epoch: int, last: Path, best: Path, *, complete: bool) -> None:
-        """A checkpoint lies on disk; what comes next, even SIGTERM, can have it uploaded."""
+        """A checkpoint was written to disk; from now on it can be uploaded, also after SIGTERM."""
         self._pending = _Saved(epoch, last, best, complete, (_stamp(last), _stamp(best)))
 
     def upload_if_due(self) -> None:

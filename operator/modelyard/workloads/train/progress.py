@@ -1,4 +1,4 @@
-"""How far a training is and how long it will take: TrainingProgress from epochs and batches."""
+"""Progress and remaining time of a training: TrainingProgress from epochs and batches."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Setting:
-    """How a training runs, besides its hyperparameters."""
+    """Settings of a training in addition to its hyperparameters."""
 
     data: Path
     """data.yaml"""
