@@ -513,7 +513,8 @@ def test_what_a_node_answered_with(
     assert modelyard("history", cameras, "--server", servers[3]).stdout.splitlines() == out
     done = modelyard("history", cameras, "--node", "nowhere")
     assert done.returncode == 1
-    assert "has no server on node nowhere now, and a server's record goes with it" in done.stderr
+    lost = "has no server on node nowhere now, and the history of a server is deleted with it"
+    assert lost in done.stderr
 
 
 def test_history_of_rollouts(api: Any, modelyard: Command, cameras: str) -> None:
