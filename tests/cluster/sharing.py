@@ -23,7 +23,7 @@ SECONDS = {
     "shared": 100,
     "chart": 60,
 }
-"""About how long each group takes on two idle processors; only their order matters."""
+"""Estimates of how long each group takes; only their order matters."""
 GROUPS = {"admission": "shared", "cli": "shared"}
 """Folders that use the same control plane, and the name of their group; others are one each."""
 OTHERS = 40

@@ -21,6 +21,12 @@ def version_name(line: str, number: int | str) -> str:
     return f"{line}-{number}"
 
 
+def line_of(model_version: str, number: int | str) -> str:
+    """The model line in a ModelVersion's name; empty where the name is not of this number."""
+    suffix = version_name("", number)
+    return model_version.removesuffix(suffix) if model_version.endswith(suffix) else ""
+
+
 def edge_server_name(deployment: str, node: str) -> str:
     """The ModelServer of a Deployment on an edge node, whichever pod serves there.
 

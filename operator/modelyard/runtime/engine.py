@@ -34,11 +34,6 @@ DRAIN_SECONDS = 3.0
 """Time that writes in flight get to finish when the process stops."""
 RETRY_SECONDS = 1.0
 
-ROUNDS = 6
-"""Regular resyncs within which every object is reconciled once. What a list finds changed is
-reconciled at once, and what becomes due has its time in the queue; this is for changes that no
-trigger knows of, and reconciling everything is most of what an idle operator costs."""
-
 
 class Engine:
     """Runs a set of controllers. `on_event` and `watches` are fed from outside."""
@@ -103,8 +98,6 @@ class Engine:
             now=lambda: datetime.now(UTC),
         )
         self._synced = False
-        self._round = 0
-        """The part of all objects that was reconciled last, see next_part."""
         self._asked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
@@ -145,8 +138,7 @@ class Engine:
             self.queue.add(key, delay)
 
     def resync(self) -> None:
-        """List and reconcile everything as soon as possible, if this replica leads; the regular
-        resyncs list everything, but reconcile a part in turn."""
+        """List and reconcile everything as soon as possible, if this replica leads."""
         self._asked.set()
 
     # Leading.
@@ -253,7 +245,7 @@ class Engine:
             if wrong:
                 log.warning("resync found the cache out of date", extra={"objects": wrong})
             spread = 0.0 if asked else period / 10
-            for key in self._all_keys() if asked else self.next_part():
+            for key in self._all_keys():
                 self.queue.add(key, random.uniform(0, spread))  # noqa: S311 - jitter
             self.metrics.resynced()
 
@@ -279,11 +271,6 @@ class Engine:
                     log.warning("cannot list %s, tries again: %s", kind, error)
                     logged = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
-
-    def next_part(self) -> list[Key]:
-        """What a regular resync reconciles: one of ROUNDS parts of all objects, in turn."""
-        self._round = (self._round + 1) % ROUNDS
-        return [key for key in self._all_keys() if hash(key) % ROUNDS == self._round]
 
     def _all_keys(self) -> list[Key]:
         return [

@@ -113,7 +113,7 @@ class EngineSettings(BaseSettings):
     workers: int = Field(default=16, ge=1, le=256)
     """Objects that are reconciled at the same time."""
     resync_seconds: float = Field(default=600, ge=5)
-    """Seconds between two rounds that list everything and reconcile a sixth of it, in turn."""
+    """Seconds between two rounds that list and reconcile everything."""
     request_seconds: float = Field(default=30, ge=1, le=300)
     """Seconds after which a request to the API server is given up."""
     stalled_seconds: float = Field(default=120, ge=5)

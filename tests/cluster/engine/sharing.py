@@ -105,7 +105,7 @@ CONTROLLER = Controller(
     decide=decide,
     children=("ConfigMap",),
     aggregates={"nodes": AggregateKind(("Dataset", "Node"), lambda _: Nodes())},
-    settle=lambda view, key: 0.2,
+    debounce=lambda view, key: 0.2,
 )
 
 

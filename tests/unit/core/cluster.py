@@ -20,8 +20,8 @@ GOOD = {"requests": 200, "failures": 0, "boxes": 400, "confidenceMillis": 320_00
 TOO_MUCH = "200"
 """CPUs of server pods that never start."""
 BAD = {"requests": 100, "failures": 100, "boxes": 100, "confidenceMillis": 20_000}
-NO_ROOM = "Insufficient cpu"
-"""What the scheduler says of a pod that fits nowhere."""
+NO_ROOM, TOO_BIG = "Insufficient cpu", "Insufficient cpu: no node has 200"
+"""What the scheduler says of a pod that finds no room now, and of one that never will."""
 _IDENTITY = ("modelVersion", "version", "digest", "manifestDigest", "contentDigest")
 """Fields of an assignment that agents report of what they hold."""
 
@@ -116,11 +116,12 @@ class Cluster(World):
 
     def _make_pod(self, name: str, node: str, template: dict[str, Any]) -> None:
         self.made += 1
-        pending = template["spec"]["containers"][0]["resources"]["requests"]["cpu"] == TOO_MUCH
-        pending = pending or self._full()
-        scheduled = {"type": "PodScheduled", "status": str(not pending), "message": NO_ROOM}
+        asked = template["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+        words = TOO_BIG if asked == TOO_MUCH else NO_ROOM if self._full() else ""
+        pending = bool(words)
+        scheduled = {"type": "PodScheduled", "status": str(not pending)}
         if pending:
-            scheduled["reason"] = "Unschedulable"
+            scheduled |= {"reason": "Unschedulable", "message": words}
         self.add(
             {
                 "apiVersion": "v1",
@@ -149,7 +150,8 @@ class Cluster(World):
     def _schedule(self) -> None:
         """Pods of a cluster that waited for room get it."""
         for pod in self.of("Pod"):
-            if not self.edge and pod["status"]["phase"] == "Pending" and not self._full():
+            waits = any(one.get("message") == NO_ROOM for one in pod["status"]["conditions"])
+            if not self.edge and waits and not self._full():
                 pod["spec"] = {"nodeName": "somewhere"}
                 pod["status"]["phase"] = "Running"
                 pod["status"]["conditions"][1] = {"type": "PodScheduled", "status": "True"}

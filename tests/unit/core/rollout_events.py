@@ -16,10 +16,6 @@ from modelyard.core.fleet.projections import node_of
 from .sim import BAD, GOOD, NAME, TOO_MUCH, Sim, error_rate
 from .world import version
 
-WIDE = False
-"""Whether what the ten stories of issue 10 are about happens too (`stories/`), and the rules hold
-that the product breaks there. Off until the branches `rollout` and `fleet` are merged."""
-
 NODES = ("a-1", "a-2", "b-1", "b-2", "b-3")
 HALT: dict[str, Any] = {"pause": {}}
 MINUTE: dict[str, Any] = {"pause": {"duration": "1m"}}
@@ -59,16 +55,12 @@ VALUES = {"promote": ("step", "full"), "rollback": tuple(map(str, range(1, 6)))}
 CLOCKS = tuple(timedelta(minutes=minutes) for minutes in (0, 0, -60, -10, 60))
 
 
-def wide(_: RuleBasedStateMachine) -> bool:
-    return WIDE
+def on_edge(machine: RolloutEvents) -> bool:
+    return machine.sim.edge
 
 
-def wide_edge(machine: RolloutEvents) -> bool:
-    return WIDE and machine.sim.edge
-
-
-def wide_cluster(machine: RolloutEvents) -> bool:
-    return WIDE and not machine.sim.edge
+def in_cluster(machine: RolloutEvents) -> bool:
+    return not machine.sim.edge
 
 
 class RolloutEvents(RuleBasedStateMachine):
@@ -97,8 +89,7 @@ class RolloutEvents(RuleBasedStateMachine):
         """Promotes since the last decision."""
         self.promoted_full = False
         """Whether one of the rollout's was for all that is left."""
-        if WIDE:
-            self.sim.clocks = dict(zip(NODES, clocks, strict=True))
+        self.sim.clocks = dict(zip(NODES, clocks, strict=True))
         self.begin()
 
     def begin(self) -> None:
@@ -119,7 +110,6 @@ class RolloutEvents(RuleBasedStateMachine):
             self.sim.unloadable.add(self.next)
         self.next += 1
 
-    @precondition(wide)
     @rule(data=st.data())
     def a_version_is_made_anew(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, self.next - 1))
@@ -128,7 +118,6 @@ class RolloutEvents(RuleBasedStateMachine):
             self.weights += 1
             self.sim.recreate(number, self.weights)
 
-    @precondition(wide)
     @rule(data=st.data())
     def a_version_is_deleted(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, self.next - 1))
@@ -157,7 +146,6 @@ class RolloutEvents(RuleBasedStateMachine):
     def the_spec_pauses(self, paused: bool) -> None:
         self.sim.change(rollout={**self.rollout, "paused": paused})
 
-    @precondition(wide)
     @rule(
         what=st.sampled_from(["insert", "append", "remove", "remove", "reverse"]),
         step=st.sampled_from(STEPS),
@@ -173,7 +161,6 @@ class RolloutEvents(RuleBasedStateMachine):
             steps.reverse()
         self._edit_rollout(steps=steps[:4])
 
-    @precondition(wide)
     @rule(analysis=st.sampled_from(ANALYSES))
     def the_analysis_changes(self, analysis: dict[str, Any] | None) -> None:
         self._edit_rollout(analysis=analysis)
@@ -184,17 +171,17 @@ class RolloutEvents(RuleBasedStateMachine):
         paused = self.sim.spec["rollout"].get("paused", False)
         self.sim.change(rollout={**self.rollout, "paused": paused})
 
-    @precondition(wide_cluster)
+    @precondition(in_cluster)
     @rule(replicas=st.sampled_from([0, 0, 1, 4, 6]))
     def somebody_scales(self, replicas: int) -> None:
         self.sim.scale(replicas)
 
-    @precondition(wide_cluster)
+    @precondition(in_cluster)
     @rule(capacity=st.sampled_from([None, 0, 2, 4]))
     def the_cluster_has_room_for(self, capacity: int | None) -> None:
         self.sim.capacity = capacity
 
-    @precondition(wide_edge)
+    @precondition(on_edge)
     @rule(right=st.booleans())
     def the_selector_changes(self, right: bool) -> None:
         self.strangers |= set(NODES)
@@ -214,7 +201,7 @@ class RolloutEvents(RuleBasedStateMachine):
 
     # The cluster.
 
-    @precondition(lambda self: self.sim.edge)
+    @precondition(on_edge)
     @rule(
         name=st.sampled_from(NODES),
         what=st.sampled_from(["joins", "leaves", "dark", "back", "moves", "unselected"]),
@@ -234,7 +221,7 @@ class RolloutEvents(RuleBasedStateMachine):
             marks = sim.objects["Node", name]["metadata"]["labels"]
             marks |= {"pool": "c"} if what == "moves" else {"edge": "false"}
 
-    @precondition(wide_edge)
+    @precondition(on_edge)
     @rule(pool=st.sampled_from("ab"), dark=st.booleans())
     def a_pool_is_dark(self, pool: str, dark: bool) -> None:
         for name in NODES:
@@ -282,7 +269,6 @@ class RolloutEvents(RuleBasedStateMachine):
         self.a_version_comes(True, True, figures)
         self.everybody_acts()
 
-    @precondition(wide)
     @rule(figures=st.sampled_from([GOOD, GOOD, BAD]))
     def a_version_goes_as_far_as_it_can(self, figures: dict[str, int]) -> None:
         self.a_version_comes(True, True, figures)

@@ -16,7 +16,6 @@ from hypothesis.stateful import invariant, rule
 
 from modelyard.core.plan import Apply
 
-from . import rollout_events
 from .cluster import NAME, name_of
 from .rollout_events import NODES, RolloutEvents
 from .sim import Sim
@@ -89,20 +88,20 @@ class RolloutRules(RolloutEvents):
 
     def after(self, before: Moment) -> None:
         self._within_max_unavailable(before)
-        if rollout_events.WIDE:
-            self._only_what_answered_becomes_stable(before)
-            self._nothing_succeeds_that_nobody_holds(before)
-            self._pauses_are_kept(before)
-            self._only_named_digests_are_assigned(before)
+        self._only_what_answered_becomes_stable(before)
+        self._nothing_succeeds_that_nobody_holds(before)
+        self._pauses_are_kept(before)
+        self._only_named_digests_are_assigned(before)
         self._remember(before)
 
     def _within_max_unavailable(self, before: Moment) -> None:
         """Servers that answer are taken only within maxUnavailable, or to be rescued from a version
-        that was rolled back, by analysis or by hand."""
-        after = {name_of(s): s for s in self.sim.online() if self._counts(s)}
+        that was rolled back, by analysis or by hand. Servers that have never run are not counted:
+        they would block every rollout, and they say nothing about it (R7)."""
+        after = {name_of(s): s for s in self.sim.online()}
         taken: dict[str, int] = {}
         for name in before.idle & set(after):
-            was = before.assigned[name]["version"]
+            was = before.assigned[name]["contentDigest"]
             if not self._answers(after[name]) and not self._rolled_back(was):
                 pool = self._pool(after[name])
                 taken[pool] = taken.get(pool, 0) + 1
@@ -110,7 +109,8 @@ class RolloutRules(RolloutEvents):
         for name in set(before.online) & set(after) - before.idle:
             one = after[name]
             pool = self._pool(one)
-            busy[pool] = busy.get(pool, 0) + (not self._answers(one) and not self._keeps(one))
+            down = not self._answers(one) and not self._keeps(one) and not self._never_ran(one)
+            busy[pool] = busy.get(pool, 0) + down
         for pool, count in taken.items():
             here = sum(self._pool(s) == pool for s in after.values())
             most = most_of(self.rollout.get("maxUnavailable", 1), here)
@@ -119,18 +119,14 @@ class RolloutRules(RolloutEvents):
                 f"already, maxUnavailable is {most}"
             )
 
-    def _counts(self, server: dict[str, Any]) -> bool:
-        """Whether a server can run: a cluster's pod that fits no node takes no slot."""
-        return self.sim.edge or not self._never_starts(server)
-
-    def _rolled_back(self, number: int) -> bool:
+    def _rolled_back(self, content: str) -> bool:
         """Whether nobody is to wait to leave a version: it was rejected, or somebody went back to
-        another one and it is not even what serves meanwhile."""
+        another one and it is not even what serves meanwhile. Its name may mean another by now."""
         status = self.sim.status
-        if number == (status.get("rejected") or {}).get("version"):
+        if content == (status.get("rejected") or {}).get("contentDigest"):
             return True
-        wanted = [(status.get(name) or {}).get("version") for name in ("stable", "candidate")]
-        return bool(status.get("override")) and number not in wanted
+        wanted = [(status.get(name) or {}).get("contentDigest") for name in ("stable", "candidate")]
+        return bool(status.get("override")) and content not in wanted
 
     def _only_what_answered_becomes_stable(self, before: Moment) -> None:
         was, now = (_digest(s, "stable") for s in (before.status, self.sim.status))
@@ -282,6 +278,9 @@ class RolloutRules(RolloutEvents):
         """Whether a server answers with what it had, after it could not load another version."""
         status = server.get("status") or {}
         return status.get("phase") == "Failed" and self._ready(server)
+
+    def _never_ran(self, server: dict[str, Any]) -> bool:
+        return server["metadata"]["uid"] not in self.heard and self._never_starts(server)
 
     def _never_starts(self, server: dict[str, Any]) -> bool:
         pod = self.sim.objects.get(("Pod", server["spec"]["podName"]))

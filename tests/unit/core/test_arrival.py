@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.core.conditions import timestamp
-from modelyard.core.fleet.fleets import FLEETS, Fleets
-
+from .feed import Feed
 from .sim import Sim
 from .world import version
 
@@ -18,41 +16,21 @@ OFF = [timedelta(hours=-1), timedelta(minutes=-10), timedelta(minutes=10), timed
 
 
 class Skewed(Sim):
-    """An operator that stays up, and edge nodes with clocks of their own."""
+    """Edge nodes with clocks of their own, and an operator that may start anew."""
 
     def __init__(self, *nodes: str, notes: bool = True, **spec: Any) -> None:
         """`notes`: whether the API server notes when a status was written."""
-        self.clocks: dict[str, timedelta] = {}
         self.notes = notes
-        self.fleets: Fleets | None = None
-        self.known: dict[tuple[str, str], dict[str, Any]] = {}
         super().__init__(*nodes, **spec)
-
-    def aggregate(self, name: str) -> Any:
-        """What the operator's cache has absorbed since the operator started."""
-        if self.fleets is None:
-            self.fleets, self.known = Fleets(self.clock), {}
-        live = {key: one for key, one in self.objects.items() if key[0] in FLEETS.kinds}
-        for key in self.known.keys() - live.keys():
-            self.fleets.drop(key[0], self.known[key])
-        for kind in FLEETS.kinds:
-            for key, one in live.items():
-                if key[0] == kind:
-                    self.fleets.put(kind, one)
-        self.known = live
-        return self.fleets
 
     def restart(self) -> None:
         """The operator starts anew and knows only what the API server has."""
-        self.fleets = None
+        self._feed = Feed(self.clock)
 
     def _report(self, server: dict[str, Any], pod: dict[str, Any]) -> None:
         super()._report(server, pod)
-        off = self.clocks.get(server["spec"]["nodeName"], timedelta())
-        server["status"]["reportedAt"] = timestamp(self.now + off)
         if not self.notes:
             del server["metadata"]["managedFields"]
-        self.aggregate("fleets")
 
     def names(self, *nodes: str) -> list[str]:
         """ModelServers of nodes."""
@@ -143,7 +121,7 @@ def test_a_restart_lets_no_step_pass_on_servers_that_are_long_silent(off: timede
         sim.restart()
         status = sim.operate()
         assert (status["stable"]["version"], status["offlineReplicas"]) == (1, 6)
-        assert "no server can be reached" in status["message"]
+        assert "none of 6 servers can be reached" in status["message"]
         assert len(sim.on(2)) == 2
         sim.wait(60)
     sim.report(*NODES, seconds=300)

@@ -6,6 +6,17 @@ from typing import Any
 
 from .world import controller, deployment
 
+ROLLOUT: dict[str, Any] = {
+    "revision": 1,
+    "trigger": "version 2 is Ready",
+    "startedAt": "2026-11-22T12:00:00Z",
+    "stage": "Step",
+    "step": 2,
+    "steps": 3,
+    "stageStartedAt": "2026-11-22T12:00:00Z",
+    "lastProgressAt": "2026-11-22T12:00:00Z",
+}
+
 
 def values(name: str, **status: Any) -> dict[tuple[str, ...], float]:
     """The series of a metric of a Deployment with this status, by their labels."""
@@ -32,8 +43,8 @@ def test_versions_are_named_by_role() -> None:
 def test_a_rollouts_step_says_why_it_is_paused() -> None:
     name = "modelyard_rollout_step"
     assert values(name) == {}
-    assert values(name, rollout={"stage": "Step", "step": 2}) == {("Step", ""): 2}
-    paused = {"stage": "Step", "step": 2, "paused": {"reason": "StepPause"}}
-    assert values(name, rollout=paused) == {("Step", "StepPause"): 2}
+    assert values(name, rollout=ROLLOUT) == {("Step", ""): 2}
+    paused = ROLLOUT | {"paused": {"reason": "Step", "since": "2026-11-22T12:01:00Z"}}
+    assert values(name, rollout=paused) == {("Step", "Step"): 2}
     vanish = [{"type": "Progressing", "status": "False", "reason": "ServersVanish"}]
     assert values(name, rollout=paused, conditions=vanish) == {("Step", "ServersVanish"): 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +35,16 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
+class Clocked(Sim):
+    """Counts how often the operator's clock is asked."""
+
+    asked = 0
+
+    def clock(self) -> float:
+        self.asked += 1
+        return super().clock()
+
+
 def happens(sim: Sim, number: int, event: Event) -> None:
     what, value = event
     if what == "version":
@@ -62,17 +72,20 @@ def happens(sim: Sim, number: int, event: Event) -> None:
 def test_a_snapshot_gives_the_same_plan_whatever_was_asked_before(
     edge: bool, rollout: dict[str, Any], events: list[Event]
 ) -> None:
-    sim = Sim(*NODES, edge=edge, rollout=rollout)
+    sim = Clocked(*NODES, edge=edge, rollout=rollout)
     for number, event in enumerate(events):
         happens(sim, number, event)
     observed = sim.observed("Deployment", NAME, sim.now)
-    decide = controller("Deployment").decide
-    fleet = copy.deepcopy(observed.fleet.groups)
+    deployments = controller("Deployment")
+    decide = deployments.decide
+    fleet, asked = pickle.dumps(vars(observed.fleet)), sim.asked
     first = decide(observed, sim.now)
     decide(observed, sim.now + timedelta(hours=1))
     decide(observed, sim.now - timedelta(hours=1))
     assert decide(observed, sim.now) == first
-    assert observed.fleet.groups == fleet
+    assert deployments.observe(sim, sim.mdep, sim.settings) == observed
+    assert sim.asked == asked, "the clock of arrivals is the cache's"
+    assert pickle.dumps(vars(observed.fleet)) == fleet
 
 
 def test_the_snapshot_of_a_deployment_holds_values_only() -> None:

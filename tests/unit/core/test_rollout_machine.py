@@ -11,7 +11,6 @@ from typing import Any
 
 from hypothesis import settings as hypothesis_settings
 
-from . import rollout_events
 from .rollout_rules import RolloutRules, versions
 
 
@@ -41,19 +40,18 @@ class Rollouts(RolloutRules):
         online = sim.online()
         paused = (status.get("rollout") or {}).get("paused")
         stopped = paused and paused["reason"] in ("Spec", "Requested")
-        if rollout_events.WIDE and not stopped:
+        if not stopped:
             self._one_name_is_one_digest(status)
         # A version that cannot be served comes before the pause of what goes on serving.
         if status["phase"] == "Paused" or (paused and "goes on serving" in status["message"]):
-            vanish = any(one["reason"] == "ServersVanish" for one in status["conditions"])
             halts = ("Step", "Inconclusive", "Requested", "Spec")
             halted = paused and paused["reason"] in halts
-            assert vanish or halted or self._waits_for_a_pool(status), status
+            assert halted or self._waits_for_servers(status), status
             return
         if "candidate" in status:
             # Only a person can help: new pods of the same version do not come up, or there is
             # nobody to ask.
-            stuck = status["phase"] == "Degraded" or self._waits_for_a_pool(status)
+            stuck = status["phase"] == "Degraded" or self._waits_for_servers(status)
             assert stuck or not any(map(self._ready, online)), status["message"]
             return
         stable = status["stable"]["version"]
@@ -66,11 +64,15 @@ class Rollouts(RolloutRules):
         if stable not in sim.unloadable:
             assert all(self._answers(s) for s in online if self._reported(s)), status
 
-    def _waits_for_a_pool(self, status: dict[str, Any]) -> bool:
-        """Whether the message says that the present step's pool is unknown or dark."""
+    def _waits_for_servers(self, status: dict[str, Any]) -> bool:
+        """Whether the message says which servers are waited for: those that went away with the
+        version, or those of the present step's pool, of which none can be reached."""
+        if any(one["reason"] == "ServersVanish" for one in status["conditions"]):
+            return True
         steps, number = self._steps(), int((status.get("rollout") or {}).get("step") or 0)
         pool = steps[number - 1].get("pool") if 0 < number <= len(steps) else None
-        return rollout_events.WIDE and pool is not None and pool in status["message"]
+        there = [server for server in self.sim.online() if self._pool(server) == pool]
+        return pool is not None and f"pool {pool}" in status["message"] and not there
 
     def _one_name_is_one_digest(self, status: dict[str, Any]) -> None:
         """Servers that can be reached are assigned digests that the status names."""

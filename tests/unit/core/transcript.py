@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from modelyard.core.plan import Event, KubeObject, Plan
+from modelyard.core.plan import Apply, Event, KubeObject
 
 from .feed import ObjectKey
 
@@ -65,7 +65,7 @@ class Transcript:
 
     def decided(
         self,
-        plan: Plan,
+        plan: Apply,
         *,
         status: KubeObject,
         writes: Iterable[str],

@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER
 from modelyard.core.plan import AggregateKind, Apply, Controller, Create, Key, KubeObject, Plan
-from modelyard.runtime.engine import ROUNDS, Engine
+from modelyard.runtime.engine import Engine
 from modelyard.runtime.leadership import Leadership
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.settings import EngineSettings
@@ -141,14 +141,3 @@ async def test_decisions_see_the_aggregate_and_answers() -> None:
     assert made.cache.answer("up") is None
     assert made.kinds == ("Deployment", "Pod")
     await made.queries.close()
-
-
-async def test_regular_resyncs_reconcile_every_object_once_in_so_many_rounds() -> None:
-    made = engine()
-    names = [f"d{number}" for number in range(60)]
-    for version, name in enumerate(names, start=1):
-        made.on_event("Deployment", "ADDED", thing(name, version))
-    parts = [made.next_part() for _ in range(ROUNDS)]
-    assert sorted(key.name for part in parts for key in part) == sorted(names)
-    assert max(len(part) for part in parts) < len(names) / 2
-    assert made.next_part() == parts[0]

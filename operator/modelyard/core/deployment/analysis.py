@@ -20,7 +20,7 @@ from modelyard.api.rollout import Analysis, Metric
 from modelyard.api.rolloutstages import analysis_content
 from modelyard.api.rolloutstatus import AnalysisPhase, AnalysisStatus, MetricStatus
 from modelyard.core.conditions import cut
-from modelyard.core.deployment.bounds import Figure, bounds_of, wording
+from modelyard.core.deployment.bounds import Figure, bounds_of, resolved, wording
 from modelyard.core.deployment.queries import filled
 from modelyard.core.fleet.figures import Total, agreement, value
 from modelyard.core.plan import MetricQuery, QueryResult
@@ -48,7 +48,8 @@ class Sources:
     words: Mapping[str, str]
     """What {{…}} in queries stand for."""
     baseline: Mapping[str, float]
-    """Stable's figures when last compared, for when no server has stable any more."""
+    """Stable's figures when last compared (bounds.resolved), for when no server has stable any
+    more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Measured:
     next_due: datetime | None = None
     """When the next measurement is due."""
     baseline: Mapping[str, float] = field(default_factory=dict)
-    """Stable's figures as compared now, by metric."""
+    """Stable's figures as compared now (bounds.resolved), by metric."""
 
     @property
     def phase(self) -> AnalysisPhase:
@@ -205,14 +206,21 @@ def _figure(metric: Metric, sources: Sources) -> tuple[Figure, str, float | None
     figure = Figure(found, samples, stable, stable_samples)
     if found is None or samples < metric.min_samples:
         return figure, f"{samples} samples, {metric.min_samples} needed", None
-    if compared and sources.stable is None and metric.name in sources.baseline:
-        # It was only kept where it rested on as many samples as are needed.
+    if not compared:
+        return figure, "", None
+    if sources.stable is None and metric.name in sources.baseline:
+        # It was only kept where it rested on as many samples as are needed. On how many more is
+        # not known any longer, so a rate counts as no finer than these show.
         kept = sources.baseline[metric.name]
-        return Figure(found, samples, kept, metric.min_samples), "", None
-    if compared and (stable is None or stable_samples < metric.min_samples):
+        figure, baseline = Figure(found, samples, kept, metric.min_samples), None
+    elif stable is None or stable_samples < metric.min_samples:
         text = f"stable has {stable_samples} samples, {metric.min_samples} needed"
         return figure, text, None
-    return figure, "", stable
+    else:
+        baseline = resolved(name, stable, stable_samples)
+    if metric.max_ratio is not None and not (baseline or figure.stable):
+        return figure, "stable's figure is 0: no multiple of it says anything", None
+    return figure, "", baseline
 
 
 def _in_shadow(name: str, shadow: Total | None) -> tuple[float | None, int]:

@@ -1,9 +1,10 @@
 """Bounds of a metric: absolute ones, and multiples of stable's figure.
 
-A rate of n events is not known finer than one event in n. So a multiple of it is taken of at least
-one event in stable's samples, and one event in the candidate's samples never breaks it:
+A rate over n samples is not known finer than one event in n. So a multiple of it is taken of at
+least one event in stable's samples, and one event more or less in the candidate's never breaks it:
 
-    bound = max(ratio · max(stable, 1 / n_stable), 1 / n_candidate)
+    highest = max(ratio · max(stable, 1 / n_stable), 1 / n_candidate)
+    lowest  = ratio · stable - 1 / n_candidate
 
 Without this, a stable version without an error would let no candidate have one in 100,000. It is
 the unit of a count where nothing was seen (compare the rule of three, which allows three: Hanley
@@ -54,13 +55,20 @@ def bounds_of(metric: Metric, figure: Figure) -> list[Bound]:
         if bound is not None
     ]
     if metric.min_ratio is not None:
-        found.append(
-            _relative("≥", metric.min_ratio, metric.min_ratio * (figure.stable or 0.0), figure)
-        )
+        lowest = _lowest(str(metric.metric), metric.min_ratio, figure)
+        found.append(_relative("≥", metric.min_ratio, lowest, figure))
     if metric.max_ratio is not None:
         highest = _highest(str(metric.metric), metric.max_ratio, figure)
         found.append(_relative("≤", metric.max_ratio, highest, figure))
     return found
+
+
+def resolved(name: str, value: float, samples: int) -> float:
+    """A figure that a multiple can be taken of: at least one event in the samples of a rate, at
+    least LEAST_QUEUE_MS of a time in the queue."""
+    if name == "QueueTime":
+        return max(value, LEAST_QUEUE_MS)
+    return max(value, 1 / samples) if name in COUNTED and samples else value
 
 
 def wording(bounds: Sequence[Bound]) -> str:
@@ -74,11 +82,14 @@ def _relative(sign: str, ratio: float, bound: float, figure: Figure) -> Bound:
 
 
 def _highest(name: str, ratio: float, figure: Figure) -> float:
-    stable = figure.stable or 0.0
-    if name == "QueueTime":
-        return ratio * max(stable, LEAST_QUEUE_MS)
-    if name not in COUNTED:
-        return ratio * stable
-    if figure.stable_samples:
-        stable = max(stable, 1 / figure.stable_samples)
-    return max(ratio * stable, 1 / figure.samples if figure.samples else 0.0)
+    highest = ratio * resolved(name, figure.stable or 0.0, figure.stable_samples)
+    return max(highest, _one_event(name, figure))
+
+
+def _lowest(name: str, ratio: float, figure: Figure) -> float:
+    return max(0.0, ratio * (figure.stable or 0.0) - _one_event(name, figure))
+
+
+def _one_event(name: str, figure: Figure) -> float:
+    """What one event in the candidate's samples makes of a rate; 0 for other figures."""
+    return 1 / figure.samples if name in COUNTED and figure.samples else 0.0

@@ -100,11 +100,9 @@ def _plan(
     rollout = course.rollout
     return Apply(
         apply=(
-            service(observed),
-            workload(observed, pods, now),
-            *disruption.children(observed),
+            *_workload(observed, pods, now),
             *scaling.children,
-            # Requests are led away from a server before it is told to switch.
+            # Requests are led away from a server before it is assigned another version.
             *routes.children,
             *routes.labels,
         ),
@@ -120,20 +118,22 @@ def _plan(
         ),
         queries=rollout.queries if rollout else (),
         status=_status(observed, report, now),
-        events=(
-            *wishes.wanted.events,
-            *course.events,
-            *(rollout.events if rollout else ()),
-            *_events(observed, report, course),
-        ),
+        events=(*wishes.wanted.events, *_events(observed, report, course)),
         requeue_after=_requeue_after(observed, course, now),
     )
+
+
+def _workload(observed: Observed, pods: KubeObject, now: datetime) -> Iterator[KubeObject]:
+    """The children that make server pods, lead to them and guard them."""
+    yield service(observed)
+    yield workload(observed, pods, now)
+    yield from disruption.children(observed)
 
 
 def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject:
     return compose(
         observed.obj,
-        phase=report.phase,
+        phase=report.phase.value,
         message=report.message,
         conds=report.conditions,
         now=now,
@@ -185,9 +185,9 @@ def _orphans(observed: Observed) -> Iterator[Ref]:
 
 
 def _events(observed: Observed, report: Assessment, course: Course) -> tuple[Event, ...]:
-    """Events of transitions of which no rollout says anything."""
+    """Events of rollouts, and of transitions of which no rollout says anything."""
     before, stable, phase = observed.recorded, course.stable, report.phase
-    events = []
+    events = [*course.events, *(course.rollout.events if course.rollout else ())]
     served = before.stable or {}
     if (served.get("modelVersion"), served.get("digest")) != (stable.name, stable.served["digest"]):
         events.append(Event("Normal", "VersionStable", f"serving {stable.name}"))

@@ -77,8 +77,8 @@ def topology_spread(observed: Observed) -> dict[str, Any]:
 
 
 def drain_seconds(observed: Observed) -> int:
-    """Time between a pod's end being told and Triton's hearing of it (preStop): until then routes
-    still lead here. Gateways hear of it later than kube-proxy."""
+    """Seconds between the deletion of a pod and the SIGTERM to Triton (preStop): until then routes
+    still lead here. Gateways learn of it later than kube-proxy."""
     cluster = observed.spec.target.cluster
     return 15 if cluster is not None and getattr(cluster, "gateway", None) else 5
 

@@ -38,7 +38,7 @@ class Parts:
     children: tuple[dict[str, Any], ...] = ()
     """To apply, in this order, before anything that they lead to changes."""
     labels: tuple[dict[str, Any], ...] = ()
-    """Pods to label, after that and before their servers are told to switch; in no order."""
+    """Pods to label, after that and before their servers get another version; in no order."""
     leftovers: tuple[Ref, ...] = ()
     """To delete, in this order."""
     problem: str = ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from modelyard.api.rolloutstages import PRESTAGE, SHADOW, Stage
 from modelyard.core.deployment.observed import Observed
@@ -15,27 +16,27 @@ BATCH = 500
 """Most servers that one decision writes to: the next one sees how it went."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Moves:
-    """Which servers are told what."""
+    """Which servers get what."""
 
-    assign: list[Member] = field(default_factory=list)
-    stage: list[Member] = field(default_factory=list)
-    shadow: list[Member] = field(default_factory=list)
+    assign: Sequence[Member] = ()
+    stage: Sequence[Member] = ()
+    shadow: Sequence[Member] = ()
     shadowing: bool = False
     """Whether servers that shadow go on doing so."""
     together: int = 0
     """Servers that are to have the candidate after this stage."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Reach:
     """How far a stage is: only servers that can be reached and that the candidate fits count."""
 
     done: int
     failed: int
     want: int
-    moves: Moves = field(default_factory=Moves)
+    moves: Moves
 
 
 def move(
@@ -45,17 +46,17 @@ def move(
     *,
     stable: Release,
     candidate: Release,
-    held: bool,
+    paused: bool,
 ) -> Reach:
-    """How far a stage is and whom it moves next; nobody while the rollout is held."""
+    """How far a stage is and whom it moves next; nobody while the rollout is paused."""
     if stage.kind == PRESTAGE:
-        return _prestage(observed, candidate, tallies, held)
+        return _prestage(observed, candidate, tallies, paused)
     if stage.kind == SHADOW:
-        return _shadow(observed, stable, candidate, tallies, stage, held)
-    return _step(observed, tallies, stage, held)
+        return _shadow(observed, stable, candidate, tallies, stage, paused)
+    return _step(observed, tallies, stage, paused)
 
 
-def _prestage(observed: Observed, candidate: Release, tallies: Tallies, held: bool) -> Reach:
+def _prestage(observed: Observed, candidate: Release, tallies: Tallies, paused: bool) -> Reach:
     key, online = candidate.key, tallies.all.online
     wanted = done = failed = 0
     fresh: list[Group] = []
@@ -68,11 +69,9 @@ def _prestage(observed: Observed, candidate: Release, tallies: Tallies, held: bo
             wanted += count
         else:
             fresh.append(group)
-    there = Reach(done, failed, online)
-    if not held:
-        room = at_most(observed.spec.rollout.prestage_concurrency, online) - wanted
-        there.moves.stage = first(observed.fleet, fresh, min(room, BATCH))
-    return there
+    slots = at_most(observed.spec.rollout.prestage_concurrency, online) - wanted
+    chosen = [] if paused else first(observed.fleet, fresh, min(slots, BATCH))
+    return Reach(done, failed, online, Moves(stage=chosen))
 
 
 def _shadow(
@@ -81,7 +80,7 @@ def _shadow(
     candidate: Release,
     tallies: Tallies,
     stage: Stage,
-    held: bool,
+    paused: bool,
 ) -> Reach:
     key, online = candidate.key, tallies.all.online
     chosen = running = failed = able = 0
@@ -100,13 +99,11 @@ def _shadow(
     # Another server takes the place of one that cannot, within failureBudget: a candidate that
     # runs beside stable nowhere is not tried on all servers.
     want = min(share + min(failed, failure_budget(observed, tallies)), able)
-    there = Reach(running, failed, want, Moves(shadowing=True))
-    if not held:
-        there.moves.shadow = first(observed.fleet, fresh, min(want - chosen, BATCH))
-    return there
+    more = [] if paused else first(observed.fleet, fresh, min(want - chosen, BATCH))
+    return Reach(running, failed, want, Moves(shadow=more, shadowing=True))
 
 
-def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Reach:
+def _step(observed: Observed, tallies: Tallies, stage: Stage, paused: bool) -> Reach:
     total, rollout = tallies.all, observed.spec.rollout
     if stage.pool is not None:
         pool = tallies.pools.get(stage.pool)
@@ -118,18 +115,18 @@ def _step(observed: Observed, tallies: Tallies, stage: Stage, held: bool) -> Rea
         share = f"{stage.weight}%" if stage.nodes is None else stage.nodes
         # Another server takes the place of one that could not load the candidate.
         want = here = min(at_least(share, total.online) + failed, total.online)
-    there = Reach(done, failed, here, Moves(together=want))
-    if not held:
-        there.moves.assign = pick(
-            observed.fleet,
-            tallies,
-            want=want,
-            max_unavailable=rollout.max_unavailable,
-            by_pool=observed.by_pool,
-            only=lambda group: stage.pool is None or group.pool == stage.pool,
-            limit=BATCH,
-        )
-    return there
+    if paused:
+        return Reach(done, failed, here, Moves(together=want))
+    assign = pick(
+        observed.fleet,
+        tallies,
+        want=want,
+        max_unavailable=rollout.max_unavailable,
+        by_pool=observed.by_pool,
+        only=lambda group: stage.pool is None or group.pool == stage.pool,
+        limit=BATCH,
+    )
+    return Reach(done, failed, here, Moves(assign=assign, together=want))
 
 
 def failure_budget(observed: Observed, tallies: Tallies) -> int:

@@ -32,6 +32,7 @@ class Observed:
 
     obj: KubeObject
     spec: DeploymentSpec
+    """Always of the model line that serves: see `refused_line`."""
     settings: Settings
     versions: dict[int, KubeObject]
     """ModelVersions of the line by number."""
@@ -45,6 +46,10 @@ class Observed:
     """Children that a decision may delete, by kind and name."""
     available_kinds: frozenset[str]
     """Kinds that are not ours and that the cluster has."""
+    refused_line: str = ""
+    """spec.modelLine, where it names another line than the one that serves. The schema refuses such
+    a change, that of an older operator did not. All else of the spec counts as it is, for the line
+    that serves: the model's name in Triton is the line's."""
     next_silence: float | None = None
     """When the next server may fall silent: seconds since the epoch."""
     workload: KubeObject | None = None
@@ -114,7 +119,10 @@ OPTIONAL = ("HTTPRoute", "GRPCRoute", "ScaledObject", "InterceptorRoute")
 def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     """Takes the snapshot. Raises pydantic.ValidationError for a spec or status that the schema
     should have refused."""
-    spec = _spec(obj)
+    spec, recorded, refused = _spec(obj), Recorded.of(meta.status(obj)), ""
+    if recorded.model_line not in ("", spec.model_line):
+        refused = spec.model_line
+        spec = spec.model_copy(update={"model_line": recorded.model_line})
     space, uid = meta.namespace(obj), meta.uid(obj)
     versions = {
         int(v["spec"]["version"]): v
@@ -124,7 +132,6 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     kind = "apps/DaemonSet" if spec.target.edge else "apps/Deployment"
     available = frozenset(kind for kind in OPTIONAL if view.kind_available(kind))
     fleet = view.aggregate("fleets").of(uid)
-    recorded = Recorded.of(meta.status(obj))
     asked = set(_queries(obj, spec, recorded))
     return Observed(
         obj=obj,
@@ -140,6 +147,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
             for child in view.children(uid, kind)
         },
         available_kinds=available,
+        refused_line=refused,
         next_silence=fleet.next_silence,
         workload=view.get(kind, space, names.workload_name(obj)),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelyard.api.rolloutstatus import Override, RejectedVersion, RolloutRecord, RolloutState
+from modelyard.contract.naming import line_of
 from modelyard.core.plan import KubeObject
 
 
@@ -31,6 +32,12 @@ class Recorded:
     revision: int = 0
     actions: Mapping[str, str] = field(default_factory=dict)
     """Values of the action annotations that were acted on last."""
+
+    @property
+    def model_line(self) -> str:
+        """The model line that serves; empty if nothing ever has."""
+        served = self.stable
+        return line_of(str(served["modelVersion"]), served["version"]) if served else ""
 
     @property
     def decisions(self) -> Recorded:

@@ -77,7 +77,7 @@ def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
         stage,
         stable=context.stable,
         candidate=context.candidate,
-        held=is_paused(context.observed, state) or bool(lost),
+        paused=is_paused(context.observed, state) or bool(lost),
     )
     state = _with_progress(context, state, there)
     if stage.kind == SHADOW and not there.want and not state.promoted:

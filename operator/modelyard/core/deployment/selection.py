@@ -45,14 +45,14 @@ class Tally:
     ready: int = 0
     """Reachable servers that answer."""
     on: int = 0
-    """Reachable servers that were told to hold the release."""
+    """Reachable servers that are assigned the release."""
     done: int = 0
     """Those that answer with it."""
     failed: int = 0
     """Those that could not load it."""
     busy: int = 0
-    """Reachable servers that do not answer, or are switching. One that could not load what it was
-    told goes on with what it had: it takes nothing from anybody."""
+    """Reachable servers that do not answer, or are switching. One that could not load what it is
+    assigned goes on with what it had: it takes nothing from anybody."""
 
     @property
     def switching(self) -> int:
@@ -75,8 +75,7 @@ class Tallies:
         return group.online or group in self.lost
 
     def has(self, group: Group) -> bool:
-        """Whether a group's servers were told to hold the release, in pods made from its
-        template."""
+        """Whether a group's servers are assigned the release, in pods made from its template."""
         return group.assigned == self.release.key and not self.outdated(group)
 
     def outdated(self, group: Group) -> bool:
@@ -104,11 +103,11 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
     made = Tallies(release)
     for group, places in fleet.groups.items():
         count = len(places)
-        told = made.has(group)
+        assigned = made.has(group)
         lost = 0
         if begun and group.down and release.fits(group.product):
             # What a rolled-back version has left behind is on its way to this one.
-            mine = told or (begun.pods and not made.outdated(group))
+            mine = assigned or (begun.pods and not made.outdated(group))
             lost = fleet.lost(group, begun.since) if mine else 0
             if lost:
                 made.lost.add(group)
@@ -119,7 +118,7 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
                 one.absent += count * group.absent
                 one.online += lost
                 one.busy += lost
-                one.on += lost * told
+                one.on += lost * assigned
                 continue
             one.ready += count * group.ready
             answers = group.state == "holds" and group.ready
@@ -129,7 +128,7 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
             one.online += count
             if not group.ready or group.state == "switching":
                 one.busy += count
-            if told:
+            if assigned:
                 one.on += count
                 one.done += count * answers
                 one.failed += count * (group.state == "failed")
@@ -147,7 +146,7 @@ def pick(
     limit: int = 500,
     besides: Collection[Member] = (),
 ) -> list[Member]:
-    """Servers that count and are told next to hold the release, until `want` of all are.
+    """Servers to update next, until `want` of all that count are assigned the release.
 
     Within maxUnavailable, of each pool if `by_pool`. A server counts against it while it switches
     or does not answer; those that do not answer anyway go first, since they lose nothing. Sites
@@ -165,39 +164,47 @@ def pick(
         and tallies.release.fits(group.product)
         and only(group)
     ]
-    room = _Room(tallies, max_unavailable, by_pool=by_pool)
+    slots = _Slots(tallies, max_unavailable, by_pool=by_pool)
     for member in besides:
-        room.admit(member)
+        slots.take(member)
     others = {member.name for member in besides}
+    candidates = (m for m in fleet.ordered(slots.open(groups)) if m.name not in others)
     share = want / max(1, tallies.all.online)
+    return _spread(fleet, candidates, slots, need=need, key=tallies.release.key, share=share)
+
+
+def _spread(
+    fleet: Fleet,
+    candidates: Iterable[Member],
+    slots: _Slots,
+    *,
+    need: int,
+    key: str,
+    share: float,
+) -> list[Member]:
+    """At most `need` candidates in their order, for as long as there are slots; those of sites that
+    have their share of the release `key` already come last."""
     taken: Counter[str] = Counter()
     chosen: list[Member] = []
     passed: list[Member] = []
-
-    def take(member: Member) -> None:
-        chosen.append(member)
-        taken[member.site] += 1
-
-    for member in fleet.ordered(room.open(groups)):
-        if len(chosen) == need or room.closed(member):
+    for member in candidates:
+        if len(chosen) == need or slots.closed(member):
             return chosen
-        if member.name in others:
-            continue
         site = member.site
-        here = fleet.on[site, tallies.release.key] + taken[site]
-        if here >= math.ceil(share * fleet.sites[site]):
+        if fleet.on[site, key] + taken[site] >= math.ceil(share * fleet.sites[site]):
             passed.append(member)
-        elif room.admit(member):
-            take(member)
+        elif slots.take(member):
+            chosen.append(member)
+            taken[site] += 1
     for member in passed:
-        if len(chosen) == need or room.closed(member):
+        if len(chosen) == need or slots.closed(member):
             break
-        if room.admit(member):
-            take(member)
+        if slots.take(member):
+            chosen.append(member)
     return chosen
 
 
-class _Room:
+class _Slots:
     """How many more servers may switch."""
 
     def __init__(self, tallies: Tallies, max_unavailable: int | str, *, by_pool: bool) -> None:
@@ -208,18 +215,18 @@ class _Room:
         self._switching = {p: t.switching for p, t in counted.items()}
 
     def open(self, groups: Iterable[Group]) -> list[Group]:
-        """Groups of pools that have room."""
+        """Groups of pools that have free slots."""
         return [g for g in groups if self._switching[self._pool(g.pool)] < self._most(g.pool)]
 
     def closed(self, member: Member) -> bool:
-        """Whether no pool has room for a server like this one: one that answers, or not."""
+        """Whether no pool has a slot for a server like this one: one that answers, or not."""
         return all(
             self._switching[pool] >= most or (_idle(member) and self._busy[pool] >= most)
             for pool, most in self._budget.items()
         )
 
-    def admit(self, member: Member) -> bool:
-        """Whether a server may switch now; if so it takes room."""
+    def take(self, member: Member) -> bool:
+        """Take a slot for a server; False if none is free."""
         group = member.group
         pool = self._pool(group.pool if group else "")
         idle = _idle(member)

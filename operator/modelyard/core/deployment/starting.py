@@ -7,6 +7,7 @@ from datetime import datetime
 
 from modelyard.api.rolloutstages import STEP, Place, Position, Stage, locate, planned, stages
 from modelyard.api.rolloutstatus import HaltReason, RolloutState
+from modelyard.core.deployment.bounds import resolved
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.fleet.figures import value
@@ -52,7 +53,7 @@ def _baseline(observed: Observed, all_stages: Sequence[Stage], stable: Release) 
                 continue
             figure, samples = value(str(metric.metric), total)
             if figure is not None and samples >= metric.min_samples:
-                found[metric.name] = figure
+                found[metric.name] = resolved(str(metric.metric), figure, samples)
     return found
 
 

@@ -80,7 +80,8 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
     """Names the state. What a person must act on comes before what merely takes time."""
     fields = _fields(observed, situation)
     verdict = (
-        _problem(situation)
+        _refused_line(observed, situation)
+        or _problem(situation)
         or _rolled_back(situation)
         or _rolling(situation)
         or _missing_servers(observed, situation, fields)
@@ -189,6 +190,20 @@ def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:
         }
         for name, one in found[:MAX_POOLS]
     ]
+
+
+def _refused_line(observed: Observed, situation: Situation) -> Verdict | None:
+    """The spec names another model line than the one that serves, which goes on."""
+    serves, other = observed.spec.model_line, observed.refused_line
+    if not other:
+        return None
+    text = (
+        f"spec.modelLine cannot change from {serves} to {other}: the servers go on with {serves}. "
+        f"Set it back to {serves}, or make another Deployment for {other}"
+    )
+    rolling = _rolling(situation)
+    text += f"; {rolling.message}" if rolling is not None else ""
+    return Verdict(reasons.MODEL_LINE_CHANGED, text, phase=DeploymentPhase.DEGRADED)
 
 
 def _problem(situation: Situation) -> Verdict | None:

@@ -60,7 +60,7 @@ class Split:
 
 
 def servers_of(fleet: Fleet) -> list[Server]:
-    """The serving pods of a fleet. Costs a look at each: where there is a Gateway, servers are
+    """The serving pods of a fleet. Costs a step for each: where there is a Gateway, servers are
     few enough to be behind one."""
     found = []
     for member in fleet.members.values():

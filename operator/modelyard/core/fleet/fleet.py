@@ -46,7 +46,7 @@ class Fleet:
     # Changes. Each returns whether a decision could come out otherwise.
 
     def configure(self, config: FleetConfig) -> bool:
-        """Group by another spec; costs one look at every server if it is another one."""
+        """Group by another spec; visits every server if it is another one."""
         if config == self.config:
             return False
         self.config = config
@@ -201,7 +201,7 @@ class Fleet:
         return before != self._shown(member)
 
     def _shown(self, member: Member) -> tuple[object, ...]:
-        """All of a member that decisions look at, but its figures."""
+        """All of a member that decisions go by, but its figures."""
         name = member.name
         trouble = self.troubled.get(name)
         return member.group, name in self.stale, name in self.orphans, trouble

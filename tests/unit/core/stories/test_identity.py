@@ -153,3 +153,32 @@ def test_a_model_line_that_is_put_back_goes_on_as_before() -> None:
     sim.change(modelLine="shelf")
     sim.run()
     sim.expect(phase="Paused", stable=1, candidate=2, on={2: 2}, because="nobody has promoted it")
+
+
+def test_a_version_of_another_model_line_with_the_same_number_is_not_taken() -> None:
+    sim = Sim("a-1", "a-2", "a-3")
+    other = version(1, modelLine="other")
+    other["metadata"] |= {"name": "other-1", "uid": "uid-other-1"}
+    sim.add(other)
+    sim.change(modelLine="other")
+    sim.live(900)
+    why = "servers of the model shelf answer with versions of line shelf"
+    sim.expect(phase="Degraded", stable=1, candidate=None, says="modelLine", because=why)
+    named = {s["spec"]["assigned"]["modelVersion"] for s in sim.of("ModelServer")}
+    assert named == {"shelf-1"}
+    assert {s["spec"]["modelLine"] for s in sim.of("ModelServer")} == {"shelf"}
+
+
+def test_a_model_line_that_changes_before_anything_serves_is_followed() -> None:
+    sim = Sim("a-1", "a-2", "a-3", version={"policy": "Pinned", "number": 2})
+    sim.change(modelLine="other")
+    assert "other-2" in sim.run()["message"]
+
+
+def test_new_versions_of_the_line_that_serves_go_on_while_the_spec_names_another() -> None:
+    sim = Sim("a-1", "a-2", "a-3")
+    sim.change(modelLine="other")
+    sim.add(version(2))
+    sim.run()
+    why = "all but the model line of the spec counts"
+    sim.expect(phase="Degraded", stable=2, on={2: 3}, says="modelLine", because=why)

@@ -60,3 +60,47 @@ def test_twice_the_errors_of_a_stable_that_fails_at_times_goes_back() -> None:
     worse = MANY | {"requests": 90_000, "failures": 10_000}
     sim = compared(some, worse, metric="ErrorRate", maxRatio=2)
     sim.expect(stable=1, rejected=2, outcome="RolledBack", because="it fails five times as often")
+
+
+def test_no_box_is_not_less_than_one() -> None:
+    not_rejected(compared(ONE_BOX, NO_BOX, metric="DetectionsPerImage", minRatio=0.8))
+
+
+def test_no_box_is_less_than_many() -> None:
+    many = NO_BOX | {"boxes": 400, "confidenceMillis": 320_000}
+    sim = compared(many, NO_BOX, metric="DetectionsPerImage", minRatio=0.8)
+    sim.expect(stable=1, rejected=2, outcome="RolledBack", because="it finds nothing any more")
+
+
+def test_a_multiple_of_no_throughput_is_unclear() -> None:
+    idle = dict.fromkeys(MANY, 0)
+    sim = compared(idle, MANY, metric="Throughput", maxRatio=2, minSamples=0)
+    why = "stable was asked nothing: no multiple of that says anything"
+    sim.expect(phase="Paused", stable=1, candidate=2, rejected=None, says="0", because=why)
+    assert sim.status["rollout"]["paused"]["reason"] == "Inconclusive"
+
+
+def in_the_last_step(candidate: dict[str, int]) -> Sim:
+    """Version 2 is as good as stable at first; all servers have it when it gets worse."""
+    metric = {"name": "errors", "metric": "ErrorRate", "maxRatio": 2, "minSamples": 1000}
+    analysis = {"metrics": [metric]}
+    steps = [{"weight": 50, "pause": {}}]
+    sim = Sim("a-1", "a-2", "a-3", "a-4", rollout={"steps": steps, "analysis": analysis})
+    sim.figures |= {1: MANY, 2: MANY}
+    sim.live(300)
+    sim.add(version(2))
+    sim.live(300, every=30)
+    sim.expect(phase="Paused", candidate=2, because="half of the servers have it")
+    sim.figures[2] = candidate
+    sim.ask(promote="step")
+    sim.live(300, every=30)
+    return sim
+
+
+def test_what_stable_was_counts_when_no_server_has_it_any_more() -> None:
+    sim = in_the_last_step(MANY | {"requests": 97_000, "failures": 3000})
+    sim.expect(stable=1, rejected=2, because="3 % fail, of stable's at least 1000 none did")
+
+
+def test_one_error_in_the_last_step_is_not_twice_none_either() -> None:
+    not_rejected(in_the_last_step(ONE_ERROR))
