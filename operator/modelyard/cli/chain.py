@@ -1,8 +1,9 @@
 """The chain as a tree: Dataset → TrainingJob → ModelVersion → Deployment → ModelServer.
 
-Pure: from objects as the API server sends them to nodes with phases and figures. What an object
-hangs below follows from its registration (KindInfo.uses); a kind without figures of its own here
-shows its printer columns.
+Pure: objects as the API server returns them become nodes with a phase and figures. The parent of an
+object follows from its kind's registration (`uses` with `parent`, api/registration.py); a kind
+without an entry in `_FIGURES` shows its printer columns. `status.py` reads the objects and prints
+the tree.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from modelyard.cli.rolloutstages import PAUSED, stages
 
 @dataclass
 class Node:
-    """One object of the chain and what follows from it."""
+    """One object of the chain, with its children."""
 
     kind: str
     namespace: str
     name: str
     phase: str
     figures: str
-    """The figures that matter for the kind, in one line."""
+    """The most important figures of the kind, in one line."""
     message: str
-    """What the object's status says in words."""
+    """The object's status.message."""
     children: list[Node] = field(default_factory=list)
     hidden: int = 0
-    """Children that are not listed."""
+    """Number of children that are not listed."""
 
     def as_json(self) -> dict[str, Any]:
         """The node and all below it as JSON types."""
@@ -50,8 +51,7 @@ _Id = tuple[str, str, str]
 
 
 def build(objects: Objects) -> list[Node]:
-    """The trees of all objects, by kind. An object whose predecessor is gone, or is not there yet,
-    is the root of a tree of its own."""
+    """Builds the trees from objects by kind. An object whose parent does not exist is a root."""
     everything = [
         (kind, one)
         for kind in (info.kind for info in ALL_KINDS)
@@ -72,14 +72,14 @@ def build(objects: Objects) -> list[Node]:
     return [nodes[one] for one in roots]
 
 
-def only(trees: Iterable[Node], wanted: str) -> list[Node]:
-    """The trees cut down to objects called `wanted`, with what leads to them and what follows."""
+def filter_by_name(trees: Iterable[Node], wanted: str) -> list[Node]:
+    """The trees, reduced to the objects named `wanted` with their ancestors and descendants."""
     kept = []
     for node in trees:
         if node.name == wanted:
             kept.append(node)
             continue
-        below = only(node.children, wanted)
+        below = filter_by_name(node.children, wanted)
         if below:
             node.children = below
             kept.append(node)
@@ -98,7 +98,7 @@ def _id(kind: str, obj: Object) -> _Id:
 
 
 def _parents(kind: str, obj: Object) -> list[_Id]:
-    """Where the object may hang, the best place first."""
+    """Possible parents of the object, in order of preference."""
     namespace = obj["metadata"].get("namespace", "")
     return [
         (use.kind, namespace, one)
@@ -126,12 +126,12 @@ def _figures(kind: str, obj: Object) -> list[str]:
 
 
 def _columns(info: KindInfo, obj: Object) -> list[str]:
-    """The printer columns that a terminal shows, less what the tree says anyway."""
-    said = {".status.phase", ".status.message", ".metadata.creationTimestamp"}
+    """The kind's printer columns, without those that the tree shows anyway."""
+    shown = {".status.phase", ".status.message", ".metadata.creationTimestamp"}
     return [
         f"{title} {value}"
         for title, _, path in info.columns
-        if title not in info.wide and path not in said
+        if title not in info.wide and path not in shown
         for value in read(path, obj)
     ]
 

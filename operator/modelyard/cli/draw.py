@@ -1,4 +1,7 @@
-"""Draws boxes into an image."""
+"""Draws detections into an image: `modelyard predict --out` and the demo.
+
+Pillow is imported on use, since it is slow to import and most commands do not need it.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,19 @@ if TYPE_CHECKING:
 
 _GOLDEN_RATIO = 0.618033988749895
 _SMALLEST_SIDE = 512
-"""Smaller images are enlarged, or labels would hide what they name."""
+"""Smaller images are enlarged, so that labels do not cover their boxes."""
 
 
 def draw(image: bytes, detections: Iterable[Detection]) -> Image.Image:
     """The image with a box, label and score for each detection.
 
     An image whose longer side is under 512 pixels is enlarged by a whole factor. Raises CliError
-    for bytes that are no image.
+    if the bytes are not an image.
     """
     from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
     try:
-        # The server turns images upright too, so its boxes are those of the upright image.
+        # The server applies the EXIF orientation too, so its boxes refer to the upright image.
         picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise CliError(f"the image cannot be read: {error}") from error
@@ -49,7 +52,7 @@ def draw(image: bytes, detections: Iterable[Detection]) -> Image.Image:
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Writes the image in the format of the file's ending. Raises CliError."""
+    """Writes the image in the format of the file name's suffix. Raises CliError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
@@ -79,7 +82,7 @@ def _label(
     left, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom + 4
     x, y = corners[0], corners[1] - height
-    if y < 0:  # No room above: inside the box.
+    if y < 0:  # No space above the box: draw inside it.
         y = corners[1]
     x = max(0, min(x, pen.im.size[0] - width))
     pen.rectangle((x, y, x + width, y + height), fill=color)

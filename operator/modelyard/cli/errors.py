@@ -1,4 +1,8 @@
-"""Errors that a person can act on, and how they are told apart by exit code."""
+"""Errors that the user can act on, and their exit codes.
+
+Every command raises CliError for them; `main.py` prints one line and exits with the code. Any other
+exception is a bug and keeps its traceback.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 FAILED = 1
-"""What was asked for did not work."""
+"""The command failed."""
 USAGE = 2
-"""The command line is wrong; click's own code for it."""
+"""Invalid command line; the same code as click uses."""
 UNREACHABLE = 3
-"""The cluster, the store or a server cannot be reached; trying again may help."""
+"""The cluster, the store or a server cannot be reached; a retry may help."""
 INTERRUPTED = 130
 
 
@@ -25,21 +29,21 @@ class CliError(Exception):
 
 
 @contextmanager
-def told(what: str, server: str) -> Iterator[None]:
-    """Turns the Kubernetes client's errors into CliErrors. `what` is what was being done, such as
-    `reading Datasets`; `server` names the cluster."""
+def api_errors(doing: str, server: str) -> Iterator[None]:
+    """Converts the Kubernetes client's errors into CliErrors. `doing` describes the operation, such
+    as `reading Datasets`; `server` is the API server's URL."""
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     try:
         yield
     except ApiException as error:
-        raise CliError(f"{what}: {_explain(error)}") from error
+        raise CliError(f"{doing}: {_explain(error)}") from error
     except (HTTPError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise CliError(
-            f"{what}: the cluster at {server} cannot be reached ({one_line(reason)}); check that "
-            "it runs, and which one is meant with --context or --kubeconfig",
+            f"{doing}: the cluster at {server} cannot be reached ({one_line(reason)}); check that "
+            "it is running, or select another one with --context or --kubeconfig",
             UNREACHABLE,
         ) from error
 
@@ -55,6 +59,6 @@ def _explain(error: Any) -> str:
 
 
 def one_line(text: object, limit: int = 300) -> str:
-    """Text without line breaks, cut to a readable length."""
+    """Text on one line, truncated to `limit` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

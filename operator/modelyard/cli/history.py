@@ -1,4 +1,8 @@
-"""`modelyard history`: what was rolled out, and which version answered where and when."""
+"""`modelyard history`: rollouts that have ended, and which version served where and when.
+
+Reads `status.history` of the Deployment and of its ModelServers. `rollouthistory.py` has the pure
+functions that answer "which version, when".
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from modelyard.contract.naming import edge_server_name, version_name
 
 
 class Output(enum.StrEnum):
-    """How `history` writes."""
+    """Output formats of `history`."""
 
     TEXT = "text"
     JSON = "json"
@@ -30,30 +34,30 @@ def history(
         str, typer.Argument(metavar="NAME", help="The Modelyard Deployment.", show_default=False)
     ],
     node: Annotated[
-        str | None, typer.Option(help="What answered on this node.", show_default=False)
+        str | None, typer.Option(help="Versions served on this node.", show_default=False)
     ] = None,
     server: Annotated[
-        str | None, typer.Option(help="What this ModelServer answered with.", show_default=False)
+        str | None, typer.Option(help="Versions served by this ModelServer.", show_default=False)
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(help="What answered then: 2026-11-17T10:00.", show_default=False),
+        typer.Option(help="Version served at this time: 2026-11-17T10:00.", show_default=False),
     ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="text or json")] = Output.TEXT,
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Show the rollouts that ended; of a node or server, which versions answered when.
+    """Show the rollouts that have ended; for a node or server, which versions it served when.
 
-    With --at, which version answered at that time, with its digest and, while the ModelVersion
-    exists, its data, code and weights.
+    With --at, show the version that was served at that time, with its digest and, while the
+    ModelVersion exists, its data, code and weights.
     """
     if node and server:
         raise CliError("choose either --node or --server", USAGE)
-    when = times.given(at) if at else None
+    when = times.parse_user_time(at) if at else None
     if when is not None and when > datetime.now(UTC):
-        raise CliError(f"{times.local(when)} is yet to come", USAGE)
+        raise CliError(f"{times.local(when)} is in the future", USAGE)
     cluster = connect(kubeconfig, context)
     obj = cluster.get("Deployment", namespace or cluster.namespace, deployment)
     if node or server:
@@ -69,7 +73,7 @@ def history(
 
 
 def _servers(cluster: Cluster, obj: Object, node: str | None, server: str | None) -> list[Object]:
-    """The ModelServers that are meant. Raises CliError where there are none."""
+    """The selected ModelServers. Raises CliError if there are none."""
     namespace, owner = obj["metadata"]["namespace"], name(obj)
     if server:
         one = cluster.get("ModelServer", namespace, server)
@@ -87,14 +91,14 @@ def _servers(cluster: Cluster, obj: Object, node: str | None, server: str | None
         found = servers.on_node(cluster, obj, node)
     if not found:
         raise CliError(
-            f"Modelyard Deployment {owner} has no server on node {node} now, and a server's record "
-            f"goes with it. What was rolled out when: `modelyard history {owner}`"
+            f"Modelyard Deployment {owner} has no server on node {node} now, and the history of a "
+            f"server is deleted with it. All rollouts: `modelyard history {owner}`"
         )
     return sorted(found, key=name)
 
 
 def _server_at(cluster: Cluster, server: Object, when: datetime) -> dict[str, Any]:
-    answer = rollouthistory.answered(server, when)
+    answer = rollouthistory.served_at(server, when)
     made: dict[str, Any] = {
         "server": name(server),
         "node": server["spec"].get("nodeName"),
@@ -111,7 +115,7 @@ def _server_at(cluster: Cluster, server: Object, when: datetime) -> dict[str, An
 
 
 def _deployment_at(cluster: Cluster, obj: Object, when: datetime) -> dict[str, Any]:
-    version, note = rollouthistory.rolled_out(obj, when)
+    version, note = rollouthistory.rolled_out_at(obj, when)
     wanted = version_name(obj["spec"]["modelLine"], version) if version else ""
     return {
         "deployment": name(obj),
@@ -151,7 +155,7 @@ def _show(output: Output, answers: list[dict[str, Any]]) -> None:
 
 
 def answer_lines(one: dict[str, Any]) -> Iterable[str]:
-    """What answered at a time, as text."""
+    """The version served at a time, as text."""
     when = times.local(datetime.fromisoformat(one["at"]))
     answer = one["answer"]
     what = answer["model_version"] if answer else "not known"
@@ -193,7 +197,7 @@ def _show_periods(found: Sequence[Object], output: Output) -> None:
 
 
 def period_lines(server: Object) -> Iterable[str]:
-    """What a server answered with, as a table."""
+    """The versions that a server has served, as a table."""
     yield rollouthistory.title(server)
     rows = [("VERSION", "SINCE", "UNTIL", "ARTIFACT")]
     for period in rollouthistory.periods(server):
@@ -232,7 +236,7 @@ def _show_rollouts(obj: Object, output: Output) -> None:
 
     console = Console()
     for line in record_lines(records):
-        # Colours are for people; whoever reads a file gets the same words.
+        # The same text with and without colours.
         text = Text(line)
         for outcome, style in OUTCOMES.items():
             text.highlight_words([f" {outcome} "], style)
@@ -243,7 +247,7 @@ def _show_rollouts(obj: Object, output: Output) -> None:
 
 
 def record_lines(records: Iterable[dict[str, Any]]) -> Iterable[str]:
-    """Rollouts that ended as a table, the latest first, each with what there is to say of it."""
+    """Rollouts that have ended as a table, the latest first, each with its cause and message."""
     rows, notes = [("NO.", "VERSION", "BEFORE", "OUTCOME", "STARTED", "TOOK", "SERVERS")], [""]
     for record in records:
         started = times.moment(record.get("startedAt"))
@@ -259,12 +263,16 @@ def record_lines(records: Iterable[dict[str, Any]]) -> Iterable[str]:
             )
         )
         done = [
-            f"{rollouthistory.deed(one)}{f' {times.local(at)}' if at else ''}"
+            f"{rollouthistory.action_text(one)}{f' {times.local(at)}' if at else ''}"
             for one in record.get("actions") or ()
             for at in (times.moment(one.get("at")),)
         ]
-        said = [rollouthistory.cause(record), ", ".join(done), str(record.get("message") or "")]
-        notes.append("; ".join(text for text in said if text))
+        parts = [
+            rollouthistory.cause_text(record),
+            ", ".join(done),
+            str(record.get("message") or ""),
+        ]
+        notes.append("; ".join(text for text in parts if text))
     for line, note in zip(_table(rows), notes, strict=True):
         yield line.removeprefix("  ")
         if note:

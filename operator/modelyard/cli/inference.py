@@ -1,4 +1,5 @@
-"""One image to a Modelyard Deployment and its boxes back, through the API server's service proxy.
+"""Sends an image to a Modelyard Deployment and decodes the boxes, through the API server's service
+proxy.
 
 The protocol is KServe v2 over HTTP with its binary extension for the input
 (https://github.com/kserve/open-inference-protocol, and Triton's
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from modelyard.cli.errors import UNREACHABLE, CliError, one_line, told
+from modelyard.cli.errors import UNREACHABLE, CliError, api_errors, one_line
 from modelyard.cli.kube import Cluster, Object, name, status
 
 INPUT = "IMAGE"
@@ -38,10 +39,10 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a server answered."""
+    """A server's response."""
 
     model: str
-    """Model's name in Triton, the model line."""
+    """Name of the model in Triton, which is the model line."""
     version: str
     """Version that answered."""
     detections: tuple[Detection, ...]
@@ -66,7 +67,7 @@ def encode(image: bytes) -> tuple[bytes, dict[str, str]]:
 
 
 def decode(body: bytes) -> Prediction:
-    """A Prediction from an answer. Raises CliError for one that lacks the outputs."""
+    """Decodes a response body. Raises CliError if outputs are missing."""
     try:
         answer = json.loads(body)
         tensors = {one["name"]: one["data"] for one in answer["outputs"]}
@@ -92,10 +93,10 @@ def decode(body: bytes) -> Prediction:
 def predict(
     cluster: Cluster, deployment: Object, image: bytes, *, timeout: float = 60
 ) -> Prediction:
-    """What the servers of a Modelyard Deployment see in an encoded image.
+    """Detections of a Modelyard Deployment in an encoded image.
 
-    `timeout` is in seconds. Raises CliError where nothing serves yet, no server is ready, or the
-    image is refused.
+    `timeout` is in seconds. Raises CliError if nothing is served yet, no server is ready, or the
+    image is rejected.
     """
     namespace, model = deployment["metadata"]["namespace"], deployment["spec"]["modelLine"]
     service, port = _endpoint(deployment)
@@ -114,7 +115,7 @@ def _endpoint(deployment: Object) -> tuple[str, int]:
     """Name and port of the Service in front of the servers."""
     found = status(deployment)
     if not found.get("stable") or not found.get("url"):
-        why = found.get("message") or "the operator has not looked at it yet"
+        why = found.get("message") or "the operator has not reconciled it yet"
         raise CliError(
             f"Modelyard Deployment {name(deployment)} serves nothing yet: {why}", UNREACHABLE
         )
@@ -127,7 +128,7 @@ def _post(
 ) -> tuple[int, bytes]:
     api: Any = cluster.api
     api.update_params_for_auth(headers, [], ["BearerToken"], path, "POST", body)
-    with told("asking for a prediction", cluster.server):
+    with api_errors("asking for a prediction", cluster.server):
         response = api.call_api(
             "POST", cluster.server + path, headers, body=body, _request_timeout=timeout
         )
@@ -144,7 +145,7 @@ def _refusal(who: str, code: int, answer: bytes) -> CliError:
     if "error" in content:  # Triton's own.
         return CliError(f"{who} refused the image: {one_line(content['error'])}")
     reason = one_line(content.get("message") or answer[:300].decode(errors="replace"))
-    # 404 is the API server's own here: the Service, or what is behind it, is not there yet.
+    # 404 comes from the API server here: the Service, or an endpoint behind it, does not exist yet.
     if code in (404, 502, 503, 504):
         return CliError(f"{who} has no server that answers: {reason}", UNREACHABLE)
     return CliError(f"{who}: the cluster answered {code}: {reason}")

@@ -1,4 +1,8 @@
-"""A cluster as the command line sees it: our kinds as plain dicts, through a kubeconfig."""
+"""Access to a cluster through a kubeconfig: Modelyard's kinds as plain dicts.
+
+Objects are not validated against the models of `api`, so that this client works with clusters whose
+CRDs are newer or older.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelyard.api import kind_info
 from modelyard.api.base import GROUP, VERSION
-from modelyard.cli.errors import CliError, one_line, told
+from modelyard.cli.errors import CliError, api_errors, one_line
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -20,15 +24,15 @@ _DEFAULT_KUBECONFIG = "~/.kube/config"
 _FIELD_MANAGER = "modelyard-cli"
 
 
-class NotSelectable(CliError):
-    """The cluster cannot select objects by these fields."""
+class FieldSelectorUnsupported(CliError):
+    """The cluster does not support these field selectors."""
 
 
 class Cluster:
-    """A connection. Every method raises CliError where the cluster cannot be reached or refuses."""
+    """A connection. Every method raises CliError if the cluster cannot be reached or refuses."""
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
-        """Use `connect`. `namespace` is meant where the user names none."""
+        """Use `connect`. `namespace` is the default if the user names none."""
         self.api = api
         self.namespace = namespace
 
@@ -52,10 +56,10 @@ class Cluster:
         fields: str = "",
         limit: int | None = None,
     ) -> list[Object]:
-        """Objects of one of our kinds; namespace None means all of them.
+        """Lists objects of one of Modelyard's kinds; namespace None means all namespaces.
 
-        `labels` and `fields` are selectors, `limit` the most objects. Raises NotSelectable where
-        the cluster cannot select by these fields.
+        `labels` and `fields` are selectors, `limit` the maximum number of objects.
+        Raises FieldSelectorUnsupported if the cluster does not support these field selectors.
         """
         page, _ = self.page(kind, namespace, labels=labels, fields=fields, limit=limit)
         return page
@@ -70,13 +74,17 @@ class Cluster:
         limit: int | None = None,
         after: str = "",
     ) -> tuple[list[Object], str]:
-        """As `objects`, and where the next page begins; empty after the last one."""
+        """One page of `objects`, and the continue token; empty after the last page."""
         api, plural = self._custom(), kind_info(kind).plural
         given = {"label_selector": labels, "field_selector": fields, "_continue": after}
         wanted: dict[str, Any] = {key: value for key, value in given.items() if value}
         if limit is not None:
             wanted["limit"] = limit
-        with told(f"reading {plural}", self.server), _not_installed(kind), _not_selectable(fields):
+        with (
+            api_errors(f"reading {plural}", self.server),
+            _not_installed(kind),
+            _not_selectable(fields),
+        ):
             if namespace is None:
                 found: Any = api.list_cluster_custom_object(GROUP, VERSION, plural, **wanted)
             else:
@@ -87,19 +95,22 @@ class Cluster:
         return items, str((found.get("metadata") or {}).get("continue") or "")
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
-        """An object of one of our kinds. Raises CliError, also where there is none."""
+        """One object. Raises CliError, also if it does not exist."""
         api, plural = self._custom(), kind_info(kind).plural
-        with told(f"reading {kind} {name}", self.server), _not_found(kind, namespace, name):
+        with api_errors(f"reading {kind} {name}", self.server), _not_found(kind, namespace, name):
             found: Any = api.get_namespaced_custom_object(GROUP, VERSION, namespace, plural, name)
             return dict(found)
 
     def annotate(
         self, kind: str, namespace: str, name: str, annotations: Mapping[str, str]
     ) -> None:
-        """Sets annotations of an object and leaves everything else alone."""
+        """Sets annotations of an object; a merge patch that changes nothing else."""
         api, plural = self._custom(), kind_info(kind).plural
         patch = {"metadata": {"annotations": dict(annotations)}}
-        with told(f"annotating {kind} {name}", self.server), _not_found(kind, namespace, name):
+        with (
+            api_errors(f"annotating {kind} {name}", self.server),
+            _not_found(kind, namespace, name),
+        ):
             api.patch_namespaced_custom_object(
                 GROUP, VERSION, namespace, plural, name, patch, field_manager=_FIELD_MANAGER
             )
@@ -112,9 +123,9 @@ class Cluster:
 
 def connect(kubeconfig: Path | None = None, context: str | None = None) -> Cluster:
     """The cluster of a kubeconfig: the given one, else KUBECONFIG's, else ~/.kube/config, else the
-    service account of the pod that this runs in. Nothing is sent yet.
+    service account of the pod that this runs in. Sends no request.
 
-    Raises CliError for a kubeconfig that is not there, cannot be read or lacks the context.
+    Raises CliError if the kubeconfig does not exist, cannot be read or lacks the context.
     """
     from kubernetes import client, config
     from yaml import YAMLError
@@ -135,7 +146,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Clust
         raise CliError(
             f"the kubeconfig {file or _searched()} cannot be read: {one_line(error)}"
         ) from error
-    # A person waits in front of the terminal; kubectl's default is to wait for ever.
+    # Interactive use: fail soon rather than retry for long.
     api.configuration.retries = 1
     chosen = next((c for c in contexts if c["name"] == context), active)
     return Cluster(api, (chosen.get("context") or {}).get("namespace") or "default")
@@ -169,7 +180,7 @@ def _pod_namespace() -> str:
 
 
 class _On404:
-    """Raises a CliError of ours where the API server says 404."""
+    """Converts a 404 of the API server into a CliError with this message."""
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -186,15 +197,16 @@ class _On404:
 
 @contextmanager
 def _not_selectable(fields: str) -> Iterator[None]:
-    """Tells apart the answer of clusters before Kubernetes 1.31, which know no field selectors for
-    our kinds."""
+    """Converts a 400 for field selectors: before Kubernetes 1.31 custom resources have none."""
     from kubernetes.client import ApiException
 
     try:
         yield
     except ApiException as error:
         if fields and error.status == 400:
-            raise NotSelectable(f"this cluster cannot select by {fields}") from error
+            raise FieldSelectorUnsupported(
+                f"this cluster does not support the field selector {fields}"
+            ) from error
         raise
 
 
@@ -213,7 +225,7 @@ def _not_found(kind: str, namespace: str, name: str) -> _On404:
 
 
 def status(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """An object's status, {} where it has none yet."""
+    """An object's status; {} if it has none yet."""
     return dict(obj.get("status") or {})
 
 

@@ -1,7 +1,7 @@
 """The entry point of `modelyard` and of `kubectl modelyard`.
 
-Commands for any cluster are modules of this package. Other distributions add commands through
-entry points: modelyard-local (`hack/local` in a checkout) brings `modelyard cluster` and
+Commands that work with any cluster are modules of this package. Other distributions add commands
+through entry points: modelyard-local (`hack/local` in a checkout) brings `modelyard cluster` and
 `modelyard demo`.
 """
 
@@ -30,24 +30,24 @@ LOCAL = ("cluster", "demo")
 
 
 class _Commands(TyperGroup):
-    """The commands of this package, and those of entry points.
+    """The commands of this package and those of entry points.
 
-    The latter are imported when they are called or listed, since they may take long to import.
+    Entry points are loaded only when they are called or listed, since imports may be slow.
     """
 
     @cached_property
-    def _others(self) -> Mapping[str, EntryPoint]:
+    def _plugins(self) -> Mapping[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(dict.fromkeys([*super().list_commands(ctx), *sorted(self._others)]))
+        return list(dict.fromkeys([*super().list_commands(ctx), *sorted(self._plugins)]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        if cmd_name in self._others:
-            command = typer.main.get_command(self._others[cmd_name].load())
+        if cmd_name in self._plugins:
+            command = typer.main.get_command(self._plugins[cmd_name].load())
             command.name = cmd_name
             return command
         if cmd_name in LOCAL:
@@ -64,7 +64,7 @@ app = typer.Typer(
     cls=_Commands,
     help="Takes vision models from a dataset to a serving Triton, as Kubernetes objects.",
     no_args_is_help=True,
-    # An error that we did not foresee is a bug, and a bug report needs the plain traceback.
+    # Any other exception is a bug, and a bug report needs the plain traceback.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -109,7 +109,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; what is still buffered goes nowhere.
+        # The reader (head, less) has closed the pipe: discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what the user calls the program."""
+"""Options shared by several commands, and the name under which the program was invoked."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ Namespace = Annotated[
 
 
 def program(invoked: str) -> str:
-    """What the user calls us by: kubectl runs plugins as kubectl-NAME."""
+    """The program name to show in messages: kubectl runs plugins as kubectl-NAME."""
     name = Path(invoked).name.removesuffix(".exe")
     return "kubectl modelyard" if name == "kubectl-modelyard" else "modelyard"

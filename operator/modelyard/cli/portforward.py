@@ -1,8 +1,8 @@
-"""A local port that leads to a Service or pod of the cluster, with nothing but a kubeconfig.
+"""Forwards a local port to a Service or pod of the cluster, through the API server.
 
-Each connection gets a port-forward of its own through the API server, to a pod that is ready at
-that moment. So a forward to a Service outlives the pods behind it, unlike `kubectl port-forward`,
-which stays with the one pod that it chose at its start.
+Each connection gets its own port-forward to a pod that is ready at that moment. So a forward to a
+Service survives the replacement of its pods, unlike `kubectl port-forward`, which selects one pod
+at its start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from modelyard.cli.errors import UNREACHABLE, CliError, told
+from modelyard.cli.errors import UNREACHABLE, CliError, api_errors
 from modelyard.cli.kube import Cluster
 
 _CHUNK = 256 * 1024
@@ -25,8 +25,8 @@ _CHUNK = 256 * 1024
 def forward(cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[str]:
     """Listens on a free local port while the context lasts; yields its address, `127.0.0.1:PORT`.
 
-    `target` is `service/NAME` or `pod/NAME`, `port` the Service's or the pod's. Raises CliError
-    where the target does not exist, has no such port, or has no ready pod.
+    `target` is `service/NAME` or `pod/NAME`, `port` a port of the Service or the pod. Raises
+    CliError if the target does not exist, has no such port, or has no ready pod.
     """
     kind, _, name = target.partition("/")
     if kind not in ("service", "pod") or not name:
@@ -50,28 +50,28 @@ def forward(cluster: Cluster, namespace: str, target: str, port: int) -> Iterato
 
 class _PodRoute:
     def __init__(self, pod: str, port: int) -> None:
-        self._answer = (pod, port)
+        self._target = (pod, port)
 
     def choose(self) -> tuple[str, int]:
-        return self._answer
+        return self._target
 
 
 class _ServiceRoute:
-    """The ready pods behind a Service, in turn."""
+    """Selects the ready pods of a Service, round-robin."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str, port: int) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self._port = port
-        self._turn = itertools.count()
+        self._round_robin = itertools.count()
 
     def choose(self) -> tuple[str, int]:
         """A ready pod and its port."""
         from kubernetes import client
 
         where = f"Service {self._name} in namespace {self._namespace}"
-        with told(f"reading {where}", self._cluster.server):
+        with api_errors(f"reading {where}", self._cluster.server):
             service: Any = self._cluster.core().read_namespaced_service(self._name, self._namespace)
             slices = client.DiscoveryV1Api(self._cluster.api).list_namespaced_endpoint_slice(
                 self._namespace, label_selector=f"kubernetes.io/service-name={self._name}"
@@ -86,7 +86,7 @@ class _ServiceRoute:
                 f"{where} has no ready pod; `kubectl -n {self._namespace} get pods` shows why",
                 UNREACHABLE,
             )
-        return ready[next(self._turn) % len(ready)]
+        return ready[next(self._round_robin) % len(ready)]
 
 
 def _ready(slices: list[Any], port_name: str) -> Iterator[tuple[str, int]]:
@@ -99,7 +99,7 @@ def _ready(slices: list[Any], port_name: str) -> Iterator[tuple[str, int]]:
 
 
 class _Forwarder:
-    """Accepts connections and pumps each through a port-forward of its own."""
+    """Accepts connections and forwards each through its own port-forward."""
 
     def __init__(
         self,
@@ -123,14 +123,14 @@ class _Forwarder:
                 continue
             except OSError:
                 return
-            threading.Thread(target=self._carry, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._handle, args=(connection,), daemon=True).start()
 
     def close(self) -> None:
         self._closing.set()
         self._listener.close()
 
-    def _carry(self, connection: socket.socket) -> None:
-        # A client whose forward fails sees its connection closed, as with any proxy.
+    def _handle(self, connection: socket.socket) -> None:
+        # If the forward fails, the client's connection is closed, as by any proxy.
         with connection, contextlib.suppress(CliError, OSError, ValueError):
             pod, port = self._route.choose()
             remote = self._open(pod, port)
@@ -141,9 +141,9 @@ class _Forwarder:
         from kubernetes import client
         from kubernetes.stream import portforward
 
-        # stream swaps the client's request function while it connects: never share one.
+        # `stream` replaces the client's request function while it connects: do not share one.
         core = client.CoreV1Api(client.ApiClient(self._cluster.api.configuration))
-        with told(f"connecting to pod {pod}", self._cluster.server):
+        with api_errors(f"connecting to pod {pod}", self._cluster.server):
             opened = portforward(
                 core.connect_get_namespaced_pod_portforward, pod, self._namespace, ports=str(port)
             )
@@ -161,5 +161,5 @@ class _Forwarder:
                 elif side is far:
                     return
                 else:
-                    # The client has said all; what is still on its way back is wanted.
+                    # Half-closed by the client: keep forwarding the response.
                     open_sides.remove(near)

@@ -1,4 +1,7 @@
-"""`modelyard predict`: one image to a Modelyard Deployment, the boxes back."""
+"""`modelyard predict`: sends an image to a Modelyard Deployment and shows the detections.
+
+The protocol is in `inference.py`, drawing in `draw.py`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from modelyard.cli.kube import connect
 
 
 class Output(enum.StrEnum):
-    """How `predict` writes."""
+    """Output formats of `predict`."""
 
     TABLE = "table"
     JSON = "json"
@@ -26,20 +29,23 @@ class Output(enum.StrEnum):
 def predict(
     image: Annotated[Path, typer.Argument(help="Image file (JPEG, PNG, …).")],
     deployment: Annotated[
-        str, typer.Option("--deployment", "-d", help="Modelyard Deployment (mdep) to ask.")
+        str,
+        typer.Option(
+            "--deployment", "-d", help="Modelyard Deployment (mdep) that serves the model."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Write the image with the boxes here, as .png or .jpg.")
     ] = None,
     namespace: options.Namespace = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="table or json")] = Output.TABLE,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=1)] = 60,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the response.", min=1)] = 60,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Send an image to a Modelyard Deployment and show what its model sees.
+    """Send an image to a Modelyard Deployment and show the detections.
 
-    Works wherever a kubeconfig does: the request goes through the API server.
+    The request goes through the API server, so a kubeconfig is all that is needed.
     """
     content = _read(image)
     cluster = connect(kubeconfig, context)

@@ -1,4 +1,9 @@
-"""`modelyard rollout`: shows a rollout, live, and steers it."""
+"""`modelyard rollout`: status, promote, pause, resume, abort, retry, rollback.
+
+An action is an annotation on the Deployment (`rolloutactions.py`); the command waits until the
+operator has acted on it. `rolloutview.py` extracts what is shown from the status, `rolloutdraw.py`
+draws it, `rolloutwatch.py` follows it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ from modelyard.cli.rolloutwatch import Output, Reader, Screen, follow
 
 app = typer.Typer(
     name="rollout",
-    help="Watch and steer how a new version reaches the servers of a Modelyard Deployment.",
+    help="Watch and control the rollout of a Modelyard Deployment.",
     no_args_is_help=True,
 )
 
@@ -30,7 +35,7 @@ _DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 
 
 Name = Annotated[str, typer.Argument(help="The Modelyard Deployment.", show_default=False)]
-Patience = Annotated[
+Timeout = Annotated[
     str, typer.Option("--timeout", help="How long to wait for the operator, such as 30s or 5m.")
 ]
 
@@ -38,23 +43,25 @@ Patience = Annotated[
 @app.command()
 def status(
     name: Name,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it live until ^C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow the rollout until ^C.")
+    ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show it live until the rollout has ended.")
+        bool, typer.Option("--wait", help="Follow the rollout until it has ended.")
     ] = False,
     timeout: Annotated[
         str | None,
-        typer.Option(help="As --wait, and fail after this time: 10m.", show_default=False),
+        typer.Option(help="Like --wait, but fail after this time: 10m.", show_default=False),
     ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="text or json")] = Output.TEXT,
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Show the rollout: stages, servers, figures against their bounds, failed servers, history.
+    """Show the rollout: stages, servers, metrics with their bounds, failed servers, history.
 
-    Exit code 1 if the Deployment is degraded, if the rollout that was waited for was rolled back,
-    or if it did not end in time.
+    Exit code 1 if the Deployment is degraded, or, with --wait or --timeout, if the rollout was
+    rolled back or did not end in time.
     """
     seconds = None if timeout is None else _seconds(timeout)
     cluster = connect(kubeconfig, context)
@@ -78,64 +85,64 @@ def status(
 def promote(
     name: Name,
     full: Annotated[
-        bool, typer.Option("--full", help="Skip all pauses and analyses that are left.")
+        bool, typer.Option("--full", help="Skip all remaining pauses and analyses.")
     ] = False,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """End the pause that a rollout is at."""
-    where = _Where(name, namespace, kubeconfig, context, timeout)
-    _act(where, lambda obj: rolloutactions.promote(obj, full=full))
+    """End the current pause of a rollout."""
+    target = _Target(name, namespace, kubeconfig, context, timeout)
+    _act(target, lambda obj: rolloutactions.promote(obj, full=full))
 
 
 @app.command()
 def pause(
     name: Name,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Hold a rollout where it is; servers that are switching finish."""
-    _act(_Where(name, namespace, kubeconfig, context, timeout), rolloutactions.pause)
+    """Pause a rollout; servers that are switching finish."""
+    _act(_Target(name, namespace, kubeconfig, context, timeout), rolloutactions.pause)
 
 
 @app.command()
 def resume(
     name: Name,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Go on with a rollout that was paused."""
-    _act(_Where(name, namespace, kubeconfig, context, timeout), rolloutactions.resume)
+    """Resume a rollout that was paused."""
+    _act(_Target(name, namespace, kubeconfig, context, timeout), rolloutactions.resume)
 
 
 @app.command()
 def abort(
     name: Name,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Stop a rollout: all servers go back to the version that served before."""
-    _act(_Where(name, namespace, kubeconfig, context, timeout), rolloutactions.abort)
+    """Abort a rollout: all servers go back to the stable version."""
+    _act(_Target(name, namespace, kubeconfig, context, timeout), rolloutactions.abort)
 
 
 @app.command()
 def retry(
     name: Name,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Try the version again that was rolled back."""
-    _act(_Where(name, namespace, kubeconfig, context, timeout), rolloutactions.retry)
+    """Retry the version that was rolled back."""
+    _act(_Target(name, namespace, kubeconfig, context, timeout), rolloutactions.retry)
 
 
 @app.command()
@@ -143,27 +150,27 @@ def rollback(
     name: Name,
     version: Annotated[
         int | None,
-        typer.Argument(help="Number of a Ready version; default: the one before.", min=1),
+        typer.Argument(help="Number of a Ready version; default: the previous one.", min=1),
     ] = None,
-    timeout: Patience = "30s",
+    timeout: Timeout = "30s",
     namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Go back to a version, whatever the spec asks for, until it asks for another one."""
-    where = _Where(name, namespace, kubeconfig, context, timeout)
+    """Roll back to a version, overriding the spec until a newer version is Ready or pinned."""
+    target = _Target(name, namespace, kubeconfig, context, timeout)
 
     def ask(obj: Object) -> Request:
         request = rolloutactions.rollback(obj, version)
-        versions = where.cluster.objects("ModelVersion", where.namespace)
-        rolloutactions.check_ready(obj, int(request.word), versions)
+        versions = target.cluster.objects("ModelVersion", target.namespace)
+        rolloutactions.check_ready(obj, int(request.argument), versions)
         return request
 
-    _act(where, ask)
+    _act(target, ask)
 
 
-class _Where:
-    """A Deployment and how long to wait for what is asked of it."""
+class _Target:
+    """The Deployment to act on, and how long to wait for the operator."""
 
     def __init__(
         self,
@@ -182,35 +189,35 @@ class _Where:
         return self.cluster.get("Deployment", self.namespace, self.name)
 
 
-def _act(where: _Where, ask: Callable[[Object], Request]) -> None:
-    """Writes an action's annotation and waits until the operator has acted on it."""
-    before = where.read()
+def _act(target: _Target, ask: Callable[[Object], Request]) -> None:
+    """Sets the annotation and waits until the operator has acted on it."""
+    before = target.read()
     request = ask(before)
     value = request.value(datetime.now(UTC))
     note = {request.annotation: value}
-    where.cluster.annotate("Deployment", where.namespace, where.name, note)
-    deadline = time.monotonic() + where.seconds
+    target.cluster.annotate("Deployment", target.namespace, target.name, note)
+    deadline = time.monotonic() + target.seconds
     while True:
-        after = where.read()
-        if rolloutactions.heeded(after, request, value):
+        after = target.read()
+        if rolloutactions.acted_on(after, request, value):
             break
         if time.monotonic() >= deadline:
             raise CliError(
-                f"the operator has not answered within {where.timeout}. The annotation "
+                f"the operator has not answered within {target.timeout}. The annotation "
                 f"{request.annotation} is set, and acts once the operator runs",
                 UNREACHABLE,
             )
         time.sleep(_POLL_SECONDS)
-    typer.echo(rolloutactions.came_of(request, before, after))
+    typer.echo(rolloutactions.result_text(request, before, after))
 
 
 def _seconds(text: str) -> float:
     if not _DURATION.fullmatch(text):
-        raise CliError(f"{text!r} is no length of time: write 30s, 10m or 1h30m", USAGE)
+        raise CliError(f"{text!r} is not a duration: write 30s, 10m or 1h30m", USAGE)
     return duration_seconds(text)
 
 
 def _command(namespace: str | None) -> str:
-    """How the user types an action: {} for the action, {} for the Deployment."""
+    """The command line of an action, as a template: {} for the action, {} for the Deployment."""
     suffix = f" -n {namespace}" if namespace else ""
     return f"{options.program(sys.argv[0])} rollout {{}} {{}}{suffix}"

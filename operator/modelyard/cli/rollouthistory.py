@@ -1,4 +1,10 @@
-"""What answered when, by the records in Deployments and ModelServers. Pure."""
+"""Which version was served when, from the history in Deployments and ModelServers. Pure.
+
+The agent of each server records the versions that it has served (`status.history` of the
+ModelServer, workloads/agent/status.py); the operator records ended rollouts (`status.history` of
+the Deployment, core/deployment/history.py). `lineage` follows a version to its data, code and
+weights.
+"""
 
 from __future__ import annotations
 
@@ -11,33 +17,33 @@ from modelyard.cli import times
 from modelyard.cli.kube import Object, name, status
 from modelyard.contract import attribution
 
-MOST_PERIODS = 10
-"""Earlier versions that a server keeps."""
+MAX_PERIODS = 10
+"""Maximum number of former versions in a ModelServer's history."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """A time in which a version answered."""
+    """A period in which a server served one version."""
 
     model_version: str
     version: int
     digest: str
     since: str
     until: str | None
-    """None: it still answers, as far as its server has reported."""
+    """None: still served, by the server's last report."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is known of a moment."""
+class ServedAt:
+    """What a server served at a point in time."""
 
     period: Period | None
     note: str
-    """What limits it, or why nothing is known."""
+    """A limitation of the answer, or why it is not known."""
 
 
 def periods(server: Object) -> list[Period]:
-    """What a server answered with, the latest first."""
+    """The versions that a server has served, the latest first."""
     found = status(server)
     loaded = found.get("loaded")
     made = [_period(loaded, None)] if loaded else []
@@ -54,8 +60,8 @@ def _period(one: Mapping[str, Any], until: str | None) -> Period:
     )
 
 
-def answered(server: Object, at: datetime) -> Answer:
-    """What a server answered with at a moment that is past."""
+def served_at(server: Object, at: datetime) -> ServedAt:
+    """The version that a server served at a time in the past."""
     found = status(server)
     known = periods(server)
     for one in known:
@@ -64,36 +70,36 @@ def answered(server: Object, at: datetime) -> Answer:
             continue
         reported = times.moment(found.get("reportedAt"))
         if until is None and reported is not None and reported < at:
-            return Answer(one, f"by its last report, of {times.local(reported)}")
-        return Answer(one, "")
-    return Answer(None, _unknown(server, known, at))
+            return ServedAt(one, f"by its last report, of {times.local(reported)}")
+        return ServedAt(one, "")
+    return ServedAt(None, _unknown(server, known, at))
 
 
 def _unknown(server: Object, known: list[Period], at: datetime) -> str:
     first = times.moment(known[-1].since) if known else None
     created = times.moment(server["metadata"].get("creationTimestamp"))
     if first is None:
-        return "nothing has answered there yet"
+        return "the server has not served any version yet"
     if at >= first:
-        return "nothing answered there then: the server was between two versions, or down"
-    text = f"the record begins at {times.local(first)}"
-    if len(known) > MOST_PERIODS:
-        return f"{text}: a server keeps the last {MOST_PERIODS} versions"
+        return "no version was served then: the server was between two versions, or down"
+    text = f"the history begins at {times.local(first)}"
+    if len(known) > MAX_PERIODS:
+        return f"{text}: a server keeps the last {MAX_PERIODS} versions"
     if created is not None and created > at:
-        return f"{text}: the server has been there since {times.local(created)}"
+        return f"{text}: the server was created at {times.local(created)}"
     return text
 
 
-def rolled_out(deployment: Object, at: datetime) -> tuple[int | None, str]:
-    """The version that a Deployment's servers were to answer with at a past moment, by its
-    rollouts, and what more is known; None if they do not go back so far."""
+def rolled_out_at(deployment: Object, at: datetime) -> tuple[int | None, str]:
+    """The version that a Deployment had rolled out at a time in the past, with a note; None if the
+    history does not go back that far."""
     found = status(deployment)
     running = found.get("rollout") or {}
     began = times.moment(running.get("startedAt"))
     stable = found.get("stable") or {}
     if began is not None and began <= at:
         going = (found.get("candidate") or {}).get("modelVersion")
-        return stable.get("version"), f"{going} is being rolled out since {times.local(began)}"
+        return stable.get("version"), f"{going} has been rolling out since {times.local(began)}"
     records = list(found.get("history") or ())
     for record in records:
         start, end = times.moment(record.get("startedAt")), times.moment(record.get("endedAt"))
@@ -108,17 +114,20 @@ def rolled_out(deployment: Object, at: datetime) -> tuple[int | None, str]:
         version = record.get("version") if succeeded else record.get("previous")
         ended = "had reached all servers" if succeeded else f"had ended ({record.get('outcome')})"
         return version, f"rollout {record.get('revision')} {ended} at {times.local(end)}"
-    return _at_first(deployment, records, at)
+    return _before_first_record(deployment, records, at)
 
 
-def _at_first(
+def _before_first_record(
     deployment: Object, records: list[Mapping[str, Any]], at: datetime
 ) -> tuple[int | None, str]:
-    """Before all rollouts that are known."""
+    """The version before the first rollout in the history."""
     found = status(deployment)
     created = times.moment(deployment["metadata"].get("creationTimestamp"))
     if created is not None and at < created:
-        return None, f"Modelyard Deployment {name(deployment)} was made at {times.local(created)}"
+        return (
+            None,
+            f"Modelyard Deployment {name(deployment)} was created at {times.local(created)}",
+        )
     if not records:
         version = (found.get("stable") or {}).get("version")
         first = not found.get("revision") or found.get("rollout")
@@ -129,19 +138,19 @@ def _at_first(
     if oldest.get("revision") == 1 and oldest.get("previous"):
         return oldest["previous"], f"its first version, before rollout 1, which began at {when}"
     return None, (
-        f"the record begins with rollout {oldest.get('revision')} at {when}, before which version "
-        f"{oldest.get('previous') or 'unknown'} was served; spec.rollout.historyLimit says how "
+        f"the history begins with rollout {oldest.get('revision')} at {when}, before which version "
+        f"{oldest.get('previous') or 'unknown'} was served; spec.rollout.historyLimit sets how "
         "many rollouts are kept"
     )
 
 
-def deed(action: Mapping[str, Any]) -> str:
-    """What somebody asked of a rollout, such as `promote by alice@example.com`."""
+def action_text(action: Mapping[str, Any]) -> str:
+    """An action with its user, such as `promote by alice@example.com`."""
     return f"{action.get('action')}{attribution.by(action.get('by'), ' by ')}"
 
 
-def cause(record: Mapping[str, Any]) -> str:
-    """What started a rollout, and who; empty for a record that does not say."""
+def cause_text(record: Mapping[str, Any]) -> str:
+    """What started a rollout, and who; empty if it is not recorded."""
     trigger = str(record.get("trigger") or "")
     return f"{trigger}{attribution.by(record.get('by'))}" if trigger else ""
 
@@ -149,15 +158,15 @@ def cause(record: Mapping[str, Any]) -> str:
 def lineage(
     version: Object | None, training: Object | None, wanted: str, digest: str
 ) -> dict[str, str]:
-    """Data, code and weights of a version by what they are, in the order to show. `wanted` is the
-    ModelVersion's name, `digest` the artifact's that answered (empty: not known)."""
+    """Data, code and weights of a version, in display order. `wanted` is the ModelVersion's name,
+    `digest` that of the artifact that was served (empty: not known)."""
     if version is None:
-        return {"version": f"ModelVersion {wanted} does not exist any more"}
+        return {"version": f"ModelVersion {wanted} no longer exists"}
     spec, found = version["spec"], status(version)
     artifacts = found.get("artifacts") or []
     one = next((a for a in artifacts if a.get("digest") == digest), None)
     if digest and artifacts and one is None:
-        return {"version": f"ModelVersion {wanted} was made anew since, from something else"}
+        return {"version": f"ModelVersion {wanted} was recreated since, with other artifacts"}
     origin = spec.get("lineage") or {}
     by = origin.get("trainingJob") or {}
     data, trained = spec.get("dataset") or {}, status(training or {}).get("datasetDigest")
@@ -169,7 +178,7 @@ def lineage(
         made["trained on"] = str(trained)
     made["evaluated on"] = f"{data.get('name')} {data.get('digest')}"
     if by:
-        gone = "" if training is not None else ", which does not exist any more"
+        gone = "" if training is not None else ", which no longer exists"
         made["training"] = f"TrainingJob {by.get('name')}{gone}"
     made["code"] = str(origin.get("trainerImage") or "")
     made["fine-tuned from"] = str(origin.get("baseVersion") or "")
@@ -178,12 +187,12 @@ def lineage(
 
 
 def trained_by(version: Object) -> tuple[str, str] | None:
-    """Name and UID of the TrainingJob that made a version, if one did."""
+    """Name and UID of the TrainingJob that produced a version, if there is one."""
     by = (version["spec"].get("lineage") or {}).get("trainingJob")
     return (str(by["name"]), str(by["uid"])) if by else None
 
 
 def title(server: Object) -> str:
-    """A server by name and node."""
+    """Name and node of a server."""
     node = server["spec"].get("nodeName")
     return f"{name(server)} on {node}" if node else name(server)

@@ -1,7 +1,7 @@
-"""The stages of a rollout as they are drawn, marked by where it stands. Pure.
+"""The stages of a rollout for display: title, state and progress. Pure.
 
-Which stages there are, and where a rollout stands, is decided in one place for the operator and for
-this: api/rolloutstages.py. Here is how they are called for people.
+The list of stages and the rollout's position are defined in api/rolloutstages.py, which the
+operator uses too. This module adds the titles and notes that `rolloutdraw.py` shows.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ DONE, RUNNING, WAITING, PAUSED = "Done", "Running", "Waiting", "Paused"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the rollout."""
+    """A stage of the rollout, as displayed."""
 
     title: str
     state: str
     """Done, Running, Paused or Waiting."""
     note: str = ""
-    """What belongs to it: how much, and what follows it."""
+    """Its size, pause and metrics."""
     since: str | None = None
-    """When it started, of the present stage."""
+    """When it started, if it is the current stage."""
     target: int = 0
     done: int = 0
 
 
 def stages(spec: Mapping[str, Any], rollout: Mapping[str, Any]) -> tuple[Stage, ...]:
-    """All stages that the spec has, marked by where the rollout (status.rollout) stands; none for
-    a spec of a newer API that cannot be read."""
+    """All stages of the spec, with the state that follows from `rollout` (status.rollout). Empty if
+    the spec is of a newer API and cannot be parsed."""
     try:
         wanted = Rollout.model_validate(spec.get("rollout") or {}, extra="ignore")
     except ValidationError:
@@ -77,7 +77,7 @@ def _title(stage: declared.Stage) -> str:
 
 
 def _note(stage: declared.Stage, wanted: Rollout) -> str:
-    """How much, and what follows it. The analysis of all steps is named where it is declared."""
+    """Size, pause and metrics of a stage. The analysis that all steps share is not repeated."""
     if stage.kind == declared.PRESTAGE:
         return f"fetch and verify, {_share(wanted.prestage_concurrency)} at a time"
     shadow = stage.shadow
@@ -93,7 +93,7 @@ def _note(stage: declared.Stage, wanted: Rollout) -> str:
 
 
 def _share(wanted: int | str) -> str:
-    """A number, or a percentage as it is written elsewhere."""
+    """A number, or a percentage with a space before the sign."""
     return wanted.replace("%", " %") if isinstance(wanted, str) else f"{wanted:,}"
 
 

@@ -1,4 +1,7 @@
-"""The tables of a drawn rollout: servers by pool with their bars, figures against their bounds."""
+"""Tables of the rollout display: servers by pool with progress bars, and metrics with their bounds.
+
+Pure: rows of styled text for `rolloutdraw.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from modelyard.cli.rolloutview import Measure, Servers, View, elapsed
 
 Part = tuple[str, str]
 Row = list[Part]
-"""A line: pieces of text with their styles."""
+"""A line: parts of text with their styles."""
 
-MOST_POOLS = 12
+MAX_POOLS = 12
 _VERDICTS = {
     "Successful": ("✔", "green"),
     "Failed": ("✘", "red"),
@@ -22,16 +25,16 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Paper:
-    """What is drawn on."""
+class Layout:
+    """Time, width and style of the output."""
 
     now: datetime
     width: int = 100
     bars: bool = True
     command: str = "modelyard rollout {} {}"
-    """How a user types an action ({}, then the Deployment's name)."""
+    """Command line of an action, as a template: action, name of the Deployment."""
     zone: tzinfo | None = None
-    """Time zone of what is shown; None is this machine's."""
+    """Time zone for display; None is this machine's."""
 
 
 def indented(row: Row) -> Row:
@@ -39,11 +42,11 @@ def indented(row: Row) -> Row:
     return [("  ", ""), *row]
 
 
-def servers(seen: View, paper: Paper) -> Iterator[Row]:
+def servers(seen: View, layout: Layout) -> Iterator[Row]:
     """The table of updated and ready servers, in total and by pool."""
     if not seen.all.servers and not seen.pools:
         return
-    shown = _of_interest(seen.pools) if len(seen.pools) > MOST_POOLS else list(seen.pools)
+    shown = _most_relevant(seen.pools) if len(seen.pools) > MAX_POOLS else list(seen.pools)
     rows = [seen.all, *shown]
     columns = [
         (head, style, [count(one) for one in rows])
@@ -52,9 +55,9 @@ def servers(seen: View, paper: Paper) -> Iterator[Row]:
     ]
     titles = [_pool_title(one) for one in rows]
     wide = max(len(title) for title in titles)
-    taken = 4 + wide + sum(_wide(head, counts) for head, _, counts in columns)
-    length = min(30, max(8, paper.width - taken)) if paper.bars else 0
-    heads = "".join(f"{head:>{_wide(head, counts)}}" for head, _, counts in columns)
+    taken = 4 + wide + sum(_column_width(head, counts) for head, _, counts in columns)
+    length = min(30, max(8, layout.width - taken)) if layout.bars else 0
+    heads = "".join(f"{head:>{_column_width(head, counts)}}" for head, _, counts in columns)
     yield indented([(" " * (wide + 2 + length) + heads, "dim")])
     for index, (title, one) in enumerate(zip(titles, rows, strict=True)):
         row: Row = [(title.ljust(wide + 2), "bold" if one.pool is None else "")]
@@ -65,7 +68,7 @@ def servers(seen: View, paper: Paper) -> Iterator[Row]:
             count = counts[index]
             known = count or (count == 0 and head in _ALWAYS)
             text = f"{count:,}" if known else ""
-            row.append((f"{text:>{_wide(head, counts)}}", style if count else "dim"))
+            row.append((f"{text:>{_column_width(head, counts)}}", style if count else "dim"))
         yield indented(row)
     left = [one for one in seen.pools if one not in shown]
     if left:
@@ -83,10 +86,10 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Servers], int | None]], ...] = (
     ("STAGED", "", lambda one: one.staged),
     ("UNFIT", "yellow", lambda one: one.unfit),
 )
-"""Heading, style, count. Those that are not in _ALWAYS are there if anything is counted."""
+"""Heading, style, count. Columns outside _ALWAYS are left out if all counts are zero."""
 
 
-def _wide(head: str, counts: Sequence[int | None]) -> int:
+def _column_width(head: str, counts: Sequence[int | None]) -> int:
     return 2 + max(len(head), *(len(f"{count or 0:,}") for count in counts))
 
 
@@ -96,14 +99,14 @@ def _pool_title(one: Servers) -> str:
     return one.pool or "(no pool)"
 
 
-def _of_interest(pools: Sequence[Servers]) -> list[Servers]:
-    """The pools that are shown where there are many: failed ones, then unfinished ones, in their
-    own order."""
+def _most_relevant(pools: Sequence[Servers]) -> list[Servers]:
+    """The pools to show if there are many: failed ones first, then unfinished ones, in the order of
+    the status."""
     ranked = sorted(
         range(len(pools)),
         key=lambda i: (not pools[i].failed, pools[i].updated >= _reachable(pools[i]), i),
     )
-    return [pools[i] for i in sorted(ranked[:MOST_POOLS])]
+    return [pools[i] for i in sorted(ranked[:MAX_POOLS])]
 
 
 def _reachable(servers: Servers) -> int:
@@ -111,7 +114,7 @@ def _reachable(servers: Servers) -> int:
 
 
 def bar(width: int, total: int, parts: Sequence[tuple[int, str]], absent: int = 0) -> Row:
-    """A bar of so many characters; what is not nothing shows at least as one of them."""
+    """A bar of `width` characters; every count above zero gets at least one of them."""
     cells = [_cells(count, total, width) for count, _ in parts]
     gone = _cells(absent, total, width)
     while sum(cells) + gone > width:
@@ -128,11 +131,11 @@ def _cells(count: int, total: int, width: int) -> int:
     return min(width, max(1, count * width // total))
 
 
-def analysis(seen: View, paper: Paper) -> Iterator[Row]:
-    """The table of the analysis' metrics with value, bound and samples."""
+def analysis(seen: View, layout: Layout) -> Iterator[Row]:
+    """The table of the analysis: metrics with value, bound and samples."""
     if not seen.measures:
         return
-    since = elapsed(seen.analysis_started, paper.now)
+    since = elapsed(seen.analysis_started, layout.now)
     yield indented([("analysis", "bold"), (f"  {seen.analysis}, for {since}".lower(), "dim")])
     heads = ("", "VALUE", "STABLE", "MUST BE", "SAMPLES", "GOOD", "BAD", "UNCLEAR")
     table = [heads, *(_cells_of(m) for m in seen.measures)]

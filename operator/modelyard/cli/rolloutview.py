@@ -1,5 +1,8 @@
-"""What there is to see of a Deployment's rollout. Pure: from the object as the API server sends it
-to values that can be drawn, or written as JSON."""
+"""The display model of a rollout: everything shown by `modelyard rollout status`. Pure.
+
+It converts a Deployment as the API server returns it into a `View`, which `rolloutdraw.py` draws
+and `-o json` prints.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Servers:
-    """Servers by state, of all or of one pool."""
+    """Number of servers by state, in total or of one pool."""
 
     pool: str | None
-    """None stands for all servers, the empty text for nodes without the pool's label."""
+    """None: all servers. Empty: nodes without the pool label."""
     servers: int = 0
     updated: int = 0
-    """Those that answer with the version that is wanted."""
+    """Servers that serve the desired version."""
     ready: int | None = None
     offline: int = 0
     failed: int = 0
@@ -40,20 +43,20 @@ class Servers:
 
 @dataclass(frozen=True)
 class Halt:
-    """Why the rollout does not go on."""
+    """Why the rollout is paused."""
 
     reason: str
     since: str | None
     until: str | None
     text: str
-    """What it waits for."""
+    """What the rollout waits for."""
     command: str
-    """The `modelyard rollout` command that ends it; empty if none does."""
+    """The `modelyard rollout` command that ends the pause; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric with its last figure."""
+    """One metric of the analysis with its last value."""
 
     name: str
     phase: str
@@ -71,7 +74,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Failure:
-    """A server that could not load its version."""
+    """A server that failed to load its version."""
 
     name: str
     node: str
@@ -80,32 +83,32 @@ class Failure:
 
 @dataclass(frozen=True)
 class View:
-    """Everything that is drawn."""
+    """Everything that is displayed."""
 
     namespace: str
     name: str
     phase: str
     message: str
     reason: str
-    """Why it is not Ready, or why it is, in one word."""
+    """Reason of the condition Ready."""
     current: bool
-    """Whether the status is about the present spec."""
+    """Whether the status is for the current generation of the spec."""
     line: str
     target: str
     stable: str
     candidate: str
     digest: str
-    """Of the candidate, else of stable."""
+    """Digest of the candidate, else of stable."""
     trigger: str
     by: str
-    """Who started the rollout; empty if nobody did, or it is not known."""
+    """User who started the rollout; empty if it started automatically or is not known."""
     revision: int | None
     started: str | None
     rolling: bool
     stages: tuple[Stage, ...]
     halt: Halt | None
     analysis: str
-    """Phase of the present analysis; empty if there is none."""
+    """Phase of the current analysis; empty if there is none."""
     analysis_started: str | None
     measures: tuple[Measure, ...]
     all: Servers
@@ -114,7 +117,7 @@ class View:
     override: Mapping[str, Any] | None
     history: tuple[Mapping[str, Any], ...]
     actions: tuple[Mapping[str, Any], ...] = ()
-    """What people asked of the rollout that is going on."""
+    """Actions on the current rollout."""
     failures: tuple[Failure, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -123,15 +126,15 @@ class View:
 
     @property
     def message_shown(self) -> bool:
-        """Whether the message says more than the halt, which is drawn with its commands: the
-        rollout may wait for something else first, such as a server."""
+        """Whether the message adds to the pause, which is drawn with its commands: the rollout may
+        wait for something else first, such as a server."""
         if not self.message:
             return False
         return self.halt is None or self.reason not in ("", "Paused")
 
     @property
     def stage(self) -> Stage | None:
-        """The stage that is going on."""
+        """The current stage."""
         return next((s for s in self.stages if s.state in (RUNNING, PAUSED)), None)
 
 
@@ -201,8 +204,8 @@ def _halt(paused: Mapping[str, Any] | None) -> Halt | None:
         return None
     reason, until = str(paused.get("reason") or ""), paused.get("until")
     text, command = {
-        "Step": ("pauses" if until else "waits to be promoted", "promote"),
-        "Inconclusive": ("the analysis could not tell good from bad", "promote"),
+        "Step": ("paused" if until else "waits for a promote", "promote"),
+        "Inconclusive": ("the analysis is inconclusive", "promote"),
         "Requested": (f"paused by {attribution.readable(paused.get('by')) or 'request'}", "resume"),
         "Spec": (f"spec.rollout.paused is true{attribution.by(paused.get('by'))}", ""),
     }.get(reason, ("paused", "promote"))
@@ -267,8 +270,8 @@ def _pool(pool: Mapping[str, Any]) -> Servers:
 
 
 def ended(seen: View) -> bool | None:
-    """Whether what is going on has come to its end: True well, False badly (or it goes on only
-    with somebody's help), None not yet."""
+    """Whether the rollout has ended: True if it succeeded, False if the Deployment is Degraded,
+    None if it is still in progress."""
     if not seen.current:
         return None
     if seen.phase == "Degraded":
@@ -277,7 +280,7 @@ def ended(seen: View) -> bool | None:
 
 
 def outcome_of(seen: View, revision: int | None) -> str:
-    """How a rollout ended that is over, by its number; empty if the history does not say."""
+    """Outcome of an ended rollout, by its revision; empty if the history does not have it."""
     for record in seen.history:
         if revision is not None and record.get("revision") == revision:
             return str(record.get("outcome") or "")

@@ -1,4 +1,8 @@
-"""Reads a rollout again and again, and shows it: live on a terminal, else as lines."""
+"""Polls a rollout and shows it: redrawn on a terminal, else one line per change.
+
+`Reader` reads the Deployment, `Screen` shows it, `follow` is the loop of `modelyard rollout status
+--watch` and `--wait`.
+"""
 
 from __future__ import annotations
 
@@ -21,53 +25,52 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 1.0
 FAILURES_SECONDS = 10.0
-"""Failed servers are read at most so often."""
-MOST_FAILURES = 5
+"""Minimum interval between two reads of failed servers."""
+MAX_FAILURES = 5
 
 
 class Output(enum.StrEnum):
-    """How `status` writes."""
+    """Output formats of `rollout status`."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Reader:
-    """Reads one Deployment again and again, and now and then its failed servers."""
+    """Reads one Deployment, and less often its failed servers."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._cluster, self._namespace, self._name = cluster, namespace, name
         self._failures: tuple[Failure, ...] = ()
         self._counted = 0
-        self._looked = -FAILURES_SECONDS
+        self._failures_read_at = -FAILURES_SECONDS
         self._last: View | None = None
-        self.trouble = ""
-        """Why what was returned last is not news."""
+        self.read_error = ""
+        """Why the last view is stale; empty if it is not."""
 
-    def read(self, *, patient: bool = False) -> View:
-        """The present view. Where the cluster cannot be reached for a while, a patient reader
-        returns what it saw last."""
+    def read(self, *, tolerant: bool = False) -> View:
+        """The current view. With `tolerant`, the last one while the cluster cannot be reached."""
         try:
             obj = self._cluster.get("Deployment", self._namespace, self._name)
             self._last = rolloutview.view(obj, self._failed(obj))
-            self.trouble = ""
+            self.read_error = ""
         except CliError as error:
-            if not patient or self._last is None or error.code != UNREACHABLE:
+            if not tolerant or self._last is None or error.code != UNREACHABLE:
                 raise
-            self.trouble = str(error)
+            self.read_error = str(error)
         return self._last
 
     def _failed(self, obj: Object) -> tuple[Failure, ...]:
         count = int((obj.get("status") or {}).get("failedReplicas") or 0)
         now = time.monotonic()
-        if bool(count) != bool(self._counted) or now - self._looked >= FAILURES_SECONDS:
-            self._failures = servers.failures(self._cluster, obj, MOST_FAILURES)
-            self._counted, self._looked = count, now
+        if bool(count) != bool(self._counted) or now - self._failures_read_at >= FAILURES_SECONDS:
+            self._failures = servers.failures(self._cluster, obj, MAX_FAILURES)
+            self._counted, self._failures_read_at = count, now
         return self._failures
 
 
 class Screen:
-    """Where views are shown: live on a terminal, else as lines."""
+    """Shows views: redrawn on a terminal, else one line per change."""
 
     def __init__(self, output: Output, command: str) -> None:
         from rich.console import Console
@@ -89,32 +92,32 @@ class Screen:
             self._live.stop()
 
     def once(self, seen: View) -> None:
-        """The whole view."""
+        """Shows the whole view once."""
         from rich.console import Group
 
         if self._output is Output.JSON:
             typer.echo(json.dumps(seen.as_json()))
         elif self._console.is_terminal:
-            self._console.print(Group(*rolloutdraw.lines(seen, self._paper())))
+            self._console.print(Group(*rolloutdraw.lines(seen, self._layout())))
         else:
-            typer.echo(rolloutdraw.plain(seen, self._paper()))
+            typer.echo(rolloutdraw.plain(seen, self._layout()))
 
-    def show(self, seen: View, trouble: str) -> None:
-        """What has changed: the whole view on a terminal, else a line."""
+    def show(self, seen: View, read_error: str) -> None:
+        """Shows a change: redraws the view on a terminal, else prints a line."""
         if self._live is None:
-            self._line(seen, trouble)
+            self._line(seen, read_error)
             return
         from rich.console import Group
         from rich.text import Text
 
-        lines = rolloutdraw.lines(seen, self._paper())
-        if trouble:
-            lines = [Text(f"as last seen: {trouble}", "yellow"), *lines]
+        lines = rolloutdraw.lines(seen, self._layout())
+        if read_error:
+            lines = [Text(f"stale: {read_error}", "yellow"), *lines]
         self._live.update(Group(*lines), refresh=True)
 
-    def _line(self, seen: View, trouble: str) -> None:
+    def _line(self, seen: View, read_error: str) -> None:
         text = json.dumps(seen.as_json()) if self._output is Output.JSON else ""
-        text = text or trouble or rolloutdraw.sentence(seen)
+        text = text or read_error or rolloutdraw.sentence(seen)
         if text == self._last:
             return
         self._last = text
@@ -123,8 +126,8 @@ class Screen:
         typer.echo(text)
         sys.stdout.flush()
 
-    def _paper(self) -> rollouttables.Paper:
-        return rollouttables.Paper(
+    def _layout(self) -> rollouttables.Layout:
+        return rollouttables.Layout(
             now=datetime.now(UTC),
             width=self._console.width if self._console.is_terminal else 100,
             bars=self._console.is_terminal,
@@ -135,13 +138,14 @@ class Screen:
 def follow(
     reader: Reader, screen: Screen, *, until_end: bool, seconds: float | None
 ) -> bool | None:
-    """Shows changes; returns whether the rollout ended well, None if it did not in time."""
+    """Shows changes until the rollout ends or `seconds` have passed. Returns whether it succeeded;
+    None if it did not end in time."""
     started = time.monotonic()
     followed: int | None = None
     while True:
-        seen = reader.read(patient=True)
-        screen.show(seen, reader.trouble)
-        if until_end and not reader.trouble:
+        seen = reader.read(tolerant=True)
+        screen.show(seen, reader.read_error)
+        if until_end and not reader.read_error:
             good = rolloutview.ended(seen)
             if seen.rolling:
                 followed = seen.revision

@@ -1,31 +1,35 @@
-"""Reads some of a Deployment's servers, however many it has."""
+"""Reads a bounded number of a Deployment's ModelServers.
+
+Field selectors on custom resources need Kubernetes 1.31; on older clusters the servers are read
+page by page and filtered here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelyard.cli.kube import Cluster, NotSelectable, Object, name, status
+from modelyard.cli.kube import Cluster, FieldSelectorUnsupported, Object, name, status
 from modelyard.cli.rolloutview import Failure
 from modelyard.contract import labels
 
-MOST_READ = 5000
-"""Servers that are looked through where the cluster cannot select by fields."""
+MAX_READ = 5000
+"""Maximum number of servers to read if the cluster does not support field selectors."""
 _PAGE = 500
 
 
-def of(obj: Object) -> str:
+def selector(obj: Object) -> str:
     """Label selector of a Deployment's ModelServers."""
     return f"{labels.OWNER_UID}={obj['metadata'].get('uid', '')}"
 
 
-def some(cluster: Cluster, obj: Object, limit: int) -> list[Object]:
+def first(cluster: Cluster, obj: Object, limit: int) -> list[Object]:
     """The first servers of a Deployment."""
     namespace = obj["metadata"]["namespace"]
-    return cluster.objects("ModelServer", namespace, labels=of(obj), limit=limit)
+    return cluster.objects("ModelServer", namespace, labels=selector(obj), limit=limit)
 
 
 def failed(cluster: Cluster, obj: Object, limit: int) -> list[Object]:
-    """Servers of a Deployment that could not load their version, at most `limit`."""
+    """Servers of a Deployment that failed to load their version, at most `limit`."""
     return _where(
         cluster, obj, "status.phase=Failed", lambda s: status(s).get("phase") == "Failed", limit
     )
@@ -43,23 +47,25 @@ def _where(
 ) -> list[Object]:
     namespace = obj["metadata"]["namespace"]
     try:
-        return cluster.objects("ModelServer", namespace, labels=of(obj), fields=fields, limit=limit)
-    except NotSelectable:
+        return cluster.objects(
+            "ModelServer", namespace, labels=selector(obj), fields=fields, limit=limit
+        )
+    except FieldSelectorUnsupported:
         pass
     found: list[Object] = []
     after, seen = "", 0
     while True:
         page, after = cluster.page(
-            "ModelServer", namespace, labels=of(obj), limit=_PAGE, after=after
+            "ModelServer", namespace, labels=selector(obj), limit=_PAGE, after=after
         )
         found += [one for one in page if wanted(one)]
         seen += len(page)
-        if not after or len(found) >= limit or seen >= MOST_READ:
+        if not after or len(found) >= limit or seen >= MAX_READ:
             return found[:limit]
 
 
 def failures(cluster: Cluster, obj: Object, limit: int) -> tuple[Failure, ...]:
-    """What to show of servers that failed; nothing is read where the Deployment counts none."""
+    """Failed servers for display. Sends no request if the Deployment counts none."""
     if not status(obj).get("failedReplicas"):
         return ()
     return tuple(

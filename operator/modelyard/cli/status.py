@@ -1,4 +1,7 @@
-"""`modelyard status`: the chain as a tree, once or as it changes."""
+"""`modelyard status`: the chain as a tree, once or with `--watch`.
+
+`chain.py` builds the tree; this module reads the objects and prints it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WATCH_SECONDS = 2.0
-MOST_SERVERS = 10
-"""Servers of a Deployment that are listed."""
+MAX_SERVERS = 10
+"""Maximum number of listed servers per Deployment."""
 
 
 class Output(enum.StrEnum):
-    """How `status` writes."""
+    """Output formats of `status`."""
 
     TREE = "tree"
     JSON = "json"
@@ -32,13 +35,14 @@ class Output(enum.StrEnum):
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="Only objects of this name, with what they belong to.")
+        str | None,
+        typer.Argument(help="Only objects of this name, with their ancestors and descendants."),
     ] = None,
     namespace: options.Namespace = None,
     all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Objects of all namespaces.")
+        bool, typer.Option("--all-namespaces", "-A", help="Show objects of all namespaces.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes until ^C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow changes until ^C.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="tree or json")] = Output.TREE,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
@@ -55,7 +59,7 @@ def status(
 
 
 def read(cluster: Cluster, namespace: str | None, name: str | None) -> list[chain.Node]:
-    """The trees of a namespace, or of all. Raises CliError where there is nothing to show."""
+    """The trees of a namespace, or of all. Raises CliError if there is nothing to show."""
     objects = {
         info.kind: cluster.objects(info.kind, namespace) for info in ALL_KINDS if not info.numerous
     }
@@ -69,25 +73,27 @@ def read(cluster: Cluster, namespace: str | None, name: str | None) -> list[chai
     trees = chain.build(objects)
     where = f"in namespace {namespace}" if namespace else "in the cluster"
     if name:
-        trees = chain.only(trees, name)
+        trees = chain.filter_by_name(trees, name)
         if not trees:
-            raise CliError(f"nothing of Modelyard is called {name} {where}; try --all-namespaces")
+            raise CliError(
+                f"there is no Modelyard object named {name} {where}; try --all-namespaces"
+            )
     if not trees:
         raise CliError(
-            f"there is nothing of Modelyard {where} yet: declare a Dataset, or try "
+            f"there are no Modelyard objects {where} yet: create a Dataset, or try "
             "--all-namespaces or --namespace"
         )
     return trees
 
 
 def _shown(cluster: Cluster, deployment: Object) -> list[Object]:
-    """The servers of a Deployment that are listed: failed ones first, and not thousands."""
-    found = servers.some(cluster, deployment, MOST_SERVERS)
-    if len(found) < MOST_SERVERS or not kube.status(deployment).get("failedReplicas"):
+    """The listed servers of a Deployment: failed ones first, at most MAX_SERVERS."""
+    found = servers.first(cluster, deployment, MAX_SERVERS)
+    if len(found) < MAX_SERVERS or not kube.status(deployment).get("failedReplicas"):
         return found
-    failed = servers.failed(cluster, deployment, MOST_SERVERS)
+    failed = servers.failed(cluster, deployment, MAX_SERVERS)
     known = {kube.name(one) for one in failed}
-    return [*failed, *(one for one in found if kube.name(one) not in known)][:MOST_SERVERS]
+    return [*failed, *(one for one in found if kube.name(one) not in known)][:MAX_SERVERS]
 
 
 def _watch(cluster: Cluster, namespace: str | None, name: str | None, output: Output) -> None:
@@ -135,7 +141,7 @@ def plain_lines(trees: Iterable[chain.Node], *, many: bool, depth: int = 0) -> I
         where = f"{node.namespace}/" if many and depth == 0 else ""
         parts = [f"{node.kind} {where}{node.name}", node.phase, node.figures]
         yield "  " * depth + "  ".join(part for part in parts if part)
-        if _worth_saying(node):
+        if _message_shown(node):
             yield "  " * (depth + 2) + node.message
         yield from plain_lines(node.children, many=many, depth=depth + 1)
         if node.hidden:
@@ -177,11 +183,11 @@ def _label(node: chain.Node, where: str) -> RenderableType:
     )
     if node.figures:
         text.append(f"  {node.figures}")
-    if _worth_saying(node):
+    if _message_shown(node):
         text.append(f"\n{node.message}", "italic red" if color == "red" else "italic")
     return text
 
 
-def _worth_saying(node: chain.Node) -> bool:
-    # In a good phase the figures say it all.
+def _message_shown(node: chain.Node) -> bool:
+    # In a good phase the figures suffice.
     return bool(node.message) and node.phase not in kind_info(node.kind).good

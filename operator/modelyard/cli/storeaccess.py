@@ -1,4 +1,8 @@
-"""Reaches the store that a cluster's operator uses, from outside the cluster."""
+"""Opens the store for `modelyard weights`: one given by URL, or the one of the cluster's operator.
+
+The location comes from the operator's environment, the credentials from its Secret; a store inside
+the cluster is reached through a port-forward.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelyard.cli.errors import CliError, told
+from modelyard.cli.errors import CliError, api_errors
 from modelyard.cli.kube import Cluster
 from modelyard.cli.portforward import forward
 from modelyard.contract.run import StoreLocation
@@ -16,13 +20,13 @@ from modelyard.store import Store
 from modelyard.store.opening import Credentials, Retries
 
 _OPERATOR = "app.kubernetes.io/name=modelyard,app.kubernetes.io/component=operator"
-# A person waits: give up sooner than a pod does.
+# Interactive use: give up sooner than a pod does.
 _RETRIES = Retries(attempts=3, seconds=20)
 
 
 @contextmanager
-def open_given(location: StoreLocation) -> Iterator[Store]:
-    """A store by its location; credentials come from the environment (AWS_ACCESS_KEY_ID, …).
+def open_store_at(location: StoreLocation) -> Iterator[Store]:
+    """Opens a store by its location; credentials come from the environment (AWS_ACCESS_KEY_ID, …).
 
     Raises StoreError for an unusable URL.
     """
@@ -30,11 +34,11 @@ def open_given(location: StoreLocation) -> Iterator[Store]:
 
 
 @contextmanager
-def open_of_cluster(cluster: Cluster) -> Iterator[Store]:
-    """The store of the cluster's operator, with the credentials of its Secret.
+def open_cluster_store(cluster: Cluster) -> Iterator[Store]:
+    """Opens the store of the cluster's operator, with the credentials of its Secret.
 
     A store inside the cluster, such as the chart's, is reached through a port-forward. Raises
-    CliError where there is no operator, or its store cannot be reached from here.
+    CliError if there is no operator, or its store cannot be reached from here.
     """
     namespace, environment = _operator(cluster)
     url = environment.get("MODELYARD_STORE__URL", "")
@@ -65,7 +69,7 @@ def _operator(cluster: Cluster) -> tuple[str, Mapping[str, str]]:
     """Namespace and environment of the operator."""
     from kubernetes import client
 
-    with told("looking for the operator", cluster.server):
+    with api_errors("looking for the operator", cluster.server):
         found = client.AppsV1Api(cluster.api).list_deployment_for_all_namespaces(
             label_selector=_OPERATOR
         )
@@ -83,7 +87,7 @@ def _credentials(
     cluster: Cluster, namespace: str, environment: Mapping[str, str]
 ) -> Credentials | None:
     """The store's credentials from the Secret in the operator's namespace, or in the first workload
-    namespace that has it; None where the operator uses none."""
+    namespace that has it; None if the operator uses none."""
     from kubernetes.client import ApiException
 
     secret = environment.get("MODELYARD_STORE_SECRET")
@@ -91,7 +95,7 @@ def _credentials(
         return None
     prepared = [n for n in environment.get("MODELYARD_NAMESPACES", "").split(",") if n]
     for one in dict.fromkeys([namespace, *prepared]):
-        with told(f"reading Secret {secret}", cluster.server):
+        with api_errors(f"reading Secret {secret}", cluster.server):
             try:
                 data = cluster.core().read_namespaced_secret(secret, one).data or {}
             except ApiException as error:

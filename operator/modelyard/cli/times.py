@@ -1,4 +1,4 @@
-"""Times as people read and write them."""
+"""Parses and formats times and durations for the command line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from modelyard.contract.statustext import parse_timestamp
 
 
 def moment(text: object) -> datetime | None:
-    """The moment of an API timestamp; None for none."""
+    """Parses an API timestamp; None if it is empty."""
     return parse_timestamp(str(text)) if text else None
 
 
 def span(seconds: float) -> str:
-    """A length of time in at most two units: 42s, 3m20s, 2h05m, 3d4h."""
+    """A duration in at most two units: 42s, 3m20s, 2h05m, 3d4h."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -34,25 +34,25 @@ def between(start: object, end: object) -> str:
 
 
 def ago(text: object, now: datetime) -> str:
-    """How long ago an API timestamp was, such as `3m20s ago`; empty for none."""
+    """Time since an API timestamp, such as `3m20s ago`; empty if there is none."""
     then = moment(text)
     return f"{span((now - then).total_seconds())} ago" if then else ""
 
 
 def local(when: datetime, zone: tzinfo | None = None) -> str:
-    """A moment in a time zone, by default this machine's: 2026-11-17 10:00:00 CET."""
+    """A time in a time zone, by default this machine's: 2026-11-17 10:00:00 CET."""
     return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
-def given(text: str, zone: tzinfo | None = None) -> datetime:
-    """The moment that a person wrote: a date, or a date and a time, with or without an offset; then
-    it is in `zone`, by default this machine's. Raises CliError."""
+def parse_user_time(text: str, zone: tzinfo | None = None) -> datetime:
+    """Parses a user's time: a date, or date and time; without an offset it is in `zone`, by default
+    this machine's. Raises CliError."""
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise CliError(
-            f"{text!r} is no time: write 2026-11-17T10:00, with an offset (+01:00 or Z) if it is "
-            "not in this machine's time zone",
+            f"{text!r} is not a time: write 2026-11-17T10:00, with an offset (+01:00 or Z) if it "
+            "is not in this machine's time zone",
             USAGE,
         ) from error
     if when.tzinfo is not None:

@@ -1,4 +1,8 @@
-"""`modelyard weights`: pretrained weights into the store, for clusters without a network."""
+"""`modelyard weights add`: uploads pretrained weights, for clusters without Internet access.
+
+Training pods look up `spec.model` in the store first (workloads/train/initial.py) and download it
+only if it is missing there.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="weights",
-    help="Pretrained weights in the store, where trainings look first.",
+    help="Manage pretrained weights in the store, which trainings use before downloading.",
     no_args_is_help=True,
 )
 
@@ -36,7 +40,7 @@ _TIMEOUT = 60.0
 
 @app.callback()
 def _weights() -> None:
-    """Keeps `add` a command of its own while it is the only one."""
+    """Makes `add` a subcommand although it is the only one."""
 
 
 @app.command()
@@ -58,7 +62,7 @@ def add(
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Put pretrained weights into the store, under the name that a TrainingJob's spec.model uses.
+    """Upload pretrained weights to the store, under the name that a TrainingJob's spec.model uses.
 
     With --store, credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
@@ -99,16 +103,16 @@ def _opened(
 
     if store:
         location = StoreLocation(url=store, endpoint=endpoint, region=region)
-        with storeaccess.open_given(location) as opened:
+        with storeaccess.open_store_at(location) as opened:
             yield opened
     else:
-        with storeaccess.open_of_cluster(connect(kubeconfig, context)) as opened:
+        with storeaccess.open_cluster_store(connect(kubeconfig, context)) as opened:
             yield opened
 
 
 @contextlib.contextmanager
 def _local(file: str) -> Iterator[tuple[Path, str]]:
-    """The weights on this machine, and what to remember as their source."""
+    """Path of the weights on this machine, and the source to record."""
     path = Path(file)
     if path.is_file():
         yield path, path.name
@@ -140,7 +144,7 @@ def _local(file: str) -> Iterator[tuple[Path, str]]:
 
 
 def _check(path: Path) -> None:
-    """Refuses what is certainly no checkpoint; only a training pod ever unpickles one."""
+    """Rejects files that cannot be a checkpoint. Only training pods unpickle one."""
     try:
         with path.open("rb") as stream:
             start = stream.read(len(_ZIP))

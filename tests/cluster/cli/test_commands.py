@@ -82,10 +82,10 @@ def test_status_of_one_name_as_json(chain: Any, modelyard: Command) -> None:
 def test_status_of_nothing(chain: Any, modelyard: Command) -> None:
     done = modelyard("status", "nobody", "-n", NS)
     assert done.returncode == 1
-    assert f"Error: nothing of Modelyard is called nobody in namespace {NS}" in done.stderr
+    assert f"Error: there is no Modelyard object named nobody in namespace {NS}" in done.stderr
     done = modelyard("status", "-n", "kube-public")
     assert done.returncode == 1
-    assert "there is nothing of Modelyard in namespace kube-public yet" in done.stderr
+    assert "there are no Modelyard objects in namespace kube-public yet" in done.stderr
 
 
 def test_watch_prints_what_changes(chain: Any) -> None:

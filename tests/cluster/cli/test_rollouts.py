@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.cli.kube import NotSelectable, connect
+from modelyard.cli.kube import FieldSelectorUnsupported, connect
 from modelyard.contract.naming import edge_server_name
 
 pytestmark = pytest.mark.cluster
@@ -98,7 +98,7 @@ def cameras(api: Any, make: Any) -> Iterator[str]:
     status = {
         "observedGeneration": 1,
         "phase": "Paused",
-        "message": "waits to be promoted",
+        "message": "waits for a promote",
         "stable": served(1),
         "candidate": served(2),
         "rollout": AT_PAUSE,
@@ -154,7 +154,7 @@ BACK = {
         "modelVersion": "shelf-2",
         "version": 2,
         "reason": "Aborted",
-        "message": "as somebody asked",
+        "message": "as a user requested",
         "at": STARTED,
     },
 }
@@ -175,14 +175,14 @@ BACK = {
             "promote",
             {"rollout": stage(2, 4, 1, promoteFull=True) | {"paused": None}},
             "full@20",
-            "Modelyard Deployment cameras takes shelf-2 to all servers without further stops",
+            "Modelyard Deployment cameras rolls shelf-2 out to all servers without further pauses",
         ),
         (
             ["abort"],
             "abort",
             BACK,
             "abort@20",
-            "Modelyard Deployment cameras goes back to shelf-1; shelf-2 is not tried again",
+            "Modelyard Deployment cameras goes back to shelf-1; shelf-2 is not retried",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_pause_resume_and_retry(api: Any, modelyard: Command, cameras: str) -> N
     again = {"candidate": served(2), "rollout": stage(1, 1, 0), "rejected": None}
     with PlayedOperator(api, cameras, "retry", again) as played:
         done = modelyard("rollout", "retry", cameras)
-    assert "tries shelf-2 again: 25 % of servers, 0 of 1 servers" in done.stdout, done.stderr
+    assert "retries shelf-2: 25 % of servers, 0 of 1 servers" in done.stdout, done.stderr
     assert played.value.startswith("2@")
 
 
@@ -241,9 +241,9 @@ def test_rollback(api: Any, modelyard: Command, cameras: str, version: Any) -> N
     done = modelyard("rollout", "rollback", cameras, "3")
     assert done.returncode == 1
     assert "shelf-3 cannot be served, it is Rejected (mAP50 0.4" in done.stderr
-    assert "Ready are: 1" in done.stderr
+    assert "Ready versions: 1" in done.stderr
     done = modelyard("rollout", "rollback", cameras, "7")
-    assert "model line shelf has no version 7; Ready are: 1" in done.stderr
+    assert "model line shelf has no version 7; Ready versions: 1" in done.stderr
     assert not asked(api, cameras)
     back = {"candidate": served(1), "rollout": stage(1, 1, 0), "override": {
         "version": 1, "insteadOf": 2, "at": STARTED}}  # fmt: skip
@@ -295,7 +295,7 @@ def test_without_an_operator_it_says_so(api: Any, modelyard: Command, cameras: s
 def test_what_makes_no_sense_writes_nothing(api: Any, modelyard: Command, cameras: str) -> None:
     for arguments, told in (
         (["resume", cameras], "is at the pause of a step: `modelyard rollout promote cameras`"),
-        (["retry", cameras], "nothing to try again"),
+        (["retry", cameras], "nothing to retry"),
         (["abort", "nobody"], f"there is no Deployment nobody in namespace {NS}"),
     ):
         done = modelyard("rollout", *arguments)
@@ -309,7 +309,7 @@ def test_status_once(api: Any, modelyard: Command, cameras: str) -> None:
     done = modelyard("rollout", "status", cameras)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("cameras  Paused  shelf-1 → shelf-2\n")
-    assert f"modelyard rollout promote cameras -n {NS}   goes on\n" in done.stdout
+    assert f"modelyard rollout promote cameras -n {NS}   continues\n" in done.stdout
     assert "  servers          1   4      4\n" in done.stdout
     found = json.loads(modelyard("rollout", "status", cameras, "-o", "json").stdout)
     assert found["halt"]["reason"] == "Step"
@@ -371,7 +371,7 @@ def test_live_on_a_terminal(api: Any, cameras: str) -> None:
     )
     os.close(theirs)
     try:
-        _read_until(ours, "waits to be promoted")
+        _read_until(ours, "waits for a promote")
         api.set_status("mdep", NS, cameras, DONE)
         _read_until(ours, "4 of 4 servers answer with shelf-2")
         assert process.poll() is None  # --watch goes on after the end.
@@ -452,7 +452,7 @@ def test_failed_servers_are_shown_and_others_are_not_read(
 def test_fields_that_cannot_be_selected_are_told_apart(api: Any, cameras: str) -> None:
     cluster = connect(api.kubeconfig)
     assert cluster.objects("ModelServer", NS, fields="spec.nodeName=nowhere") == []
-    with pytest.raises(NotSelectable):
+    with pytest.raises(FieldSelectorUnsupported):
         cluster.objects("ModelServer", NS, fields="spec.podName=x")
 
 
@@ -492,14 +492,14 @@ def test_which_version_answered_on_a_node(
     assert told["artifact"] == DIGEST
     assert told["weights"] == WEIGHTS
     assert told["evaluated on"] == f"shelf {WEIGHTS}"
-    assert told["training"] == "TrainingJob november, which does not exist any more"
+    assert told["training"] == "TrainingJob november, which no longer exists"
     assert told["code"] == "example.com/trainer:1"
     later = modelyard(*asked, "2026-11-15T10:00:00Z").stdout
     assert ": shelf-2\n" in later
-    assert "ModelVersion shelf-2 does not exist any more" in later
+    assert "ModelVersion shelf-2 no longer exists" in later
     before = modelyard(*asked, "2026-10-01T10:00:00Z").stdout
     assert ": not known\n" in before
-    assert "the record begins at " in before
+    assert "the history begins at " in before
     (found,) = json.loads(modelyard(*asked, "2026-11-10T10:00:00Z", "-o", "json").stdout)
     assert (found["answer"]["version"], found["node"]) == (1, "node-03")
 
@@ -513,7 +513,8 @@ def test_what_a_node_answered_with(
     assert modelyard("history", cameras, "--server", servers[3]).stdout.splitlines() == out
     done = modelyard("history", cameras, "--node", "nowhere")
     assert done.returncode == 1
-    assert "has no server on node nowhere now, and a server's record goes with it" in done.stderr
+    lost = "has no server on node nowhere now, and the history of a server is deleted with it"
+    assert lost in done.stderr
 
 
 def test_history_of_rollouts(api: Any, modelyard: Command, cameras: str) -> None:

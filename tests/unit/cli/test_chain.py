@@ -129,7 +129,7 @@ def test_objects_of_another_namespace_are_not_mixed_up() -> None:
 
 
 def test_only_one_name_with_its_way_and_what_follows() -> None:
-    (root,) = chain.only(chain.build(EVERYTHING), "shelf-1")
+    (root,) = chain.filter_by_name(chain.build(EVERYTHING), "shelf-1")
     assert [n.name for n in root.walk()] == [
         "digits",
         "one",
@@ -153,7 +153,7 @@ def test_a_fleet_is_counted_and_not_listed() -> None:
         spec | {"rollout": {"steps": [{"weight": 10, "pause": {}}]}},
         {
             "phase": "Paused",
-            "message": "waits to be promoted",
+            "message": "waits for a promote",
             "stable": {"version": 1},
             "candidate": {"version": 2},
             "rollout": {
@@ -174,7 +174,7 @@ def test_a_fleet_is_counted_and_not_listed() -> None:
     assert lines({"Deployment": [fleet], "ModelServer": servers}) == [
         "Deployment shelf  Paused  version 1, version 2 on 490 of 5,000, paused at 10 % of "
         "servers 490/490, 4,900/5,000 ready, 100 offline",
-        "    waits to be promoted",
+        "    waits for a promote",
         "  ModelServer shelf-a  Ready  version 2, on node-1",
         "  ModelServer shelf-b  Ready  version 1, 2 wanted, on node-1",
         "  4,998 more servers: modelyard rollout status shelf",

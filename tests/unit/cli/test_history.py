@@ -51,34 +51,34 @@ def before(seconds: float) -> datetime:
     ("seconds", "wanted"), [(900, 4), (20, 4), (1000, 4), (1100.5, 3), (5000, 3), (5001, 2)]
 )
 def test_what_a_server_answered_with(seconds: float, wanted: int) -> None:
-    answer = rollouthistory.answered(ONE, before(seconds))
+    answer = rollouthistory.served_at(ONE, before(seconds))
     assert answer.period is not None
     assert (answer.period.version, answer.note) == (wanted, "")
 
 
 def test_after_the_last_report_it_says_so() -> None:
-    answer = rollouthistory.answered(ONE, before(5))
+    answer = rollouthistory.served_at(ONE, before(5))
     assert answer.period is not None
     assert answer.period.version == 4
     assert answer.note == "by its last report, of 2026-11-17 09:59:50 UTC"
 
 
 def test_between_two_versions() -> None:
-    answer = rollouthistory.answered(ONE, before(1050))
+    answer = rollouthistory.served_at(ONE, before(1050))
     assert answer.period is None
     assert "between two versions, or down" in answer.note
 
 
 def test_the_record_does_not_go_back_so_far() -> None:
-    answer = rollouthistory.answered(ONE, before(20_000))
+    answer = rollouthistory.served_at(ONE, before(20_000))
     assert answer.period is None
-    assert answer.note == "the record begins at 2026-11-17 07:30:00 UTC"
-    created = rollouthistory.answered(ONE, before(3_000_000))
-    assert "the server has been there since 2026-10-25 06:26:40 UTC" in created.note
+    assert answer.note == "the history begins at 2026-11-17 07:30:00 UTC"
+    created = rollouthistory.served_at(ONE, before(3_000_000))
+    assert "the server was created at 2026-10-25 06:26:40 UTC" in created.note
     many = [period(20 - i, 2000 + 100 * (i + 1), 2000 + 100 * i) for i in range(10)]
     full = server(loaded=version(21) | {"since": at(1000)}, history=many)
-    assert rollouthistory.answered(full, before(4000)).note.endswith("the last 10 versions")
-    assert "nothing has answered" in rollouthistory.answered(server(), NOW).note
+    assert rollouthistory.served_at(full, before(4000)).note.endswith("the last 10 versions")
+    assert "has not served any version" in rollouthistory.served_at(server(), NOW).note
 
 
 def test_a_server_as_a_table() -> None:
@@ -101,12 +101,12 @@ def test_a_server_as_a_table() -> None:
         (
             900_000,
             None,
-            "the record begins with rollout 4 at 2026-11-08 03:46:40 UTC, before which",
+            "the history begins with rollout 4 at 2026-11-08 03:46:40 UTC, before which",
         ),
     ],
 )
 def test_what_was_rolled_out(seconds: float, wanted: int | None, note: str) -> None:
-    found, said = rollouthistory.rolled_out(
+    found, said = rollouthistory.rolled_out_at(
         deployment(phase="Healthy", history=HISTORY), before(seconds)
     )
     assert found == wanted
@@ -114,21 +114,21 @@ def test_what_was_rolled_out(seconds: float, wanted: int | None, note: str) -> N
 
 
 def test_while_a_rollout_is_going_on() -> None:
-    found, said = rollouthistory.rolled_out(rolling(), before(60))
-    assert (found, said) == (4, "shelf-5 is being rolled out since 2026-11-17 09:35:50 UTC")
+    found, said = rollouthistory.rolled_out_at(rolling(), before(60))
+    assert (found, said) == (4, "shelf-5 has been rolling out since 2026-11-17 09:35:50 UTC")
 
 
 def test_before_the_first_rollout() -> None:
-    assert rollouthistory.rolled_out(deployment(), NOW) == (4, "its first version")
+    assert rollouthistory.rolled_out_at(deployment(), NOW) == (4, "its first version")
     made = deployment(history=[record(1, 5, "Succeeded", 9000)])
     made["metadata"]["creationTimestamp"] = at(20_000)
-    assert rollouthistory.rolled_out(made, before(10_000)) == (
+    assert rollouthistory.rolled_out_at(made, before(10_000)) == (
         4,
         "its first version, before rollout 1, which began at 2026-11-17 07:30:00 UTC",
     )
-    assert rollouthistory.rolled_out(made, before(30_000)) == (
+    assert rollouthistory.rolled_out_at(made, before(30_000)) == (
         None,
-        "Modelyard Deployment cameras was made at 2026-11-17 04:26:40 UTC",
+        "Modelyard Deployment cameras was created at 2026-11-17 04:26:40 UTC",
     )
 
 
@@ -168,16 +168,16 @@ def test_data_code_and_weights() -> None:
         "started from": ENGINE,
     }
     without = rollouthistory.lineage(made, None, "shelf-4", DIGEST)
-    assert without["training"] == "TrainingJob november, which does not exist any more"
+    assert without["training"] == "TrainingJob november, which no longer exists"
     assert rollouthistory.trained_by(made) == ("november", "u")
     assert rollouthistory.trained_by(mv()) is None
 
 
 def test_a_version_that_is_gone_or_was_made_anew() -> None:
     gone = rollouthistory.lineage(None, None, "shelf-4", DIGEST)
-    assert gone == {"version": "ModelVersion shelf-4 does not exist any more"}
+    assert gone == {"version": "ModelVersion shelf-4 no longer exists"}
     anew = rollouthistory.lineage(mv(), None, "shelf-4", ENGINE)
-    assert anew == {"version": "ModelVersion shelf-4 was made anew since, from something else"}
+    assert anew == {"version": "ModelVersion shelf-4 was recreated since, with other artifacts"}
 
 
 def test_an_answer_as_text() -> None:
@@ -200,10 +200,10 @@ def test_an_answer_as_text() -> None:
         f"  artifact  {DIGEST}",
         f"  weights   {WEIGHTS}",
     ]
-    unknown = one | {"answer": None, "lineage": {}, "note": "the record begins later"}
+    unknown = one | {"answer": None, "lineage": {}, "note": "the history begins later"}
     assert list(history.answer_lines(unknown)) == [
         "cameras-node-17 on node-17 at 2026-11-17 09:10:00 UTC: not known",
-        "  note  the record begins later",
+        "  note  the history begins later",
     ]
 
 
@@ -229,13 +229,13 @@ def test_rollouts_say_who_did_what() -> None:
 
 def test_times_as_people_write_them() -> None:
     nine = datetime(2026, 11, 17, 9, tzinfo=UTC)
-    assert times.given("2026-11-17T09:00") == nine
-    assert times.given("2026-11-17 10:00+01:00") == nine
-    assert times.given("2026-11-17T09:00:00Z") == nine
-    assert times.given("2026-11-17T10:00", timezone(timedelta(hours=1))) == nine
-    assert times.given("2026-11-17").hour == 0
-    with pytest.raises(CliError, match="'last tuesday' is no time: write 2026-11-17T10:00"):
-        times.given("last tuesday")
+    assert times.parse_user_time("2026-11-17T09:00") == nine
+    assert times.parse_user_time("2026-11-17 10:00+01:00") == nine
+    assert times.parse_user_time("2026-11-17T09:00:00Z") == nine
+    assert times.parse_user_time("2026-11-17T10:00", timezone(timedelta(hours=1))) == nine
+    assert times.parse_user_time("2026-11-17").hour == 0
+    with pytest.raises(CliError, match="'last tuesday' is not a time: write 2026-11-17T10:00"):
+        times.parse_user_time("last tuesday")
 
 
 @pytest.mark.parametrize(

@@ -72,15 +72,15 @@ def test_an_action_is_an_annotation(
         (lambda: actions.resume(HELD_BY_SPEC), "set spec.rollout.paused to false"),
         (lambda: actions.resume(AT_PAUSE), "`modelyard rollout promote cameras` ends it"),
         (lambda: actions.abort(RESTING), "`modelyard rollout rollback` goes back"),
-        (lambda: actions.retry(RESTING), "nothing to try again"),
+        (lambda: actions.retry(RESTING), "nothing to retry"),
         (lambda: actions.rollback(RESTING, 4), "serves shelf-4 already"),
         (
             lambda: actions.rollback(rolling(), None),
-            "is on its way from shelf-4 to shelf-5: `modelyard rollout abort cameras`",
+            "is being rolled out from shelf-4 to shelf-5: `modelyard rollout abort cameras`",
         ),
         (
             lambda: actions.rollback(deployment(phase="Healthy"), None),
-            "knows no version before shelf-4: name the number",
+            "has no version before shelf-4: pass the number",
         ),
     ],
 )
@@ -110,16 +110,16 @@ def test_only_ready_versions_are_gone_back_to() -> None:
     actions.check_ready(RESTING, 3, versions)
     with pytest.raises(CliError, match=r"shelf-2 cannot be served, it is Rejected \(mAP50 0.4\)"):
         actions.check_ready(RESTING, 2, versions)
-    with pytest.raises(CliError, match="shelf has no version 7; Ready are: 1, 3"):
+    with pytest.raises(CliError, match="shelf has no version 7; Ready versions: 1, 3"):
         actions.check_ready(RESTING, 7, versions)
 
 
 def test_heeded_is_the_very_value() -> None:
     request = actions.abort(rolling())
     value = request.value(NOW)
-    assert not actions.heeded(RESTING, request, value)
-    assert not actions.heeded(deployment(actions={"abort": "abort@before"}), request, value)
-    assert actions.heeded(deployment(actions={"abort": value}), request, value)
+    assert not actions.acted_on(RESTING, request, value)
+    assert not actions.acted_on(deployment(actions={"abort": "abort@before"}), request, value)
+    assert actions.acted_on(deployment(actions={"abort": value}), request, value)
 
 
 NEXT = rolling("Step", 3, target=1240, done=0)
@@ -133,20 +133,20 @@ NEXT = rolling("Step", 3, target=1240, done=0)
             actions.Request("promote", "full"),
             AT_PAUSE,
             NEXT,
-            "takes shelf-5 to all servers without further stops",
+            "rolls shelf-5 out to all servers without further pauses",
         ),
         (actions.Request("promote", "step"), AT_PAUSE, RESTING, "serves shelf-4"),
         (
             actions.Request("promote", "step"),
             rolling(),
             rolling(),
-            "does not stop after pool north, 312 of 1,240 servers",
+            "does not pause after pool north, 312 of 1,240 servers",
         ),
         (
             actions.Request("resume", "resume"),
             HELD,
             AT_PAUSE,
-            "goes on: pool lab, 28 of 28 servers; waits to be promoted",
+            "goes on: pool lab, 28 of 28 servers; waits for a promote",
         ),
         (
             actions.Request("pause", "pause"),
@@ -159,13 +159,13 @@ NEXT = rolling("Step", 3, target=1240, done=0)
             actions.Request("abort", "abort"),
             rolling(),
             REJECTED,
-            "goes back to shelf-4; shelf-5 is not tried again until `modelyard rollout retry",
+            "goes back to shelf-4; shelf-5 is not retried until `modelyard rollout retry",
         ),
         (
             actions.Request("retry", "5"),
             REJECTED,
             rolling("Prestage", None, done=0),
-            "tries shelf-5 again: prestage, 0 of 1,240 servers",
+            "retries shelf-5: prestage, 0 of 1,240 servers",
         ),
         (
             actions.Request("rollback", "5"),
@@ -177,7 +177,7 @@ NEXT = rolling("Step", 3, target=1240, done=0)
     ],
 )
 def test_what_came_of_it(request_: Any, before: Any, after: Any, told: str) -> None:
-    text = actions.came_of(request_, before, after)
+    text = actions.result_text(request_, before, after)
     assert text.startswith("Modelyard Deployment cameras ")
     assert told in text
 
@@ -193,4 +193,4 @@ def test_what_came_of_it(request_: Any, before: Any, after: Any, told: str) -> N
 )
 def test_what_came_too_late_is_said(request_: Any, before: Any, after: Any) -> None:
     with pytest.raises(CliError, match="but there was nothing left to do: "):
-        actions.came_of(request_, before, after)
+        actions.result_text(request_, before, after)

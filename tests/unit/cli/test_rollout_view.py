@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.cli import rolloutdraw
-from modelyard.cli.rollouttables import Paper, bar
+from modelyard.cli.rollouttables import Layout, bar
 from modelyard.cli.rolloutview import Failure, ended, outcome_of, view
 
 from .rollouts import (
@@ -26,8 +26,8 @@ from .rollouts import (
 
 
 def drawn(obj: dict[str, Any], *failures: Failure, width: int = 100) -> list[str]:
-    paper = Paper(NOW, width=width, bars=False, zone=UTC)
-    return rolloutdraw.plain(view(obj, tuple(failures)), paper).splitlines()
+    layout = Layout(NOW, width=width, bars=False, zone=UTC)
+    return rolloutdraw.plain(view(obj, tuple(failures)), layout).splitlines()
 
 
 def section(lines: list[str], begins: str) -> list[str]:
@@ -89,8 +89,8 @@ def test_what_a_pause_waits_for() -> None:
     )
     assert lines[0] == "cameras  Paused  shelf-4 → shelf-5"
     assert lines[3:6] == [
-        "  ‖ waits to be promoted, for 5m now",
-        "    modelyard rollout promote cameras   goes on",
+        "  ‖ waits for a promote, for 5m now",
+        "    modelyard rollout promote cameras   continues",
         "    modelyard rollout abort cameras     goes back to shelf-4",
     ]
     assert "  ‖ pool lab        28 of 28  for 1m35s  until promoted" in lines
@@ -101,19 +101,19 @@ def test_what_a_pause_waits_for() -> None:
     [
         (
             {"reason": "Step", "since": at(60), "until": at(-252)},
-            ["  ‖ pauses until 10:04:12, 4m12s left", "promote cameras   goes on now"],
+            ["  ‖ paused until 10:04:12, 4m12s left", "promote cameras   continues now"],
         ),
         (
             {"reason": "Inconclusive", "since": at(60)},
             [
-                "the analysis could not tell good from bad",
-                "promote cameras   goes on",
+                "the analysis is inconclusive",
+                "promote cameras   continues",
                 "resume cameras    measures again",
             ],
         ),
         (
             {"reason": "Requested", "since": at(60)},
-            ["paused by request", "resume cameras   goes on"],
+            ["paused by request", "resume cameras   continues"],
         ),
         ({"reason": "Spec", "since": at(60)}, ["spec.rollout.paused is true", "set it to false"]),
     ],
@@ -166,7 +166,8 @@ def test_what_was_rolled_back_and_how_to_try_again() -> None:
     assert section(lines, "rolled back") == [
         "  rolled back  shelf-5, 1m15s ago: AnalysisFailed",
         "    errors 0.08 (must be ≤ 0.01)",
-        "    modelyard rollout retry cameras   tries it again; a newer version comes by itself",
+        "    modelyard rollout retry cameras   "
+        "retries it; a newer version is rolled out automatically",
     ]
     said = obj | {"status": obj["status"] | {"message": f"back: {rejected['message']}"}}
     assert sum("must be ≤ 0.01" in line for line in drawn(said)) == 1
@@ -208,7 +209,7 @@ def test_new_settings_of_the_same_version() -> None:
 
 def test_a_version_that_somebody_asked_for() -> None:
     override = {"version": 3, "insteadOf": 5, "at": at(7200)}
-    assert "  version 3 is served instead of 5, as somebody asked 2h00m ago" in drawn(
+    assert "  version 3 is served instead of 5, as a user requested 2h00m ago" in drawn(
         deployment(phase="Healthy", override=override)
     )
 
@@ -234,7 +235,7 @@ def test_who_went_back_and_who_started_what_has_ended() -> None:
     override = {"version": 3, "insteadOf": 5, "at": at(7200), "by": "ada"}
     ended = {**HISTORY[0], "by": "bob"}
     lines = drawn(deployment(phase="Healthy", override=override, history=[ended]))
-    assert "  version 3 is served instead of 5, as ada asked 2h00m ago" in lines
+    assert "  version 3 is served instead of 5, as ada requested 2h00m ago" in lines
     assert any(line.endswith("4,990 servers, by bob") for line in lines)
 
 
@@ -251,8 +252,8 @@ def test_many_pools_are_cut_to_those_that_matter() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
 def test_a_terminal_is_never_overrun_by_the_table_of_servers(width: int) -> None:
-    paper = Paper(NOW, width=width, zone=UTC)
-    text = rolloutdraw.plain(view(rolling()), paper)
+    layout = Layout(NOW, width=width, zone=UTC)
+    text = rolloutdraw.plain(view(rolling()), layout)
     table = section(text.splitlines(), "UPDATED")
     assert max(len(line) for line in table) <= width
     assert len({len(line) for line in table if "north" in line or "servers" in line}) == 1

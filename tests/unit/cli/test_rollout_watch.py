@@ -9,7 +9,7 @@ import pytest
 
 from modelyard.cli import rolloutwatch, servers
 from modelyard.cli.errors import UNREACHABLE, CliError
-from modelyard.cli.kube import NotSelectable
+from modelyard.cli.kube import FieldSelectorUnsupported
 from modelyard.cli.rolloutwatch import Output, Reader, Screen, follow
 
 from .rollouts import HISTORY, deployment, rolling, server
@@ -120,7 +120,7 @@ class OldCluster:
         self.pages = 0
 
     def objects(self, *_: Any, **wanted: Any) -> Any:
-        raise NotSelectable("no")
+        raise FieldSelectorUnsupported("no")
 
     def page(self, *_: Any, limit: int, after: str, **__: Any) -> tuple[list[Any], str]:
         self.pages += 1
@@ -142,4 +142,4 @@ def test_old_clusters_are_looked_through_page_by_page() -> None:
     assert len(servers.on_node(cluster, deployment(), "n1699")) == 1
     cluster = OldCluster([server(f"n{i}", phase="Ready") for i in range(9000)])
     assert servers.failed(cluster, deployment(), limit=1) == []
-    assert cluster.pages == servers.MOST_READ / 500
+    assert cluster.pages == servers.MAX_READ / 500

@@ -14,7 +14,7 @@ from modelyard.api.rollout import Rollout
 from modelyard.api.rolloutstages import stages as decided_stages
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli import rolloutdraw
-from modelyard.cli.rollouttables import Paper
+from modelyard.cli.rollouttables import Layout
 from modelyard.cli.rolloutview import ended, view
 
 from ..core.sim import Sim
@@ -112,13 +112,13 @@ class Scene:
         value = request.value(NOW)
         self.obj["metadata"].setdefault("annotations", {})[request.annotation] = value
         self.world.reconcile("Deployment", "cameras")
-        assert actions.heeded(self.obj, request, value)
-        return actions.came_of(request, before, self.obj).removeprefix(
+        assert actions.acted_on(self.obj, request, value)
+        return actions.result_text(request, before, self.obj).removeprefix(
             "Modelyard Deployment cameras "
         )
 
     def text(self) -> str:
-        return rolloutdraw.plain(view(self.obj), Paper(NOW, bars=False))
+        return rolloutdraw.plain(view(self.obj), Layout(NOW, bars=False))
 
 
 def waiting() -> Scene:
@@ -145,7 +145,7 @@ def test_a_pause_is_drawn_and_promoted() -> None:
 def test_promoting_in_full() -> None:
     scene = waiting()
     told = scene.act(actions.promote(scene.obj, full=True))
-    assert told == "takes shelf-2 to all servers without further stops"
+    assert told == "rolls shelf-2 out to all servers without further pauses"
     scene.serve()
     assert view(scene.obj).stable == "shelf-2"
 
@@ -158,7 +158,7 @@ def test_pause_and_resume() -> None:
     scene.serve()
     assert "paused by request" in scene.text()
     assert scene.act(actions.resume(scene.obj)) == (
-        "goes on: 25 % of servers, 1 of 1 servers; waits to be promoted"
+        "goes on: 25 % of servers, 1 of 1 servers; waits for a promote"
     )
 
 
@@ -171,9 +171,9 @@ def test_abort_and_retry() -> None:
     assert "rolled back  shelf-2" in text
     assert "Aborted" in text
     assert ended(view(scene.obj)) is False
-    assert scene.act(actions.retry(scene.obj)).startswith("tries shelf-2 again: 25 % of servers")
+    assert scene.act(actions.retry(scene.obj)).startswith("retries shelf-2: 25 % of servers")
     scene.serve()
-    assert "waits to be promoted" in scene.text()
+    assert "waits for a promote" in scene.text()
 
 
 def test_rollback_to_the_version_before_and_to_another() -> None:
@@ -184,7 +184,7 @@ def test_rollback_to_the_version_before_and_to_another() -> None:
     scene.serve()
     text = scene.text()
     assert text.startswith("cameras  Healthy  shelf-1\n")
-    assert "version 1 is served instead of 2, as somebody asked" in text
+    assert "version 1 is served instead of 2, as a user requested" in text
     assert scene.act(actions.rollback(scene.obj, 2)).startswith("goes from shelf-1 to shelf-2")
     scene.serve()
     assert view(scene.obj).stable == "shelf-2"
@@ -218,7 +218,7 @@ def test_what_is_waited_for_is_shown_beside_a_pause() -> None:
     sim = Sim(edge=False, replicas=2, rollout={"steps": [{"weight": 50, "pause": {}}]})
     sim.add(version(2))
     sim.run()
-    assert "waits to be promoted" in drawn(sim)
+    assert "waits for a promote" in drawn(sim)
     assert not view(sim.mdep).message_shown, "the halt is drawn with its commands"
     sim.change("", target={"cluster": {"replicas": 0}})
     sim.run()
