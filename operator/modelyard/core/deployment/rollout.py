@@ -41,7 +41,11 @@ from modelyard.core.deployment.rollback import (
     roll_back,
 )
 from modelyard.core.deployment.starting import enter, replanned
-from modelyard.core.deployment.verdicts import figures, measure_analysis
+from modelyard.core.deployment.verdicts import (
+    figures,
+    measure_analysis,
+    measure_while_incomplete,
+)
 from modelyard.core.plan import Event
 
 
@@ -105,7 +109,10 @@ def move_servers(context: RolloutContext, state: RolloutState) -> StepResult:
     if lost:
         return result.then(context.waiting(state, lost, reasons.SERVERS_VANISH))
     if there.done + failed + found.late < there.want:
-        return result.then(_not_reached(context, state, stage, there))
+        result = result.then(measure_while_incomplete(context, state))
+        if result.end is not None or result.final:
+            return result
+        return result.then(_not_reached(context, result.state, stage, there))
     return result.then(_reached(context, state, stage, there))
 
 

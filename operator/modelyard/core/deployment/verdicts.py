@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from modelyard.api.deployment import DeploymentPhase
 from modelyard.api.rolloutstages import SHADOW, Place, Stage, analysis_content
 from modelyard.api.rolloutstatus import AnalysisPhase, HaltReason, Outcome, RolloutState
@@ -48,8 +50,27 @@ def measure_analysis(context: RolloutContext, state: RolloutState) -> StepResult
     return StepResult(state, events=(Event("Normal", "AnalysisSucceeded", text),))
 
 
-def _measured(context: RolloutContext, state: RolloutState, stage: Stage) -> Measured | None:
-    """Figures and verdict of a stage that is reached; None if it has no analysis."""
+def measure_while_incomplete(context: RolloutContext, state: RolloutState) -> StepResult:
+    """Measure a stage that was reached and has lost a server since: bad figures of the others end
+    the rollout all the same. What is good or unclear is judged once the stage is complete again."""
+    stage = context.stage(state)
+    soon = context.now + timedelta(seconds=1)
+    measured = _measured(context, state, stage, until=soon)
+    if measured is None or measured.phase not in (AnalysisPhase.RUNNING, AnalysisPhase.FAILED):
+        return StepResult(state)
+    state = state.but(analysis=measured.status)
+    if measured.phase == AnalysisPhase.FAILED:
+        summary = measured.summary()
+        return roll_back(context, state, Outcome.ROLLED_BACK, reasons.ANALYSIS_FAILED, summary)
+    due = () if measured.next_due is None else (measured.next_due,)
+    return StepResult(state, queries=measured.queries, requeue_at=due)
+
+
+def _measured(
+    context: RolloutContext, state: RolloutState, stage: Stage, *, until: datetime | None = None
+) -> Measured | None:
+    """Figures and verdict of a stage that is reached; None if it has no analysis. `until` is when
+    good and unclear measurements may decide, by default at the end of the stage's own pause."""
     if stage.analysis is None or state.reached_at is None:
         return None
     before = state.analysis
@@ -77,7 +98,7 @@ def _measured(context: RolloutContext, state: RolloutState, stage: Stage) -> Mea
         # An analysis that was edited since begins now.
         started=state.reached_at if before is None else context.moment,
         now=context.now,
-        until=pause_ends(stage, state),
+        until=until or pause_ends(stage, state),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..cluster import name_of
-from ..sim import Sim
+from ..sim import BAD, Sim, error_rate
 from ..world import version
 
 NODES = ("a-1", "a-2", "a-3", "a-4")
@@ -53,3 +53,24 @@ def _crash(sim: Sim, *, seconds: int) -> None:
         sim.operate()
         sim.wait(100)
     sim.operate()
+
+
+def test_bad_figures_count_also_while_one_server_of_the_step_is_missing() -> None:
+    steps = [{"weight": 50, "pause": {"duration": "1h"}, "analysis": error_rate()}]
+    nodes = [f"a-{number}" for number in range(1, 9)]
+    sim = Sim(*nodes, rollout={"maxUnavailable": "100%", "steps": steps})
+    sim.add(version(2))
+    sim.live(120, every=30)
+    sim.expect(candidate=2, on={2: 4}, because="half of the servers have it, and it is good so far")
+    sim.figures[2] = BAD
+    (missing, *_) = sorted(sim.on(2))
+    for _ in range(6):
+        sim.wait(30)
+        sim.workloads()
+        sim.agents(*(n["metadata"]["name"] for n in sim.of("ModelServer")
+                     if n["spec"]["nodeName"] != missing))  # fmt: skip
+        pod = next(p for p in sim.of("Pod") if p["spec"].get("nodeName") == missing)
+        pod["status"]["conditions"][0]["status"] = "False"
+        sim.operate()
+    why = "three servers answer with errors only: that a fourth is missing excuses nothing"
+    sim.expect(stable=1, candidate=None, rejected=2, outcome="RolledBack", because=why)
