@@ -1,9 +1,9 @@
 """Server-side apply, sent only if it changes something.
 
 Each applied object carries a hash of the manifest that it was made from, so that a field removed
-from the manifest is noticed. Users and other controllers may change live objects, so the live
-object is also compared with the manifest field by field (`differences`). The writes themselves are
-in runtime/executor.py.
+from the manifest is noticed. Users and other controllers may change live objects: to correct such
+drift, the live object is also compared with the manifest field by field (`differences`). The
+writes themselves are in runtime/executor.py.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 

@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter for objects whose reconcile fails (reconciler.py)."""
+"""Exponential backoff with jitter for retries of objects whose reconcile fails (reconciler.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler of a Deployment.
+"""The HorizontalPodAutoscaler (HPA) of a Deployment.
 
 The metrics of pods other than CPU come from the adapter that docs/serving.md configures, under the
 names here.

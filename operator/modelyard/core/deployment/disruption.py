@@ -1,4 +1,7 @@
-"""What keeps enough servers answering while nodes are drained or lost: budget, spread, drain."""
+"""Keeps enough servers answering while pods are evicted and nodes drained or lost.
+
+The PodDisruptionBudget (PDB), topology spread constraints, and the drain time of a server pod.
+"""
 
 from __future__ import annotations
 

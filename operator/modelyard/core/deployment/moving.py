@@ -1,4 +1,7 @@
-"""Which servers a stage of a rollout moves next, and how far it is."""
+"""Which servers a stage (prestage, shadow, canary step or wave) moves next, and how far it is.
+
+How many may switch at once: selection.py. What a stage is: api/rolloutstages.py.
+"""
 
 from __future__ import annotations
 
