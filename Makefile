@@ -69,7 +69,7 @@ test-unit: $(READY) ## Decisions, schemas, builders, with coverage: a minute or 
 	$(BIN)/python hack/coverage_floor.py
 
 test-random: $(READY) ## Thousands of other examples for the property-based tests.
-	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random
+	$(PYTEST) tests/unit -m hypothesis --hypothesis-profile random --timeout 7200
 
 test-cluster: $(READY) ## Against a real kube-apiserver and etcd.
 	$(PYTEST) tests/cluster tests/cluster/faults $(SIDE_BY_SIDE) loadgroup --no-loadscope-reorder
