@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import subprocess
 import sys
@@ -17,11 +18,14 @@ IMAGE = re.compile(r"^(?P<key>  \w+: )modelyard/(?P<name>[\w-]+):dev$", re.MULTI
 
 def package(chart: Path, target: Path, version: str, registry: str, mtime: int) -> Path:
     """Write `modelyard-VERSION.tgz`, as `helm package` would; returns its path."""
-    files = {
-        path.relative_to(chart): path.read_bytes()
-        for path in sorted(chart.rglob("*"))
-        if path.is_file() and path.name != ".helmignore"
-    }
+    # The CRDs are behind a link: the archive has the files themselves.
+    found = sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(chart, followlinks=True)
+        for name in names
+        if name != ".helmignore"
+    )
+    files = {path.relative_to(chart): path.read_bytes() for path in found}
     values = Path("values.yaml")
     files[values] = with_images(files[values].decode(), version, registry, _tags(chart)).encode()
     path = target / f"modelyard-{version}.tgz"

@@ -2,7 +2,8 @@
 
 These are the wire format of a Deployment's status and, at the same time, the values that decisions
 go by: frozen, parsed once when a Deployment is observed, written back once. A change is a new value
-(`model_copy`). Unknown fields of a newer operator are ignored, absent ones have a default.
+(`but`). Unknown fields of a newer operator are ignored, absent ones have a default. Only what is
+served (`stable`, `candidate`) is read as a mapping: core/deployment/releases.py gives it a type.
 Where a rollout stands among its stages: rolloutstages.py. Who changes what: core/deployment.
 """
 

@@ -70,9 +70,9 @@ class QueryResult(NamedTuple):
 class Create:
     """Children to create, and nothing else.
 
-    The object is decided on again at once, whether the children were made now or a name was taken
-    (it is the lock): the rest is decided with the children in view, and under load all children
-    come before the statuses that tell of them.
+    The object is queued again, behind keys that still have children to create: the rest is decided
+    with the children in view, and under load all children come before the statuses that name them.
+    A name that is taken is the lock: nothing is created, and the object is decided on again.
     """
 
     children: tuple[KubeObject, ...]

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from modelyard.api import ALL_KINDS
+
 ROOT = Path(__file__).parents[3]
 RELEASE = ROOT / "hack/release"
 sys.path.insert(0, str(RELEASE))
@@ -131,6 +133,7 @@ def test_the_chart_names_the_releases_images(tmp_path: Path) -> None:
         names = archive.getnames()
         values: Any = yaml.safe_load(archive.extractfile("modelyard/values.yaml"))  # type: ignore[arg-type]
     assert {"modelyard/Chart.yaml", "modelyard/templates/operator.yaml"} <= set(names)
+    assert {f"modelyard/files/crds/{info.crd_name}.yaml" for info in ALL_KINDS} <= set(names)
     images = {key: image for key, image in values["images"].items() if ":" in str(image)}
     assert len(images) >= 5
     assert all(image.startswith("registry.example/my/") for image in images.values())

@@ -11,7 +11,7 @@ rollout.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -143,13 +143,15 @@ def measure(
         ),
         queries=tuple(r.query for r in readings if r.query is not None),
         next_due=min((r.due for r in readings if r.due is not None), default=None),
-        baseline={
-            baseline_key(metric): reading.stable
-            for metric in analysis.metrics
-            for reading in readings
-            if reading.status.name == metric.name and reading.stable is not None
-        },
+        baseline=_baseline(analysis, readings),
     )
+
+
+def _baseline(analysis: Analysis, readings: Sequence[_Reading]) -> dict[str, float]:
+    """Stable's figures as compared now, by `baseline_key`."""
+    stable = {reading.status.name: reading.stable for reading in readings}
+    found = {baseline_key(metric): stable.get(metric.name) for metric in analysis.metrics}
+    return {key: figure for key, figure in found.items() if figure is not None}
 
 
 def _read(

@@ -142,7 +142,7 @@ def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject
 
 
 def _model_servers(observed: Observed, course: Course) -> Iterator[KubeObject]:
-    for change in assignments(observed, _servers(course), course.tallies):
+    for change in assignments(observed, _servers(course)):
         yield model_server(
             observed,
             change.member,

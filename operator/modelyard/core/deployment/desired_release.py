@@ -117,7 +117,7 @@ def _refused(observed: Observed, actions: Actions) -> str:
         value = actions.asked[ActionName.ROLLBACK]
         return f"modelyard.dev/rollback={value} does not begin with a number"
     version = observed.versions.get(actions.rollback)
-    name = f"{observed.spec.model_line}-{actions.rollback}"
+    name = version_name(observed.spec.model_line, actions.rollback)
     if version is None:
         return f"cannot roll back to {name}: it does not exist"
     phase = meta.status(version).get("phase")

@@ -94,7 +94,7 @@ def _shadow(
             chosen += count
             running += count * (group.shadow[1] == "running")
             failed += count * (group.shadow[1] == "failed")
-        elif group.assigned == stable.key and group.state == "holds" and group.ready:
+        elif group.assigned == stable.key and group.answers:
             # One that still has a superseded candidate, or that stable does not fit, has nothing to
             # compare with. Whoever cannot be asked is not waited for, and proves nothing.
             able += count

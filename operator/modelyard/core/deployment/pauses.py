@@ -58,7 +58,7 @@ def wait_while_paused(context: RolloutContext, state: RolloutState) -> StepResul
     """A stage that is reached is not left while somebody, or the spec, pauses the rollout."""
     if not is_paused(context.observed, state):
         return StepResult(state)
-    return context.waiting(state, f"{paused_text(context, state)}: {resume_text(context, state)}")
+    return context.waiting(state, f"{paused_text(context, state)}: {resume_text(context)}")
 
 
 def paused_text(context: RolloutContext, state: RolloutState) -> str:
@@ -67,7 +67,7 @@ def paused_text(context: RolloutContext, state: RolloutState) -> str:
     return f"the rollout of {context.candidate.name} is paused{who}"
 
 
-def resume_text(context: RolloutContext, state: RolloutState) -> str:
+def resume_text(context: RolloutContext) -> str:
     """How a pause by somebody or by the spec ends, for people."""
     if context.observed.spec.rollout.paused:
         return "set spec.rollout.paused to false to go on"

@@ -183,7 +183,7 @@ def _not_reached(
 ) -> StepResult:
     text = _how_far(context, state, stage, there)
     if is_paused(context.observed, state):
-        paused = f"{paused_text(context, state)}: {text}; {resume_text(context, state)}"
+        paused = f"{paused_text(context, state)}: {text}; {resume_text(context)}"
         return context.waiting(state, paused)
     wait = Wait(reasons.ROLLING_OUT, text, DeploymentPhase.PROGRESSING)
     return StepResult(state, waits=(wait,), final=True)

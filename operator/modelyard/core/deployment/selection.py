@@ -121,7 +121,7 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
                 one.on += lost * assigned
                 continue
             one.ready += count * group.ready
-            answers = group.state == "holds" and group.ready
+            answers = group.answers
             if not release.fits(group.product):
                 one.unfit += count
                 continue

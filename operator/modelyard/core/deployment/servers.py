@@ -16,8 +16,8 @@ from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
-from modelyard.core.deployment.selection import Tallies, first, pick, tally
-from modelyard.core.fleet.member import Group, Member
+from modelyard.core.deployment.selection import first, pick, tally
+from modelyard.core.fleet.member import Member
 from modelyard.core.fleet.projections import key_of, version_in
 from modelyard.core.plan import KubeObject
 
@@ -70,7 +70,7 @@ def rhythm(servers: int) -> int | None:
     return min(seconds, 3600) if seconds > OFTEN_SECONDS else None
 
 
-def assignments(observed: Observed, wishes: DesiredServers, tallies: Tallies) -> list[Change]:
+def assignments(observed: Observed, wishes: DesiredServers) -> list[Change]:
     """The changes to make now, at most a batch of each kind; each server at most once: the first
     part that wants one wins."""
     parts = (
@@ -165,7 +165,7 @@ def _strays(observed: Observed, wishes: DesiredServers) -> Iterator[Member]:
     strays = [g for g in fleet.groups if g.assigned not in good and stable.fits(g.product)]
     if not strays:
         return
-    free = [g for g in strays if not _idle(g) or not g.online or wishes.leaves(g.assigned)]
+    free = [g for g in strays if not g.answers or not g.online or wishes.leaves(g.assigned)]
     at_once = first(fleet, free, BATCH)
     yield from at_once
     rest = set(strays) - set(free)
@@ -196,10 +196,6 @@ def _leftovers(observed: Observed, wishes: DesiredServers) -> list[Member]:
         if g.staged[0] not in ("", staging) or g.shadow[0] not in ("", shadowing)
     ]
     return first(fleet, groups, BATCH)
-
-
-def _idle(group: Group) -> bool:
-    return group.state == "holds" and group.ready
 
 
 def _product(observed: Observed, member: Member) -> str:

@@ -271,7 +271,7 @@ class Fleet:
         return node.labels.get(ZONE_LABEL) or node.labels.get(self.config.pool_label, "")
 
     def _place(self, member: Member, group: Group) -> Place:
-        useful = group.state == "holds" and group.ready
+        useful = group.answers
         if not self.config.edge:
             return int(useful), "", member.name
         # Neighbours have alike names: a hash spreads a wave over the fleet.

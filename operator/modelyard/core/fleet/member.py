@@ -45,6 +45,11 @@ class Group(NamedTuple):
         return self.down and not self.started
 
     @property
+    def answers(self) -> bool:
+        """Whether its servers answer requests with what they are assigned."""
+        return self.state == "holds" and self.ready
+
+    @property
     def seen(self) -> bool:
         """Whether somebody says how its servers are: their agents, or the kubelets instead."""
         return self.online or self.down
