@@ -61,6 +61,15 @@ def events(history: Iterable[Entry]) -> Counter[str]:
     )
 
 
+def notes(history: Iterable[Entry], event: str) -> list[str]:
+    """The texts of the Events about one subject and reason, in their order."""
+    return [
+        str(e.obj.get("note"))
+        for e in history
+        if e.kind == "Event" and e.type == "ADDED" and subject(e.obj) == event
+    ]
+
+
 def differences(wanted: Iterable[str], found: Iterable[str]) -> str:
     """What two states do not have in common, for people; empty if they are equal."""
     one, other = Counter(wanted), Counter(found)

@@ -253,7 +253,8 @@ class Run:
                 problems.append(f"the fault was not reached: no {self._fault.at}")
         if self._reference is not None:
             problems += [
-                f"{count} Events instead of at most {self._reference.events[event]}: {event}"
+                f"{count} Events instead of at most {self._reference.events[event]}: {event}: "
+                + " | ".join(normal.notes(history, event))
                 for event, count in self.record.events.items()
                 if count > self._reference.events[event]
             ]

@@ -190,7 +190,10 @@ def _events(observed: Observed, report: Assessment, course: Course) -> tuple[Eve
     events = [*course.events, *(course.rollout.events if course.rollout else ())]
     served = before.stable or {}
     if (served.get("modelVersion"), served.get("digest")) != (stable.name, stable.served["digest"]):
-        events.append(Event("Normal", "VersionStable", f"serving {stable.name}"))
+        # An Event like an earlier one is not sent again: one made again under its name says which.
+        again = served.get("modelVersion") == stable.name
+        title = f"{stable.name} ({stable.short_digest})" if again else stable.name
+        events.append(Event("Normal", "VersionStable", f"serving {title}"))
     known = any(event.message == report.message for event in course.events)
     degraded = phase == DeploymentPhase.DEGRADED
     if phase != before.phase and (degraded or phase == DeploymentPhase.PAUSED) and not known:

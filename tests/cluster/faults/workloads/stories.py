@@ -1,8 +1,10 @@
-"""A paused step outlives what would have ended it: its servers go and come back (R1), the steps
-before it are taken out (R3), and stable is made anew with other weights and scaled up (R8).
+"""A paused step outlives that the steps before it are taken out (R3), and stable that it is made
+anew with other weights, and then scaled up (R8).
 
-Other than in the first three steps a crash must not decide: what was promoted, and which weights
-are stable, is in the status before servers are assigned anything.
+A crash must not decide: what was promoted, and which weights are stable, is in the status before
+servers are assigned anything. Servers that all go and come back (R1) are a matter of
+tests/unit/core/test_rollout_machine.py: the pause has the same text then, and an Event like an
+earlier one is sent again after a restart only.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from .version import ready_version, version_spec
 from .workload import Step, Workload
 
 NAME = "aisle"
-HALT = {"weight": 50, "pause": {}}
+HALT, OTHER_HALT = {"weight": 50, "pause": {}}, {"weight": 30, "pause": {}}
 SPEC = {
     "modelLine": NAME,
     "version": {"policy": "Pinned", "number": 1},
@@ -48,6 +50,7 @@ def _promote(number: int) -> Any:
 
 def _make_anew(scene: Scene) -> None:
     """The same name, and what is exported of it is another file."""
+    _change(rollout={"steps": [OTHER_HALT]})(scene)
     scene.delete("ModelVersion", f"{NAME}-2")
     scene.create("ModelVersion", f"{NAME}-2", version_spec(NAME, 2))
 
@@ -65,20 +68,9 @@ def _serves(version: int, servers: int) -> Any:
     return done
 
 
-def _sleeps(scene: Scene) -> bool:
-    """Whether all servers are gone and the rollout is open."""
-    status = scene.status("Deployment", NAME)
-    return (
-        scene.phase("Deployment", NAME) is not None
-        and status["desiredReplicas"] == 0
-        and not scene.left("ModelServer", "Pod")
-        and status["stable"]["version"] == 1
-        and status["candidate"]["version"] == 2
-    )
-
-
-def _waits(stable: int, updated: int, steps: int) -> Any:
-    """Whether the step of one half waits for a promote, so many steps before the end."""
+def _waits(stable: int, updated: int, servers: int, steps: int) -> Any:
+    """Whether the step of one half waits for a promote, one of so many steps, with all servers
+    there: one that comes later is assigned what is stable then."""
 
     def done(scene: Scene) -> bool:
         status = scene.status("Deployment", NAME)
@@ -88,7 +80,7 @@ def _waits(stable: int, updated: int, steps: int) -> Any:
             and (status["rollout"]["step"], status["rollout"]["steps"]) == (steps - 1, steps)
             and status["stable"]["version"] == stable
             and status["candidate"]["version"] == 2
-            and status["updatedReplicas"] == updated
+            and (status["updatedReplicas"], status["readyReplicas"]) == (updated, servers)
         )
 
     return done
@@ -115,16 +107,16 @@ STORIES = Workload(
         Step("create", lambda scene: scene.create("Deployment", NAME, SPEC), _serves(1, 2)),
         Step(
             "second version, to its pause",
-            _change(version={"policy": "Latest", "number": None}),
-            _waits(1, 1, 3),
+            # Pinned: while version 2 is made anew, the latest one would be version 1.
+            _change(version={"policy": "Pinned", "number": 2}),
+            _waits(1, 1, 2, 3),
         ),
-        Step("scaled to zero", _scale(0), _sleeps),
-        Step("the servers are back", _scale(2), _waits(1, 1, 3)),
-        Step("the first step is taken out", _change(rollout={"steps": [HALT]}), _waits(1, 1, 2)),
+        Step("the first step is taken out", _change(rollout={"steps": [HALT]}), _waits(1, 1, 2, 2)),
         Step("promote", _promote(1), _serves(2, 2)),
-        Step("stable is made anew", _make_anew, _waits(2, 1, 2)),
-        Step("scaled up", _scale(4), _waits(2, 2, 2)),
-        Step("promote the new weights", _promote(2), _serves(2, 4), last_of_life=True),
+        # A share of which a third server changes nothing: which one would move is chance.
+        Step("stable is made anew", _make_anew, _waits(2, 1, 2, 2)),
+        Step("scaled up", _scale(3), _waits(2, 1, 3, 2)),
+        Step("promote the new weights", _promote(2), _serves(2, 3), last_of_life=True),
         Step(
             "delete",
             lambda scene: scene.delete("Deployment", NAME),
