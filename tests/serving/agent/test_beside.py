@@ -62,7 +62,8 @@ async def test_version_is_fetched_ahead_and_a_switch_to_it_needs_no_store(site, 
         await site.until("Ready", 2)
         await until(site, lambda s: "staged" not in s)
 
-    assert staged == {"modelVersion": "digits-2", "version": 2, "digest": two["digest"]}
+    identity = {name: two[name] for name in ("digest", "manifestDigest")}
+    assert staged == {"modelVersion": "digits-2", "version": 2, **identity}
     assert answers.errors == []
 
 

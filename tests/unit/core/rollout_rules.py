@@ -158,6 +158,8 @@ class RolloutRules(RolloutEvents):
         forced = self.promoted_full or self.sim.status.get("override")
         if forced or rollout.get("promoteFull") or now.get("promoteFull"):
             return
+        if now and now == rollout:
+            return  # Killed before the status was written: its steps are still the former ones.
         steps, ended = self._steps(), self._ended(before)
         begins = now.get("revision") not in (None, rollout.get("revision"))
         here = 0 if begins else int(rollout.get("step") or 0)
