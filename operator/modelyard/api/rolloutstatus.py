@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, PlainSerializer
-from pydantic.alias_generators import to_camel
 
 from modelyard.api.base import StatusModel
 from modelyard.api.pipeline import Pipeline
@@ -76,13 +75,7 @@ class ActionName(StrEnum):
 class StateModel(StatusModel):
     """Base of what decisions go by: a frozen value with its wire format."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-        frozen=True,
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     def wire(self) -> dict[str, Any]:
         """As the API server stores it; absent fields are left out."""

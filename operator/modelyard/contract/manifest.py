@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
 
 from modelyard.api.base import Digest, StatusModel
 
@@ -21,13 +20,7 @@ END_TO_END_COLUMNS = 6
 
 
 class _Frozen(StatusModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="ignore",
-        use_attribute_docstrings=True,
-        frozen=True,
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class ArtifactFile(_Frozen):

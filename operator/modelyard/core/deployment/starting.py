@@ -27,20 +27,19 @@ def begin(
     """The state of a rollout that starts, by `user` if somebody asked for it; `full` goes through
     it without halts."""
     all_stages = stages(observed.spec.rollout, edge=observed.edge)
-    moment = now.replace(microsecond=0)
     state = RolloutState(
         revision=revision,
         trigger=trigger,
         by=user or None,
-        started_at=moment,
+        started_at=now,
         stage=all_stages[0].kind,
         steps=0,
-        stage_started_at=moment,
-        last_progress_at=moment,
+        stage_started_at=now,
+        last_progress_at=now,
         baseline=_baseline(observed, all_stages, stable) or None,
         promote_full=full or None,
     )
-    return enter(state, all_stages, Position(0, frozenset(), edited=False), moment)
+    return enter(state, all_stages, Position(0, frozenset(), edited=False), now)
 
 
 def _baseline(observed: Observed, all_stages: Sequence[Stage], stable: Release) -> dict[str, float]:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from modelyard.contract.statustext import truncate
 from modelyard.workloads.errors import RetryableError, UserError, WorkloadError
+
+MAX_ERROR = 300
+"""Maximum characters of an error of Ultralytics or torch in a message."""
 
 _Maker = Callable[[str], WorkloadError]
 
@@ -91,7 +95,7 @@ def recognise(error: Exception) -> WorkloadError | None:
     lowered = text.lower()
     for signs, make in _BY_TEXT:
         if any(sign in lowered for sign in signs):
-            return make(_cut(text))
+            return make(truncate(text, MAX_ERROR))
     return None
 
 
@@ -105,7 +109,3 @@ def recognised() -> Iterator[None]:
         if known is None or known is error:
             raise
         raise known from error
-
-
-def _cut(text: str, limit: int = 300) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
