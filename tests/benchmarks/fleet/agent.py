@@ -24,7 +24,7 @@ from modelyard.api.modelserver import (
 from modelyard.api.modelserver import ModelServerPhase as Phase
 from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.contract.statustext import timestamp
-from modelyard.workloads.agent.report import SETTLE_SECONDS, YOUNG
+from modelyard.workloads.agent.report import PROGRESS_SECONDS, SETTLE_SECONDS, YOUNG
 from modelyard.workloads.agent.retry import Cause, Retries
 from modelyard.workloads.agent.status import (
     Beside,
@@ -32,6 +32,7 @@ from modelyard.workloads.agent.status import (
     Report,
     build,
     difference,
+    in_progress,
 )
 
 from .config import FleetConfig
@@ -326,10 +327,10 @@ class Agent:
         )
         if report != self._report:
             self._report = report
-            self._changed(now)
+            self._changed(now, PROGRESS_SECONDS if in_progress(report) else SETTLE_SECONDS)
 
-    def _changed(self, now: float) -> None:
-        self._settled = min(self._settled, now + SETTLE_SECONDS)
+    def _changed(self, now: float, after: float = SETTLE_SECONDS) -> None:
+        self._settled = min(self._settled, now + after)
 
     def speak(self, now: float) -> Manifest | None:
         """The body of a merge patch of its ModelServer's status; None if there is nothing to say.
@@ -348,6 +349,7 @@ class Agent:
             return None
         patch["reportedAt"] = timestamp(moment)
         self._status = wanted
+        self._due = after
         self._beat_due = now + self._config.report_seconds * 0.9
         return {"metadata": {"uid": server["metadata"]["uid"]}, "status": patch}
 

@@ -14,7 +14,7 @@ from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.apiserver import ApiError
 from modelyard.workloads.agent.metrics import Metrics
-from modelyard.workloads.agent.report import Reporter
+from modelyard.workloads.agent.report import PROGRESS_SECONDS, Reporter
 from modelyard.workloads.agent.status import NOTHING, Beside, Reason, Report
 from modelyard.workloads.agent.watch import Assigned
 
@@ -215,6 +215,82 @@ async def test_version_that_comes_up_brings_the_next_report_nearer():
     scene.now += 1.2 * OFTEN_SECONDS
     scene.beside = Beside(figures=figures(3))
     assert len(await scene.writes()) == 1
+
+
+def fetches(scene: Scene, **changes: Any) -> Report:
+    """The report of a server that fetches m-2 while m-1 answers."""
+    return replace(
+        scene.report,
+        **{"phase": Phase.FETCHING, "reason": Reason.FETCHING, "message": "fetching m-2"} | changes,
+    )
+
+
+async def test_new_version_that_comes_up_soon_is_reported_once():
+    scene = Scene()
+    await scene.writes()
+    serving = scene.report
+    scene.beside = Beside(figures=figures(5))
+    for changes in ({}, {"phase": Phase.LOADING, "reason": Reason.LOADING}):
+        scene.report = fetches(scene, **changes)
+        scene.now += 0.4 * PROGRESS_SECONDS
+        assert await scene.writes() == []
+    loaded = serving.loaded.model_copy(update={"version": 2})
+    scene.report = replace(serving, loaded=loaded, generation=2)
+    (patch,) = await scene.writes()
+    assert (patch["loaded"]["version"], patch["observedGeneration"]) == (2, 2)
+
+
+async def test_fetching_that_takes_long_is_reported():
+    scene = Scene()
+    await scene.writes()
+    scene.report = fetches(scene)
+    assert await scene.writes() == []
+    scene.now += 1.01 * PROGRESS_SECONDS
+    (patch,) = await scene.writes()
+    assert patch["phase"] == "Fetching"
+    scene.report = fetches(scene, phase=Phase.LOADING, reason=Reason.LOADING)
+    (patch,) = await scene.writes()
+    assert patch["phase"] == "Loading"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loaded": None},
+        {"reason": Reason.STORE_UNAVAILABLE},
+        {"reason": Reason.TRITON_UNAVAILABLE},
+        {"failures": 1},
+    ],
+    ids=["nothing answers", "store away", "Triton away", "tried before"],
+)
+async def test_trouble_and_a_first_start_are_reported_at_once(changes):
+    scene = Scene()
+    await scene.writes()
+    scene.report = fetches(scene, **changes)
+    (patch,) = await scene.writes()
+    assert patch["phase"] == "Fetching"
+
+
+async def test_fetching_goes_along_with_a_heartbeat():
+    scene = Scene(edge=True)
+    await scene.writes()
+    scene.now += 0.95 * EVERY
+    scene.report = fetches(scene)
+    (patch,) = await scene.writes()
+    assert patch["phase"] == "Fetching"
+
+
+async def test_every_report_puts_off_the_next_one_by_a_period():
+    scene = Scene()
+    scene.now += 1.2 * EVERY
+    await scene.writes()
+    scene.now += 0.8 * EVERY
+    scene.beside = Beside(figures=figures(5))
+    scene.report = replace(scene.report, message="m-1 answers, slowly")
+    assert len(await scene.writes()) == 1
+    scene.now += 0.8 * EVERY
+    scene.beside = Beside(figures=figures(9))
+    assert await scene.writes() == []
 
 
 async def test_object_that_was_replaced_meanwhile_is_left_alone():

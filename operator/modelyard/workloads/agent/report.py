@@ -2,7 +2,9 @@
 
 Figures are written often while a version is new or shadowed, since analyses wait for them, rarely
 otherwise, and never if there was no request. An edge server also sends a heartbeat, by which the
-operator tells it from a server that is offline. What the status contains: status.py.
+operator tells it from a server that is offline. Fetching and loading a version beside one that
+serves is reported once it takes long: a fleet of 10,000 that takes a new version would otherwise
+write its statuses three times, of which nobody sees two. What the status contains: status.py.
 """
 
 from __future__ import annotations
@@ -19,13 +21,22 @@ from modelyard.contract.run import OFTEN_SECONDS
 from modelyard.contract.statustext import timestamp
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.metrics import Metrics
-from modelyard.workloads.agent.status import Beside, Report, build, difference
+from modelyard.workloads.agent.status import (
+    PROGRESS,
+    Beside,
+    Report,
+    build,
+    difference,
+    in_progress,
+)
 from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.2
 """States that last shorter than this are not written."""
+PROGRESS_SECONDS = 15.0
+"""How long fetching and loading take, beside a version that serves, before they are reported."""
 YOUNG = timedelta(minutes=15)
 """Age up to which a version counts as new, and its figures are reported often."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
@@ -66,6 +77,9 @@ class Reporter:
         self._changed = asyncio.Event()
         self._due = 0.0
         self._beat_due = 0.0
+        self._progress_due: float | None = None
+        """When progress is due to be reported; None without progress, and once it is reported."""
+        self._in_progress = False
 
     def changed(self) -> None:
         """Notify the loop that the agent's state has changed."""
@@ -76,7 +90,7 @@ class Reporter:
         backoff = _FIRST_BACKOFF
         self._due = self._clock() + self._every * random.random()  # noqa: S311
         while True:
-            await self._wait(max(0.0, self._due - self._clock()))
+            await self._wait(max(0.0, self._next() - self._clock()))
             await asyncio.sleep(SETTLE_SECONDS)
             try:
                 await self.write()
@@ -97,13 +111,17 @@ class Reporter:
         after = now + self._seconds() * random.uniform(0.9, 1.1)  # noqa: S311
         # A version that came up since shortens the interval.
         self._due = after if now >= self._due else min(self._due, after)
+        self._note_progress(now)
         observed = self._assigned.server
         # The API server would refuse a report of a pod that is not named in the spec: another pod
         # has taken over, or the spec is about to name this one, which the watch will show.
         if observed is None or not self._assigned.reported_by(self._pod_name):
             return
-        patch = self._patch(measured, beat=self._heartbeat and now >= self._beat_due)
+        beat = self._heartbeat and now >= self._beat_due
+        patch = self._patch(measured, beat=beat)
         if not patch:
+            return
+        if self._progress_due is not None and not (measured or beat) and patch.keys() <= PROGRESS:
             return
         uid = observed["metadata"]["uid"]
         try:
@@ -112,11 +130,25 @@ class Reporter:
             if error.status in (404, 409):
                 return  # deleted or replaced since, which the watch will show
             raise
+        # Every report has the figures too: the next one for their sake is a period away.
+        self._due = after
         self._beat_due = now + self._every * 0.9
         self._metrics.reported()
         if "traffic" in patch:
             await asyncio.to_thread(self._written)
         self._assigned.see(server)
+
+    def _next(self) -> float:
+        """When there may be something to write, if nothing changes."""
+        return self._due if self._progress_due is None else min(self._due, self._progress_due)
+
+    def _note_progress(self, now: float) -> None:
+        report, before = self._report(), self._in_progress
+        self._in_progress = report is not None and in_progress(report)
+        if self._in_progress and not before:
+            self._progress_due = now + PROGRESS_SECONDS
+        elif not self._in_progress or (self._progress_due or now) <= now:
+            self._progress_due = None
 
     def _patch(self, measured: bool, beat: bool) -> dict[str, Any]:
         report = self._report()

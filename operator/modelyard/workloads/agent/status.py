@@ -91,8 +91,21 @@ class Beside:
 
 
 NOTHING = Beside()
+PROGRESS = frozenset(
+    {"phase", "message", "conditions", "observedGeneration", "reportedAt", "traffic", "figures"}
+)
+"""Fields in which a report of progress may differ from the one before."""
 _MEASURED = ("traffic", "figures", "shadow")
 """Fields that change with every request."""
+
+
+def in_progress(report: Report) -> bool:
+    """Whether the server works on a first try of its assignment while another version serves."""
+    return (
+        report.reason in (Reason.FETCHING, Reason.LOADING)
+        and report.loaded is not None
+        and not report.failures
+    )
 
 
 def build(
