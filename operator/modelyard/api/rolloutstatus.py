@@ -2,8 +2,7 @@
 
 These are the wire format of a Deployment's status and, at the same time, the values that decisions
 go by: frozen, parsed once when a Deployment is observed, written back once. A change is a new value
-(`but`). Unknown fields of a newer operator are ignored, absent ones have a default. Only what is
-served (`stable`, `candidate`) is read as a mapping: core/deployment/releases.py gives it a type.
+(`but`). Unknown fields of a newer operator are ignored, absent ones have a default.
 Where a rollout stands among its stages: rolloutstages.py. Who changes what: core/deployment.
 """
 
@@ -92,8 +91,11 @@ class StateModel(StatusModel):
         return cls.model_validate(found) if found else None
 
 
-class ServedVersion(StatusModel):
-    """A version that servers hold, or are to hold."""
+class ServedVersion(StateModel):
+    """A version that servers hold, or are to hold.
+
+    What was not noted stays unset, so that a new operator writes nothing.
+    """
 
     model_version: str
     """Name of the ModelVersion."""
@@ -114,6 +116,10 @@ class ServedVersion(StatusModel):
     """Settings of the pipeline around the network."""
     template: str | None = None
     """Hash of the serving pods' template (edge)."""
+
+    def wire(self) -> dict[str, Any]:
+        """As the API server stores it; what was not set is left out, in the pipeline too."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
 
 
 class MetricStatus(StateModel):

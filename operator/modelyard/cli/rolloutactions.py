@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from modelyard.api.rolloutstatus import ActionName, HaltReason
 from modelyard.cli.errors import CliError
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutdraw import sentence
@@ -26,8 +27,7 @@ PREFIX = "modelyard.dev/"
 class Request:
     """An action on a Deployment."""
 
-    action: str
-    """promote, pause, resume, abort, retry or rollback."""
+    action: ActionName
     argument: str
     """Argument of the action: step, full, or a version number."""
 
@@ -44,39 +44,41 @@ class Request:
 def promote(obj: Object, *, full: bool) -> Request:
     """Ends the pause and the analysis of the current stage, or skips all remaining ones. Raises
     CliError if no rollout is in progress, or it is paused by the spec."""
-    seen = _in_progress(obj, "promote")
-    if seen.halt is not None and seen.halt.reason == "Spec":
+    seen = _in_progress(obj, ActionName.PROMOTE)
+    if seen.halt is not None and seen.halt.reason == HaltReason.SPEC:
         raise CliError(_paused_by_spec(seen))
-    return Request("promote", "full" if full else "step")
+    return Request(ActionName.PROMOTE, "full" if full else "step")
 
 
 def pause(obj: Object) -> Request:
     """Pauses the rollout. Raises CliError if none is in progress."""
-    seen = _in_progress(obj, "pause")
-    if seen.halt is not None and seen.halt.reason in ("Requested", "Spec"):
+    seen = _in_progress(obj, ActionName.PAUSE)
+    if seen.halt is not None and seen.halt.reason in (HaltReason.REQUESTED, HaltReason.SPEC):
         raise CliError(f"Modelyard Deployment {seen.name} is paused already: {seen.halt.text}")
-    return Request("pause", "pause")
+    return Request(ActionName.PAUSE, "pause")
 
 
 def resume(obj: Object) -> Request:
     """Ends a requested pause. Raises CliError if there is none."""
-    seen = _in_progress(obj, "resume")
+    seen = _in_progress(obj, ActionName.RESUME)
     if seen.halt is None:
         raise CliError(f"Modelyard Deployment {seen.name} is not paused: {sentence(seen)}")
-    if seen.halt.reason == "Spec":
+    if seen.halt.reason == HaltReason.SPEC:
         raise CliError(_paused_by_spec(seen))
-    if seen.halt.reason == "Step":
+    if seen.halt.reason == HaltReason.STEP:
         raise CliError(
             f"Modelyard Deployment {seen.name} is at the pause of a step: "
             f"`modelyard rollout promote {seen.name}` ends it"
         )
-    return Request("resume", "resume")
+    return Request(ActionName.RESUME, "resume")
 
 
 def abort(obj: Object) -> Request:
     """Goes back to stable. Raises CliError if no rollout is in progress."""
-    _in_progress(obj, "abort", "; `modelyard rollout rollback` goes back to the version before it")
-    return Request("abort", "abort")
+    _in_progress(
+        obj, ActionName.ABORT, "; `modelyard rollout rollback` goes back to the version before it"
+    )
+    return Request(ActionName.ABORT, "abort")
 
 
 def retry(obj: Object) -> Request:
@@ -87,7 +89,7 @@ def retry(obj: Object) -> Request:
             f"there is nothing to retry in Modelyard Deployment {seen.name}: no version was "
             "rolled back"
         )
-    return Request("retry", str(seen.rejected.get("version")))
+    return Request(ActionName.RETRY, str(seen.rejected.get("version")))
 
 
 def rollback(obj: Object, version: int | None) -> Request:
@@ -110,7 +112,7 @@ def rollback(obj: Object, version: int | None) -> Request:
             )
     if version == stable and not seen.rolling:
         raise CliError(f"Modelyard Deployment {seen.name} serves {seen.stable} already")
-    return Request("rollback", str(version))
+    return Request(ActionName.ROLLBACK, str(version))
 
 
 def previous(history: Iterable[Mapping[str, Any]], stable: int | None) -> int | None:
@@ -158,10 +160,10 @@ def result_text(request: Request, before: Object, after: Object) -> str:
     was, seen = view(before), view(after)
     stage = seen.stage
     at = f"{stage.title}, {stage.done:,} of {stage.target:,} servers" if stage else ""
-    if seen.halt is not None and seen.halt.reason in ("Step", "Inconclusive"):
+    if seen.halt is not None and seen.halt.reason in (HaltReason.STEP, HaltReason.INCONCLUSIVE):
         at += f"; {seen.halt.text}"
     text = ""
-    if request.action == "promote":
+    if request.action == ActionName.PROMOTE:
         if not seen.rolling:
             text = f"serves {seen.stable}"
         elif request.argument == "full":
@@ -170,18 +172,20 @@ def result_text(request: Request, before: Object, after: Object) -> str:
             text = f"goes on: {at}"
         elif stage and seen.halt is None:
             text = f"does not pause after {at}"
-    elif request.action == "pause" and seen.halt is not None:
+    elif request.action == ActionName.PAUSE and seen.halt is not None:
         text = f"is paused at {at}; `modelyard rollout resume {seen.name}` goes on"
-    elif request.action == "resume" and (seen.halt is None or seen.halt.reason != "Requested"):
+    elif request.action == ActionName.RESUME and (
+        seen.halt is None or seen.halt.reason != HaltReason.REQUESTED
+    ):
         text = f"goes on: {at}" if at else f"serves {seen.stable}"
-    elif request.action == "abort" and seen.candidate != was.candidate:
+    elif request.action == ActionName.ABORT and seen.candidate != was.candidate:
         text = (
             f"goes back to {seen.stable}; {was.candidate} is not retried until "
             f"`modelyard rollout retry {seen.name}`, or a newer version is Ready"
         )
-    elif request.action == "retry" and seen.rolling:
+    elif request.action == ActionName.RETRY and seen.rolling:
         text = f"retries {seen.candidate}: {at}"
-    elif request.action == "rollback":
+    elif request.action == ActionName.ROLLBACK:
         text = _rollback_text(request, after, seen, at)
     if not text:
         raise CliError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from modelyard.api.rolloutstatus import HaltReason
 from modelyard.cli import rollouthistory, times
 from modelyard.cli.errors import one_line
 from modelyard.cli.rolloutstages import DONE, PAUSED, RUNNING, WAITING, Stage
@@ -92,7 +93,9 @@ def _head(seen: View, layout: Layout) -> Iterator[Row]:
                 for one in seen.actions[-MAX_ACTIONS:]
             )
             yield indented([(one_line(done, layout.width - 4), "dim")])
-    if seen.message_shown or (seen.message and seen.halt and seen.halt.reason == "Inconclusive"):
+    if seen.message_shown or (
+        seen.message and seen.halt and seen.halt.reason == HaltReason.INCONCLUSIVE
+    ):
         style = color if seen.phase in ("Degraded", "Pending") else ""
         yield from _wrapped(seen.message, layout, style)
     if not seen.current:
@@ -132,9 +135,9 @@ def _halt(seen: View, layout: Layout) -> Iterator[Row]:
     if halt.command:
         effect = "continues now" if until is not None else "continues"
         offers = [(halt.command, effect)]
-        if halt.reason == "Inconclusive":
+        if halt.reason == HaltReason.INCONCLUSIVE:
             offers.append(("resume", "measures again"))
-        if halt.reason in ("Step", "Inconclusive"):
+        if halt.reason in (HaltReason.STEP, HaltReason.INCONCLUSIVE):
             offers.append(("abort", f"goes back to {seen.stable or 'nothing'}"))
         typed = [layout.command.format(action, seen.name) for action, _ in offers]
         wide = max(len(command) for command in typed)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from modelyard.api.rolloutstatus import HaltReason
 from modelyard.cli import times
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutstages import PAUSED, RUNNING, Stage, stages
@@ -203,12 +204,14 @@ def _halt(paused: Mapping[str, Any] | None) -> Halt | None:
     if not paused:
         return None
     reason, until = str(paused.get("reason") or ""), paused.get("until")
-    text, command = {
-        "Step": ("paused" if until else "waits for a promote", "promote"),
-        "Inconclusive": ("the analysis is inconclusive", "promote"),
-        "Requested": (f"paused by {attribution.readable(paused.get('by')) or 'request'}", "resume"),
-        "Spec": (f"spec.rollout.paused is true{attribution.by(paused.get('by'))}", ""),
-    }.get(reason, ("paused", "promote"))
+    who = attribution.readable(paused.get("by")) or "request"
+    texts: dict[str, tuple[str, str]] = {
+        HaltReason.STEP: ("paused" if until else "waits for a promote", "promote"),
+        HaltReason.INCONCLUSIVE: ("the analysis is inconclusive", "promote"),
+        HaltReason.REQUESTED: (f"paused by {who}", "resume"),
+        HaltReason.SPEC: (f"spec.rollout.paused is true{attribution.by(paused.get('by'))}", ""),
+    }
+    text, command = texts.get(reason, ("paused", "promote"))
     return Halt(reason, paused.get("since"), until, text, command)
 
 

@@ -13,8 +13,8 @@ from modelyard.contract.statustext import (
     STALLED,
     parse_timestamp,
     timestamp,
+    truncate,
 )
-from modelyard.contract.statustext import truncate as cut
 
 __all__ = [
     "MAX_MESSAGE",
@@ -23,7 +23,6 @@ __all__ = [
     "STALLED",
     "Cond",
     "conditions",
-    "cut",
     "find",
     "is_true",
     "parse_timestamp",
@@ -61,7 +60,7 @@ def conditions(
                 "type": cond.type,
                 "status": status,
                 "reason": cond.reason,
-                "message": cut(cond.message),
+                "message": truncate(cond.message),
                 "lastTransitionTime": since,
                 "observedGeneration": generation,
             }

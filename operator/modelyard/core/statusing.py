@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from modelyard.contract.statustext import truncate
 from modelyard.core import meta
-from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond, conditions, cut
+from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond, conditions
 from modelyard.core.plan import KubeObject
 from modelyard.core.policy import Verdict
 
@@ -25,7 +26,7 @@ def compose(
     return {
         "observedGeneration": meta.generation(obj),
         "phase": str(phase),
-        "message": cut(message),
+        "message": truncate(message),
         "conditions": conditions(
             conds,
             previous=meta.status(obj).get("conditions"),

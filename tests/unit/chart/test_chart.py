@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.api.rolloutstatus import ActionName
 from modelyard.runtime import settings as runtime_settings
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -182,6 +183,12 @@ def test_users_are_recorded_where_the_cluster_can(
     assert [one["apiVersion"] for one in found] == ([f"{GROUP}/{wanted}"] * 2 if wanted else [])
     for off in ({"recordUsers": False}, {"enabled": False}):
         assert render({"admission": off}, *versions).of(*MUTATING) == []
+
+
+def test_every_action_on_a_rollout_gets_its_user_recorded(render: Any) -> None:
+    policy, _ = render({}, f"--api-versions={GROUP}/v1/MutatingAdmissionPolicy").of(*MUTATING)
+    marks = {one["name"]: one["expression"] for one in policy["spec"]["variables"]}["marks"]
+    assert marks == str(["changed", *(action.value for action in ActionName)])
 
 
 def test_service_monitor_on_request(render: Any, default: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.api.rolloutstatus import ActionName
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli.errors import CliError
 
@@ -128,52 +129,57 @@ NEXT = rolling("Step", 3, target=1240, done=0)
 @pytest.mark.parametrize(
     ("request_", "before", "after", "told"),
     [
-        (actions.Request("promote", "step"), AT_PAUSE, NEXT, "goes on: pool north, 0 of 1,240"),
         (
-            actions.Request("promote", "full"),
+            actions.Request(ActionName.PROMOTE, "step"),
+            AT_PAUSE,
+            NEXT,
+            "goes on: pool north, 0 of 1,240",
+        ),
+        (
+            actions.Request(ActionName.PROMOTE, "full"),
             AT_PAUSE,
             NEXT,
             "rolls shelf-5 out to all servers without further pauses",
         ),
-        (actions.Request("promote", "step"), AT_PAUSE, RESTING, "serves shelf-4"),
+        (actions.Request(ActionName.PROMOTE, "step"), AT_PAUSE, RESTING, "serves shelf-4"),
         (
-            actions.Request("promote", "step"),
+            actions.Request(ActionName.PROMOTE, "step"),
             rolling(),
             rolling(),
             "does not pause after pool north, 312 of 1,240 servers",
         ),
         (
-            actions.Request("resume", "resume"),
+            actions.Request(ActionName.RESUME, "resume"),
             HELD,
             AT_PAUSE,
             "goes on: pool lab, 28 of 28 servers; waits for a promote",
         ),
         (
-            actions.Request("pause", "pause"),
+            actions.Request(ActionName.PAUSE, "pause"),
             rolling(),
             HELD,
             "is paused at pool lab, 312 of 1,240 servers; `modelyard rollout resume cameras`",
         ),
-        (actions.Request("resume", "resume"), HELD, rolling(), "goes on: pool north"),
+        (actions.Request(ActionName.RESUME, "resume"), HELD, rolling(), "goes on: pool north"),
         (
-            actions.Request("abort", "abort"),
+            actions.Request(ActionName.ABORT, "abort"),
             rolling(),
             REJECTED,
             "goes back to shelf-4; shelf-5 is not retried until `modelyard rollout retry",
         ),
         (
-            actions.Request("retry", "5"),
+            actions.Request(ActionName.RETRY, "5"),
             REJECTED,
             rolling("Prestage", None, done=0),
             "retries shelf-5: prestage, 0 of 1,240 servers",
         ),
         (
-            actions.Request("rollback", "5"),
+            actions.Request(ActionName.ROLLBACK, "5"),
             RESTING,
             rolling("Step", 1, done=0),
             "goes from shelf-4 to shelf-5: 1 % of servers, 0 of 1,240",
         ),
-        (actions.Request("rollback", "4"), rolling(), RESTING, "goes back to shelf-4"),
+        (actions.Request(ActionName.ROLLBACK, "4"), rolling(), RESTING, "goes back to shelf-4"),
     ],
 )
 def test_what_came_of_it(request_: Any, before: Any, after: Any, told: str) -> None:
@@ -185,10 +191,10 @@ def test_what_came_of_it(request_: Any, before: Any, after: Any, told: str) -> N
 @pytest.mark.parametrize(
     ("request_", "before", "after"),
     [
-        (actions.Request("pause", "pause"), rolling(), RESTING),
-        (actions.Request("abort", "abort"), rolling(), rolling()),
-        (actions.Request("promote", "step"), AT_PAUSE, AT_PAUSE),
-        (actions.Request("rollback", "2"), RESTING, RESTING),
+        (actions.Request(ActionName.PAUSE, "pause"), rolling(), RESTING),
+        (actions.Request(ActionName.ABORT, "abort"), rolling(), rolling()),
+        (actions.Request(ActionName.PROMOTE, "step"), AT_PAUSE, AT_PAUSE),
+        (actions.Request(ActionName.ROLLBACK, "2"), RESTING, RESTING),
     ],
 )
 def test_what_came_too_late_is_said(request_: Any, before: Any, after: Any) -> None:

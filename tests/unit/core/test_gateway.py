@@ -191,7 +191,7 @@ def test_a_rollouts_step_decides(state: dict[str, Any], weight: int | None) -> N
     old, new = key(1), key(2)
     one.fleet = fleet_of(one, ("a", 1, mark(old)), ("b", 2, mark(new)), ("c", 2, ""))
     one.children = existing()
-    made = gateway.parts(one, stable=old, candidate=new, state=rollout, served=served)
+    made = gateway.parts(one, stable=old, candidate=new, state=rollout, kind_available=served)
     (rule,) = made.children[2]["spec"]["rules"]
     selector = made.children[0]["spec"]["selector"]
     if weight is None:

@@ -17,6 +17,13 @@ ROLLOUT: dict[str, Any] = {
     "lastProgressAt": "2026-11-22T12:00:00Z",
 }
 
+ARTIFACT = {
+    "artifact": "onnx",
+    "format": "onnx",
+    "digest": "sha256:a",
+    "manifestDigest": "sha256:b",
+}
+
 
 def values(name: str, **status: Any) -> dict[tuple[str, ...], float]:
     """The series of a metric of a Deployment with this status, by their labels."""
@@ -34,8 +41,8 @@ def test_servers_are_counted_by_state_and_absent_counts_are_zero() -> None:
 def test_versions_are_named_by_role() -> None:
     found = values(
         "modelyard_deployment_version",
-        stable={"modelVersion": "shelf-2", "version": 2},
-        candidate={"modelVersion": "shelf-3", "version": 3},
+        stable={"modelVersion": "shelf-2", "version": 2, **ARTIFACT},
+        candidate={"modelVersion": "shelf-3", "version": 3, **ARTIFACT},
     )
     assert found == {("stable", "shelf-2"): 2, ("candidate", "shelf-3"): 3}
 

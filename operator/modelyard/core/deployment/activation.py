@@ -11,7 +11,6 @@ https://keda.sh/docs/latest/reference/scaledobject-spec/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +31,6 @@ INTERCEPTOR_PORT = 8080
 CONCURRENCY = 100
 """Requests in flight for each server, where requestsPerSecond says nothing: KEDA's default."""
 
-Served = Callable[[str], bool]
-"""Whether the API server knows a kind."""
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -48,11 +44,11 @@ class Parts:
     """Why servers are not scaled to zero although the spec asks for it, for people."""
 
 
-def parts(observed: Observed, served: Served) -> Parts:
+def parts(observed: Observed, kind_available: serving.KindAvailable) -> Parts:
     """All about scaling: never two autoscalers of one object."""
     obj, live = observed.obj, observed.children
     wanted, bounds = _wanted(observed)
-    unknown = [kind for kind in KINDS if not served(kind)]
+    unknown = [kind for kind in KINDS if not kind_available(kind)]
     if wanted is not None and wanted.by == "Activator" and bounds is not None:
         return Parts(
             children=(*autoscaling.children(observed), *activator.children(observed, wanted)),

@@ -19,7 +19,7 @@ from modelyard.api.base import duration_seconds
 from modelyard.api.rollout import Analysis, Metric
 from modelyard.api.rolloutstages import analysis_content
 from modelyard.api.rolloutstatus import AnalysisPhase, AnalysisStatus, MetricStatus
-from modelyard.core.conditions import cut
+from modelyard.contract.statustext import truncate
 from modelyard.core.deployment.bounds import Figure, bounds_of, resolved, wording
 from modelyard.core.deployment.queries import filled
 from modelyard.core.fleet.figures import Total, agreement, value
@@ -181,7 +181,7 @@ def _read(
         baseline = None
     else:
         figure, problem, baseline = _figure(metric, sources)
-    judged = _judge(status, metric, figure, cut(problem, limit), early=early)
+    judged = _judge(status, metric, figure, truncate(problem, limit), early=early)
     judged = judged.but(measured_at=now)
     return _Reading(
         judged, due=now + interval if judged.phase == RUNNING else None, stable=baseline

@@ -7,11 +7,13 @@ under the same name, changes nothing of what is served. New servers get the dige
 
 from __future__ import annotations
 
+from modelyard.api.pipeline import Pipeline
+from modelyard.api.rolloutstatus import ServedVersion
 from modelyard.core import meta
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import first
-from modelyard.core.fleet.projections import content_digest, content_of, key_of
+from modelyard.core.fleet.projections import content_digest, key_of
 from modelyard.core.plan import KubeObject
 
 
@@ -21,24 +23,25 @@ def stable(observed: Observed, template: str) -> Release | None:
     if not served:
         return None
     # An object of an operator that did not note the pipeline yet.
-    if not served.get("pipeline"):
-        served = {**served, "pipeline": observed.pipeline}
-    if template and not served.get("template"):
-        served = {**served, "template": template}
+    if not (served.pipeline and served.pipeline.model_fields_set):
+        served = served.but(pipeline=Pipeline.model_validate(observed.pipeline))
+    if template and not served.template:
+        served = served.but(template=template)
     return named(observed, served)
 
 
-def named(observed: Observed, served: KubeObject) -> Release:
+def named(observed: Observed, served: ServedVersion) -> Release:
     """A release that the status names."""
     artifacts = _artifacts(_namesake(observed, served))
-    if not served.get("contentDigest"):  # Of an operator that did not note contents yet.
+    if not served.content_digest:  # Of an operator that did not note contents yet.
         pairs = [(one["digest"], one["manifestDigest"]) for one in artifacts]
-        if (served["digest"], served["manifestDigest"]) in pairs:
-            served = {**served, "contentDigest": content_digest(artifacts)}
-    if artifacts and content_digest(artifacts) == content_of(served):
+        if (served.digest, served.manifest_digest) in pairs:
+            served = served.but(content_digest=content_digest(artifacts))
+    release = Release(served)
+    if artifacts and content_digest(artifacts) == release.content:
         return Release(served, artifacts)
-    held = _held(observed, key_of(served))
-    return Release(served, (_artifact(served, ""), *held) if held else ())
+    held = _held(observed, release.key)
+    return Release(served, (_artifact(served.wire(), ""), *held) if held else ())
 
 
 def _held(observed: Observed, key: str) -> tuple[KubeObject, ...]:
@@ -74,10 +77,10 @@ def made_again(observed: Observed, release: Release) -> str:
     )
 
 
-def _namesake(observed: Observed, served: KubeObject) -> KubeObject | None:
+def _namesake(observed: Observed, served: ServedVersion) -> KubeObject | None:
     """The ModelVersion that bears a release's name."""
-    version = observed.versions.get(int(served["version"]))
-    same = version is not None and meta.name(version) == served["modelVersion"]
+    version = observed.versions.get(served.version)
+    same = version is not None and meta.name(version) == served.model_version
     return version if same else None
 
 

@@ -87,7 +87,7 @@ def _plan(
         stable=course.stable.key,
         candidate=course.candidate.key if course.candidate else None,
         state=course.state,
-        served=observed.available_kinds.__contains__,
+        kind_available=observed.available_kinds.__contains__,
     )
     situation = Situation(
         course=course,
@@ -188,10 +188,11 @@ def _events(observed: Observed, report: Assessment, course: Course) -> tuple[Eve
     """Events of rollouts, and of transitions of which no rollout says anything."""
     before, stable, phase = observed.recorded, course.stable, report.phase
     events = [*course.events, *(course.rollout.events if course.rollout else ())]
-    served = before.stable or {}
-    if (served.get("modelVersion"), served.get("digest")) != (stable.name, stable.served["digest"]):
+    served = before.stable
+    now = (stable.name, stable.served.digest)
+    if served is None or (served.model_version, served.digest) != now:
         # An Event like an earlier one is not sent again: one made again under its name says which.
-        again = served.get("modelVersion") == stable.name
+        again = served is not None and served.model_version == stable.name
         title = f"{stable.name} ({stable.short_digest})" if again else stable.name
         events.append(Event("Normal", "VersionStable", f"serving {title}"))
     known = any(event.message == report.message for event in course.events)

@@ -8,8 +8,8 @@ from datetime import datetime
 from modelyard.api.modelversion import ModelVersionPhase
 from modelyard.api.rolloutstatus import ActionName, Override, RejectedVersion
 from modelyard.contract.naming import version_name
+from modelyard.contract.statustext import truncate
 from modelyard.core import meta
-from modelyard.core.conditions import cut
 from modelyard.core.deployment import reasons
 from modelyard.core.deployment.actions import Actions, changed_by
 from modelyard.core.deployment.observed import Observed
@@ -95,7 +95,7 @@ def reject(release: Release, reason: str, message: str, moment: datetime) -> Rej
             "contentDigest": release.content,
             "pipeline": dict(release.pipeline) or None,
             "reason": reason,
-            "message": cut(message),
+            "message": truncate(message),
             "at": moment,
         }
     )

@@ -5,7 +5,7 @@ https://gateway-api.sigs.k8s.io/reference/spec/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +26,6 @@ HTTP, GRPC = "HTTPRoute", "GRPCRoute"
 ROUTES = (HTTP, GRPC)
 STABLE, CANDIDATE = "stable", "candidate"
 _H2C = "kubernetes.io/h2c"
-
-Served = Callable[[str], bool]
-"""Whether the API server knows a kind."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def parts(
     stable: str,
     candidate: str | None,
     state: RolloutState | None,
-    served: Served,
+    kind_available: serving.KindAvailable,
 ) -> Parts:
     """All about the Gateway for the release keys `stable` and `candidate`. `state` is the
     status of the rollout that is going on."""
@@ -66,22 +63,24 @@ def parts(
     servers = servers_of(observed.fleet)
     now = split(servers, stable=stable, candidate=candidate, cap=cap, last=last)
     return Parts(
-        children=children(observed, now, served),
+        children=children(observed, now, kind_available),
         labels=pod_labels(observed, servers, now),
         leftovers=gone,
-        problem=missing(observed, served),
+        problem=missing(observed, kind_available),
     )
 
 
-def children(observed: Observed, wanted: Split, served: Served) -> tuple[dict[str, Any], ...]:
+def children(
+    observed: Observed, wanted: Split, kind_available: serving.KindAvailable
+) -> tuple[dict[str, Any], ...]:
     """Services first, then the routes that lead to them."""
     gateway = _gateway(observed)
     if gateway is None:
         return ()
     made = [_service(observed.obj, STABLE, wanted), _service(observed.obj, CANDIDATE, wanted)]
-    if served(HTTP):
+    if kind_available(HTTP):
         made.append(_route(observed, gateway, wanted, HTTP))
-    if served(GRPC) and gateway.grpc_hostnames:
+    if kind_available(GRPC) and gateway.grpc_hostnames:
         made.append(_route(observed, gateway, wanted, GRPC))
     return tuple(made)
 
@@ -101,13 +100,13 @@ def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     )
 
 
-def missing(observed: Observed, served: Served) -> str:
+def missing(observed: Observed, kind_available: serving.KindAvailable) -> str:
     """Why there are no routes although the spec asks for some, for people; empty if there are."""
     gateway = _gateway(observed)
     if gateway is None:
         return ""
     wanted = ROUTES if gateway.grpc_hostnames else (HTTP,)
-    unknown = [kind for kind in wanted if not served(kind)]
+    unknown = [kind for kind in wanted if not kind_available(kind)]
     if not unknown:
         return ""
     return (

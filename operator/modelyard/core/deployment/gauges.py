@@ -32,7 +32,7 @@ def _versions(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     found = Recorded.of(meta.status(obj))
     for role, one in (("stable", found.stable), ("candidate", found.candidate)):
         if one is not None:
-            yield (role, str(one["modelVersion"])), float(one["version"])
+            yield (role, one.model_version), float(one.version)
     if found.rejected is not None:
         yield ("rejected", found.rejected.model_version), float(found.rejected.version)
 

@@ -13,7 +13,7 @@ from modelyard.api.rolloutstatus import (
     RolloutRecord,
     RolloutState,
 )
-from modelyard.core.conditions import cut
+from modelyard.contract.statustext import truncate
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.releases import Release
 
@@ -58,7 +58,7 @@ def record(
         ended_at=moment,
         outcome=outcome,
         servers=state.done,
-        message=cut(message, MAX_MESSAGE),
+        message=truncate(message, MAX_MESSAGE),
         by=state.by,
         actions=state.actions,
     )

@@ -161,8 +161,8 @@ def _queries(obj: KubeObject, spec: DeploymentSpec, recorded: Recorded) -> Itera
     words = placeholders(
         obj,
         model_line=spec.model_line,
-        candidate=int(candidate["version"]),
-        stable=int(stable["version"]),
+        candidate=candidate.version,
+        stable=stable.version,
     )
     rollout = spec.rollout
     analyses = [rollout.analysis, rollout.shadow.analysis if rollout.shadow else None]

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelyard.api.rolloutstatus import Override, RejectedVersion, RolloutRecord, RolloutState
+from modelyard.api.rolloutstatus import (
+    Override,
+    RejectedVersion,
+    RolloutRecord,
+    RolloutState,
+    ServedVersion,
+)
 from modelyard.contract.naming import line_of
-from modelyard.core.plan import KubeObject
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,8 @@ class Recorded:
     generation: int | None = None
     """Generation of the spec that the status is about."""
     phase: str = ""
-    stable: KubeObject | None = None
-    """As api.rolloutstatus.ServedVersion; see releases.Release."""
-    candidate: KubeObject | None = None
+    stable: ServedVersion | None = None
+    candidate: ServedVersion | None = None
     rollout: RolloutState | None = None
     rejected: RejectedVersion | None = None
     override: Override | None = None
@@ -37,7 +41,7 @@ class Recorded:
     def model_line(self) -> str:
         """The model line that serves; empty if nothing ever has."""
         served = self.stable
-        return line_of(str(served["modelVersion"]), served["version"]) if served else ""
+        return line_of(served.model_version, served.version) if served else ""
 
     @property
     def decisions(self) -> Recorded:
@@ -51,8 +55,8 @@ class Recorded:
         return cls(
             generation=status.get("observedGeneration"),
             phase=str(status.get("phase") or ""),
-            stable=status.get("stable") or None,
-            candidate=status.get("candidate") or None,
+            stable=ServedVersion.parsed(status.get("stable")),
+            candidate=ServedVersion.parsed(status.get("candidate")),
             rollout=RolloutState.parsed(status.get("rollout")),
             rejected=RejectedVersion.parsed(status.get("rejected")),
             override=Override.parsed(status.get("override")),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from modelyard.api.rolloutstatus import ServedVersion
 from modelyard.core import meta
 from modelyard.core.fleet.projections import content_digest, content_of, release_key
 from modelyard.core.plan import KubeObject
@@ -17,45 +19,45 @@ _FIELDS = ("modelVersion", "version", "artifact", "format", "digest", "manifestD
 class Release:
     """What servers are to hold."""
 
-    served: Mapping[str, Any]
-    """As api.rolloutstatus.ServedVersion."""
+    served: ServedVersion
+    """As the status names it."""
     artifacts: tuple[KubeObject, ...] = ()
     """All artifacts of the version that are known; empty if `served` names the only one."""
 
     @property
     def name(self) -> str:
         """Name of the ModelVersion."""
-        return str(self.served["modelVersion"])
+        return self.served.model_version
 
     @property
     def version(self) -> int:
         """Number of the release's version."""
-        return int(self.served["version"])
+        return self.served.version
 
     @property
     def pipeline(self) -> Mapping[str, Any]:
         """The release's pipeline."""
-        return self.served.get("pipeline") or {}
+        return self._wire.get("pipeline") or {}
 
     @property
     def template(self) -> str:
         """Hash of the serving pods' template (edge)."""
-        return str(self.served.get("template") or "")
+        return self.served.template or ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Compares what servers hold; see release_key."""
         return release_key(self.name, self.content, self.pipeline)
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Digest of the version's content; see content_digest."""
-        return content_of(self.served)
+        return content_of(self._wire)
 
     @property
     def short_digest(self) -> str:
         """The beginning of the digest of the artifact that `served` names, for people."""
-        return f"{str(self.served['digest'])[:19]}…"
+        return f"{self.served.digest[:19]}…"
 
     def same(self, other: Release | None) -> bool:
         """Whether nothing would change for a server."""
@@ -67,7 +69,7 @@ class Release:
         """The same in pods made from another template."""
         if not template:
             return self
-        return Release({**self.served, "template": template}, self.artifacts)
+        return Release(self.served.but(template=template), self.artifacts)
 
     def fits(self, product: str) -> bool:
         """Whether there is an artifact for nodes with this GPU type (empty: none)."""
@@ -76,16 +78,20 @@ class Release:
     def assignment(self, product: str = "") -> dict[str, Any]:
         """An api.modelserver.Assignment for a node with this GPU type; where nothing fits, what
         `served` names."""
-        chosen = self._fitting(product) or self.served
+        chosen = self._fitting(product) or self._wire
         return {
             **{k: chosen[k] for k in _FIELDS},
             "contentDigest": self.content,
             "pipeline": dict(self.pipeline),
         }
 
+    @cached_property
+    def _wire(self) -> Mapping[str, Any]:
+        return self.served.wire()
+
     def _fitting(self, product: str) -> Mapping[str, Any] | None:
         if not self.artifacts:
-            return self.served
+            return self._wire
         found = choose(self.artifacts, product)
         if found is None:
             return None
@@ -119,7 +125,7 @@ def release_of(
         shown = choose(artifacts, str(artifacts[0].get("gpuProduct") or ""))
     if shown is None:
         return None
-    served = {
+    named = {
         "modelVersion": meta.name(version),
         "version": int(version["spec"]["version"]),
         **shown,
@@ -127,8 +133,8 @@ def release_of(
         "pipeline": dict(pipeline),
     }
     if template:
-        served["template"] = template
-    return Release(served, artifacts)
+        named["template"] = template
+    return Release(ServedVersion.model_validate(named), artifacts)
 
 
 def titles(one: Release, other: Release) -> tuple[str, str]:

@@ -221,7 +221,7 @@ class _Slots:
     def closed(self, member: Member) -> bool:
         """Whether no pool has a slot for a server like this one: one that answers, or not."""
         return all(
-            self._switching[pool] >= most or (_idle(member) and self._busy[pool] >= most)
+            self._switching[pool] >= most or (_settled(member) and self._busy[pool] >= most)
             for pool, most in self._budget.items()
         )
 
@@ -229,12 +229,12 @@ class _Slots:
         """Take a slot for a server; False if none is free."""
         group = member.group
         pool = self._pool(group.pool if group else "")
-        idle = _idle(member)
+        settled = _settled(member)
         most = self._budget[pool]
-        if self._switching[pool] >= most or (idle and self._busy[pool] >= most):
+        if self._switching[pool] >= most or (settled and self._busy[pool] >= most):
             return False
         self._switching[pool] += 1
-        self._busy[pool] += idle
+        self._busy[pool] += settled
         return True
 
     def _pool(self, pool: str) -> str:
@@ -244,7 +244,7 @@ class _Slots:
         return self._budget[self._pool(pool)]
 
 
-def _idle(member: Member) -> bool:
+def _settled(member: Member) -> bool:
     """Whether a server answers as it should, so that switching it may cost something."""
     group = member.group
     return group is not None and group.state != "switching" and group.ready

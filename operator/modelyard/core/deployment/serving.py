@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelyard.api.base import API_VERSION
@@ -12,6 +12,8 @@ from modelyard.core.plan import KubeObject, Ref
 
 Children = Mapping[tuple[str, str], KubeObject]
 """Children by their kind's name in the cache and their own."""
+KindAvailable = Callable[[str], bool]
+"""Whether the API server knows a kind."""
 
 
 def selector(obj: KubeObject) -> dict[str, str]:

@@ -46,8 +46,8 @@ class Situation:
         """What the next decision finds."""
         course = self.course
         return Recorded(
-            stable=dict(course.stable.served),
-            candidate=dict(course.candidate.served) if course.candidate else None,
+            stable=course.stable.served,
+            candidate=course.candidate.served if course.candidate else None,
             rollout=course.state,
             rejected=course.rejected,
             override=self.override,
@@ -144,7 +144,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
     course, recorded = situation.course, situation.recorded
     total = course.tallies.all
     fields: dict[str, Any] = {
-        "stable": recorded.stable,
+        "stable": recorded.stable.wire() if recorded.stable else None,
         "desiredReplicas": observed.replicas,
         "replicas": total.servers,
         "readyReplicas": total.ready,
@@ -170,7 +170,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         if edge is not None and edge.pools is not None:
             fields["pools"] = _pools(course.tallies, edge.pools.values)
     if course.candidate is not None and recorded.rollout is not None:
-        fields["candidate"] = recorded.candidate
+        fields["candidate"] = course.candidate.served.wire()
         fields["rollout"] = recorded.rollout.wire()
         if observed.spec.rollout.prestage:
             fields["stagedReplicas"] = observed.fleet.count(staged=(course.candidate.key, "done"))
