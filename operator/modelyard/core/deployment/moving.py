@@ -14,6 +14,7 @@ from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.selection import Tallies, at_least, at_most, first, pick
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Group, Member
+from modelyard.core.fleet.projections import Side
 
 BATCH = 500
 """Most servers that one decision writes to: the next one sees how it went."""
@@ -64,9 +65,9 @@ def _prestage(observed: Observed, candidate: Release, tallies: Tallies, paused: 
     wanted = done = failed = 0
     fresh: list[Group] = []
     for group, count in _fitting(observed.fleet, candidate):
-        if tallies.has(group) or group.staged == (key, "done"):
+        if tallies.has(group) or group.staged == (key, Side.DONE):
             done += count
-        elif group.staged == (key, "failed"):
+        elif group.staged == (key, Side.FAILED):
             failed += count
         elif group.staged[0] == key:
             wanted += count
@@ -92,8 +93,8 @@ def _shadow(
         if group.shadow[0] == key:
             able += count
             chosen += count
-            running += count * (group.shadow[1] == "running")
-            failed += count * (group.shadow[1] == "failed")
+            running += count * (group.shadow[1] is Side.RUNNING)
+            failed += count * (group.shadow[1] is Side.FAILED)
         elif group.assigned == stable.key and group.answers:
             # One that still has a superseded candidate, or that stable does not fit, has nothing to
             # compare with. Whoever cannot be asked is not waited for, and proves nothing.

@@ -15,7 +15,7 @@ from modelyard.core.deployment.moving import Moves
 from modelyard.core.deployment.pauses import halt_for, is_paused
 from modelyard.core.deployment.releases import titles
 from modelyard.core.deployment.selection import first
-from modelyard.core.fleet.projections import name_in
+from modelyard.core.fleet.projections import Side, name_in
 
 _DONE = {PRESTAGE: "fetched it", SHADOW: "begun to shadow it", STEP: "switched"}
 
@@ -89,7 +89,7 @@ def example(context: RolloutContext, stage: Stage) -> str:
     fleet, key = context.observed.fleet, context.candidate.key
     if stage.kind != STEP:
         field = "staged" if stage.kind == PRESTAGE else "shadow"
-        groups = [g for g in fleet.groups if g.online and getattr(g, field) == (key, "failed")]
+        groups = [g for g in fleet.groups if g.online and getattr(g, field) == (key, Side.FAILED)]
         for member in first(fleet, groups, 1):
             problem = member.server.problem if member.server else ""
             return f"{member.name}: {problem or 'no reason given'}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from modelyard.core.deployment.releases import Release
 from modelyard.core.fleet.fleet import Fleet
-from modelyard.core.fleet.member import Group, Member
+from modelyard.core.fleet.member import Assigned, Group, Member
 
 
 def at_most(wanted: int | str, servers: int, *, least: int = 1) -> int:
@@ -126,12 +126,12 @@ def tally(fleet: Fleet, release: Release, begun: Begun | None = None) -> Tallies
                 one.unfit += count
                 continue
             one.online += count
-            if not group.ready or group.state == "switching":
+            if not group.ready or group.state is Assigned.SWITCHING:
                 one.busy += count
             if assigned:
                 one.on += count
                 one.done += count * answers
-                one.failed += count * (group.state == "failed")
+                one.failed += count * (group.state is Assigned.FAILED)
     return made
 
 
@@ -247,7 +247,7 @@ class _Slots:
 def _settled(member: Member) -> bool:
     """Whether a server answers as it should, so that switching it may cost something."""
     group = member.group
-    return group is not None and group.state != "switching" and group.ready
+    return group is not None and group.state is not Assigned.SWITCHING and group.ready
 
 
 def first(fleet: Fleet, groups: Collection[Group], count: int) -> list[Member]:

@@ -22,7 +22,8 @@ from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
-from modelyard.core.fleet.projections import name_in
+from modelyard.core.fleet.member import Assigned
+from modelyard.core.fleet.projections import Side, name_in
 from modelyard.core.jobstate import POD_TROUBLES
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
@@ -159,7 +160,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         "failedReplicas": sum(
             len(places)
             for group, places in observed.fleet.groups.items()
-            if group.state == "failed" and group.online
+            if group.state is Assigned.FAILED and group.online
         )
         or None,
     }
@@ -173,7 +174,9 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         fields["candidate"] = course.candidate.served.wire()
         fields["rollout"] = recorded.rollout.wire()
         if observed.spec.rollout.prestage:
-            fields["stagedReplicas"] = observed.fleet.count(staged=(course.candidate.key, "done"))
+            fields["stagedReplicas"] = observed.fleet.count(
+                staged=(course.candidate.key, Side.DONE)
+            )
     return fields
 
 
@@ -247,7 +250,7 @@ def _missing_servers(
         if group is None or not group.seen:
             continue
         reason, text = observed.fleet.troubled[name]
-        if group.state == "failed":
+        if group.state is Assigned.FAILED:
             held = name_in(member.server.loaded) if member.server else ""
             kept = f"it goes on serving {held}" if held else "it serves nothing"
             text = f"server {name} could not load {serving}, {kept}: {text}"

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from modelyard.core.fleet.arrival import arrival
 from modelyard.core.fleet.figures import Sums, Total
-from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
-from modelyard.core.fleet.projections import ZONE_LABEL, NodeFact, PodFact, ServerFact
+from modelyard.core.fleet.member import Assigned, FleetConfig, Group, Member, Place
+from modelyard.core.fleet.projections import ZONE_LABEL, NodeFact, PodFact, ServerFact, Side
 
 K = TypeVar("K")
 
@@ -239,9 +239,11 @@ class Fleet:
         # A pod of a cluster that answers is there, whatever keeps its agent from reporting.
         silent = member.silent and (edge or not member.answers)
         online = there and not silent and not member.blocked
-        state = "switching"
-        if server is not None:
-            state = "holds" if server.holds else "failed" if server.failure else "switching"
+        state = Assigned.SWITCHING
+        if server is not None and server.holds:
+            state = Assigned.HOLDS
+        elif server is not None and server.failure:
+            state = Assigned.FAILED
         return Group(
             pool=node.labels.get(self.config.pool_label, "") if node and edge else "",
             product=self._product(member),
@@ -252,8 +254,8 @@ class Fleet:
             down=there and not online and not member.answers,
             started=member.started,
             template=pod.template if pod and edge else "",
-            staged=server.staged if server else ("", ""),
-            shadow=server.shadow if server else ("", ""),
+            staged=server.staged if server else ("", Side.NONE),
+            shadow=server.shadow if server else ("", Side.NONE),
         )
 
     def _product(self, member: Member) -> str:
@@ -300,7 +302,7 @@ class Fleet:
             return
         if server.figures is not None:
             _add(self._totals, (server.assigned, group.online), server.figures, sign)
-        if server.shadow_figures is not None and server.shadow[1] == "running":
+        if server.shadow_figures is not None and server.shadow[1] is Side.RUNNING:
             _add(self._shadows, server.shadow[0], server.shadow_figures, sign)
 
 

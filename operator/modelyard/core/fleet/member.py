@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from modelyard.api.base import duration_seconds
-from modelyard.core.fleet.projections import NodeFact, PodFact, ServerFact
+from modelyard.core.fleet.projections import NodeFact, PodFact, ServerFact, Side
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 
 Place = tuple[int, str, str]
 """Order within a group: servers that hold nothing useful first, then by hash, then by name."""
+
+
+class Assigned(StrEnum):
+    """How far a server is with the version that is assigned to it."""
+
+    HOLDS = "holds"
+    SWITCHING = "switching"
+    FAILED = "failed"
 
 
 class Group(NamedTuple):
@@ -22,8 +31,7 @@ class Group(NamedTuple):
     """GPU type of the node, or the one that a cluster target's pods are bound to."""
     assigned: str
     """Release key; empty for a server without ModelServer."""
-    state: str
-    """holds, switching or failed."""
+    state: Assigned
     ready: bool
     """Whether the pod answers."""
     online: bool
@@ -35,8 +43,8 @@ class Group(NamedTuple):
     """Whether its agent has ever reported. One that never did says nothing about any version."""
     template: str
     """Hash of the pod's template; empty for cluster servers and where there is no pod."""
-    staged: tuple[str, str]
-    shadow: tuple[str, str]
+    staged: tuple[str, Side]
+    shadow: tuple[str, Side]
 
     @property
     def absent(self) -> bool:
@@ -47,7 +55,7 @@ class Group(NamedTuple):
     @property
     def answers(self) -> bool:
         """Whether its servers answer requests with what they are assigned."""
-        return self.state == "holds" and self.ready
+        return self.state is Assigned.HOLDS and self.ready
 
     @property
     def seen(self) -> bool:

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from modelyard.api.pipeline import Pipeline
@@ -32,6 +33,18 @@ _DEFAULTS = Pipeline()
 
 _CONTENT_DIGITS = 32
 """Hexadecimal digits of a content digest that release keys carry: 128 bits."""
+
+
+class Side(StrEnum):
+    """What a server does with a version beside the assigned one."""
+
+    NONE = ""
+    WANTED = "wanted"
+    DONE = "done"
+    """It has fetched it."""
+    RUNNING = "running"
+    """It shadows it."""
+    FAILED = "failed"
 
 
 def content_digest(artifacts: Iterable[Mapping[str, Any]]) -> str:
@@ -116,9 +129,9 @@ class ServerFact:
     """Release key of what answers; empty if nothing does."""
     failure: str
     """Why the assigned version could not be loaded, if the agent says so of this assignment."""
-    staged: tuple[str, str]
+    staged: tuple[str, Side]
     """Release key of spec.staged, and wanted, done or failed."""
-    shadow: tuple[str, str]
+    shadow: tuple[str, Side]
     """Release key of spec.shadow, and wanted, running or failed."""
     report: str
     """Another text for each report of the agent; empty if there never was one."""
@@ -215,8 +228,10 @@ def read_server(server: KubeObject) -> ServerFact | None:
         holds=holds,
         loaded=held,
         failure=str(status.get("message") or "no reason given") if failed else "",
-        staged=_state(spec.get("staged"), status.get("staged"), "done"),
-        shadow=_state((spec.get("shadow") or {}).get("version"), status.get("shadow"), "running"),
+        staged=_state(spec.get("staged"), status.get("staged"), Side.DONE),
+        shadow=_state(
+            (spec.get("shadow") or {}).get("version"), status.get("shadow"), Side.RUNNING
+        ),
         # Agents alone write the status.
         report=f"{reported_at} {noted}" if status else "",
         written=_seconds(noted or reported_at),
@@ -268,13 +283,13 @@ def _same_files(reported: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return bool(same and reported.get("digest") == wanted["digest"])
 
 
-def _state(wanted: Any, reported: Any, done: str) -> tuple[str, str]:
+def _state(wanted: Any, reported: Any, done: Side) -> tuple[str, Side]:
     if not wanted:
-        return "", ""
+        return "", Side.NONE
     key = key_of(wanted)
     if not reported or not _same_files(reported, wanted):
-        return key, "wanted"
-    return key, "failed" if reported.get("failure") else done
+        return key, Side.WANTED
+    return key, Side.FAILED if reported.get("failure") else done
 
 
 def read_node(node: KubeObject) -> NodeFact:
