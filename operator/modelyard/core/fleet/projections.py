@@ -130,9 +130,9 @@ class ServerFact:
     failure: str
     """Why the assigned version could not be loaded, if the agent says so of this assignment."""
     staged: tuple[str, Side]
-    """Release key of spec.staged, and wanted, done or failed."""
+    """Release key of spec.staged, and how far it is."""
     shadow: tuple[str, Side]
-    """Release key of spec.shadow, and wanted, running or failed."""
+    """Release key of spec.shadow, and how far it is."""
     report: str
     """Another text for each report of the agent; empty if there never was one."""
     written: float
