@@ -92,7 +92,13 @@ async def _one_fleet(session: runner.Session) -> None:
     first = options.small if "control" in wanted else options.nodes
     played = config(options)
     async with fleet_site(played, first, session.say, deadline=options.deadline) as site:
-        await site.deploy(objects.deployment(NAME, most=options.most, prestage=options.prestage))
+        # Heartbeats as operations.md has them for large fleets: 50 a second in all.
+        after = "5m" if options.nodes <= 5_000 else "10m"
+        await site.deploy(
+            objects.deployment(
+                NAME, most=options.most, prestage=options.prestage, offline_after=after
+            )
+        )
         if "control" in wanted:
             await _control(site, session)
         if "rollout" in wanted:

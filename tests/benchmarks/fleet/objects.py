@@ -67,6 +67,7 @@ def deployment(
     judged: Manifest | None = None,
     shadow: bool = False,
     prestage: bool = False,
+    offline_after: str = "5m",
 ) -> Manifest:
     """A Deployment on all edge nodes, in waves with pauses of no length.
 
@@ -80,7 +81,11 @@ def deployment(
         rollout["shadow"] = SHADOW
     if prestage:
         rollout |= {"prestage": True, "prestageConcurrency": most}
-    edge = {"nodeSelector": {EDGE: "true"}, "pools": {"label": REGION}}
+    edge = {
+        "nodeSelector": {EDGE: "true"},
+        "pools": {"label": REGION},
+        "offlineAfter": offline_after,
+    }
     return {
         "apiVersion": API_VERSION,
         "kind": "Deployment",

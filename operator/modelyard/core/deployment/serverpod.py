@@ -34,7 +34,7 @@ def agent_run(observed: Observed) -> str:
             "edge": True,
             "cache_bytes": pods.quantity_bytes(edge.cache.quota),
             # Three chances to be heard before silence counts.
-            "report_seconds": max(1, min(100, int(after / 3))),
+            "report_seconds": max(1, min(300, int(after / 3))),
         }
     return dump_run(
         AgentRun(
