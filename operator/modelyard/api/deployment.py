@@ -1,4 +1,9 @@
-"""Deployment: Triton servers that serve a model line, and how new versions reach them."""
+"""Deployment: Triton servers that serve a model line, and how new versions reach them.
+
+The kind that users touch most: which line, which version, where, how fast. Targets: target.py;
+rollouts: rollout.py, with their state in rolloutstatus.py. Decisions about it:
+core/deployment/decide.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""An edge target: one server on each node that matches."""
+"""An edge target: one server on each node that matches.
+
+Beside the cluster target of target.py, since an edge server has what a pod in a cluster has not: a
+node of its own, a cache that outlives the pod, clients on the node's network, and times without a
+network.
+"""
 
 from __future__ import annotations
 

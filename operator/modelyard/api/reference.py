@@ -1,4 +1,8 @@
-"""Writes the reference of the kinds, `docs/reference.md`, from the CRDs' schemas."""
+"""Writes the reference of the kinds, `docs/reference.md`, from the CRDs' schemas.
+
+Generated, so that the page cannot disagree with the CRDs; `make crds` writes it and a test
+compares. Texts are the docstrings of the models' fields.
+"""
 
 from __future__ import annotations
 

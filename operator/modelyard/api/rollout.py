@@ -1,4 +1,9 @@
-"""How a new version reaches the servers: steps, analysis, shadow."""
+"""How a new version reaches the servers: steps, analysis, shadow.
+
+What users write. What becomes of it: rolloutstages.py turns the steps into stages,
+rolloutstatus.py has the state, core/deployment decides. Fields have defaults that are safe for one
+server as well as for thousands; docs/rollouts.md explains them with pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Where a Deployment's servers run: anywhere in the cluster, or one on each edge node."""
+"""Where a Deployment's servers run: anywhere in the cluster, or one on each edge node.
+
+A cluster target scales by numbers, by load or to zero; an edge target (edge.py) follows nodes. A
+Gateway is part of the cluster target only: cameras on the edge talk to their own node.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""What to do about a Dataset."""
+"""What to do about a Dataset.
+
+A Dataset is resolved once for each spec, by a Job that fetches, checks and publishes it
+(workloads/data); the digest of the result is what trainings pin. A new spec is another data
+version of the same object; the old digest stays in the store for who pinned it.
+"""
 
 from __future__ import annotations
 

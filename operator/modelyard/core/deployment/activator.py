@@ -1,4 +1,9 @@
-"""The pod that stays awake for servers that sleep, and its Service."""
+"""The pod that stays awake for servers that sleep, and its Service.
+
+A Service without endpoints refuses connections, so somebody has to accept the first request while
+no server runs: this pod does, and asks for a server through the scale subresource. What it does
+with requests: workloads/activator. Who else can scale to zero: activation.py.
+"""
 
 from __future__ import annotations
 

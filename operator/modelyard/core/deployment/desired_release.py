@@ -1,4 +1,10 @@
-"""Which release a Deployment is to serve: the spec's wish, unless it was rolled back."""
+"""Which release a Deployment is to serve: the spec's wish, unless it was rolled back.
+
+A chain of questions: is a rollback by hand in force, which ModelVersion does the spec ask for
+(Latest or pinned), may it serve, was it rejected. The first that has an answer decides. A rejected
+release is identified by content, not by name, so that a version made again is tried again. How
+servers get there: rollout.py; what the status names as served: current_release.py.
+"""
 
 from __future__ import annotations
 

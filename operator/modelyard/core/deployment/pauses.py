@@ -1,4 +1,9 @@
-"""Parts of a rollout that deal with people and pauses: actions, the spec's pause, a step's own."""
+"""Parts of a rollout that deal with people and pauses: actions, the spec's pause, a step's own.
+
+A rollout has one pause at a time, with one reason. Each part here adds or ends a pause for its own
+reason and leaves the others alone; their order in rollout.py decides which one people see. What
+may be asked when, as the command line has it: cli/rolloutactions.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""A release: a version with its pipeline settings, and which of its artifacts fits which node."""
+"""A release: a version with its pipeline settings, and which of its artifacts fits which node.
+
+A ModelVersion has an artifact for each kind of hardware; a release is what all servers of a
+Deployment hold together, and is compared by content and pipeline settings, not by name. Which one
+is wanted: desired_release.py; which ones the status names: current_release.py.
+"""
 
 from __future__ import annotations
 

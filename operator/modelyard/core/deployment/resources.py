@@ -1,4 +1,8 @@
-"""Children of a Deployment: the workload that makes serving pods, the Service, ModelServers."""
+"""Children of a Deployment: the workload that makes serving pods, the Service, ModelServers.
+
+Pure makers: an observed Deployment in, manifests out, so that tests compare values. The pod:
+serverpod.py; its disruption budget, autoscaler, routes and activator: the modules of these names.
+"""
 
 from __future__ import annotations
 

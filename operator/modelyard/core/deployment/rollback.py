@@ -1,4 +1,10 @@
-"""When a rollout ends before its last stage: servers fail or do not come back, or an abort."""
+"""When a rollout ends before its last stage: servers fail or do not come back, or an abort.
+
+Three reasons end it: somebody aborts, more servers fail than failureBudget allows, or an analysis
+fails (verdicts.py). All end in `roll_back`, so that history, the record of the rejected version
+and the servers' assignments are the same for each. Servers that nobody can reach count neither
+way: reachability.py.
+"""
 
 from __future__ import annotations
 

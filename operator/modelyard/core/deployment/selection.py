@@ -1,4 +1,9 @@
-"""Which servers come next: counts of a fleet against a release, and picks within the budgets."""
+"""Which servers come next: counts of a fleet against a release, and picks within the budgets.
+
+Budgets round down and goals round up, so that rounding never moves more servers than somebody
+asked for. Costs depend on the number of groups, not of servers: a decision about 5,000 servers
+must not take longer than one about 50. What a stage wants: moving.py. The groups: core/fleet.
+"""
 
 from __future__ import annotations
 

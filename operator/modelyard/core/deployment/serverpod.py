@@ -1,4 +1,9 @@
-"""The serving pod: Triton, its agent, and what they share."""
+"""The serving pod: Triton, its agent, and what they share.
+
+One pod is one server: Triton answers requests, and the agent beside it fetches artifacts, tells
+Triton what to load, and reports. Both are in one pod so that a node without a network keeps what
+it needs to restart. Ports and flags are decided here only. What the agent does: workloads/agent.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The analysis of a stage as a part of the rollout: measures, and judges by what was measured."""
+"""The analysis of a stage as a part of the rollout: measures, and judges by what was measured.
+
+Measuring is separate from judging: bad figures end a rollout even while a server of the step is
+missing, good ones count only when the step is complete. How a metric is read and bounded:
+analysis.py, bounds.py; where its figures come from: core/fleet/figures.py, queries.py.
+"""
 
 from __future__ import annotations
 

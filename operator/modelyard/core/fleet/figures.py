@@ -1,5 +1,10 @@
-"""Figures of many servers together: sums of integers that one server's report is added to and taken
-from exactly, and what they say (rates, means, quantiles)."""
+"""Figures of many servers together: sums of integers that one server's report is added to and
+taken from exactly, and what they say (rates, means, quantiles).
+
+Integers, since a server's contribution is taken away again when its next report arrives: floats
+would drift. Latencies are histograms, because quantiles of servers cannot be averaged. Who reports
+them: workloads/agent/traffic.py; who judges by them: core/deployment/analysis.py.
+"""
 
 from __future__ import annotations
 

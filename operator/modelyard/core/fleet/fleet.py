@@ -1,4 +1,11 @@
-"""The servers of one Deployment, in groups of the same state, each in a stable order."""
+"""The servers of one Deployment, in groups of the same state, each in a stable order.
+
+Decisions look at groups (a few dozen), never at thousands of servers; a change of one server costs
+a step in a sorted list. The order depends on a hash with the Deployment's UID, so that several
+Deployments on the same nodes do not all begin with the same one, and on the sites, so that a wave
+spreads. What is kept of an object: projections.py; how a member is grouped: member.py; who feeds
+it: fleets.py. Time enters through `sweep` alone.
+"""
 
 from __future__ import annotations
 

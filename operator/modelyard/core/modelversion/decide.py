@@ -1,4 +1,9 @@
-"""What to do about a ModelVersion."""
+"""What to do about a ModelVersion.
+
+Stages in order: export Jobs, evaluation Jobs, the gates (gates.py). The verdict is final: a
+version that was Ready or Rejected is never judged again, because others rely on it. What is
+gathered first: observed.py.
+"""
 
 from __future__ import annotations
 

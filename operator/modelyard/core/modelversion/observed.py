@@ -1,4 +1,9 @@
-"""What a ModelVersion's decision looks at."""
+"""What a ModelVersion's decision looks at.
+
+One snapshot, taken once, of the version's own Jobs with their results. Artifacts and figures come
+from the status where it has them, so that a Job that is cleaned up afterwards takes nothing with
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""What to do about a TrainingJob."""
+"""What to do about a TrainingJob.
+
+A training has three lives: not started (policies.py says why), running (the Job's state decides),
+ended. An ended one is never started again by a changed spec, since its ModelVersion says what it
+came from. The ModelVersion is made before the status says Succeeded, so that a crash between the
+two repeats the making, which changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Why a TrainingJob cannot start yet, in the order in which a user can act on it."""
+"""Why a TrainingJob cannot start yet, in the order in which a user can act on it.
+
+Each policy is a question with one answer, a Verdict, and decide.py asks them in the order of
+`START`: a user reads the first thing to mend, not all. They are asked until the Job exists;
+from then on nothing in the spec that they look at can change the run.
+"""
 
 from __future__ import annotations
 

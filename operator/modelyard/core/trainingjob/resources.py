@@ -1,4 +1,9 @@
-"""The training Job, and the ModelVersion that comes out."""
+"""The training Job, and the ModelVersion that comes out.
+
+Everything that the run depends on is pinned here, by digest, when the Job is made: a Dataset or a
+base version that changes later must not change a training that resumes. What the pod does with it:
+workloads/train/job.py; what the Job's state means: core/jobstate.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Entry point of the activator's pod: `python -m modelyard.workloads.activator`."""
+"""Entry point of the activator's pod: `python -m modelyard.workloads.activator`.
+
+Reads the command line, which core/deployment/activator.py writes, and runs listeners, probes and
+the scaling loop until SIGTERM. What happens with a connection: proxy.py, connections.py; how
+servers are found and woken: servers.py, scale.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The agent's own metrics, for Prometheus."""
+"""The agent's own metrics, for Prometheus.
+
+Triton's own metrics cover requests; these cover what Triton cannot know: versions, fetches, loads,
+reports. docs/operations.md lists them.
+"""
 
 from __future__ import annotations
 
