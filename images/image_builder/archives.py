@@ -1,4 +1,8 @@
-"""Image archives (OCI layout or Docker's format): what they say of themselves, their folder."""
+"""Image archives (OCI layout or Docker's format): what they say of themselves, their folder.
+
+Tags of archives are hashes of what went in (context.py): an archive that exists is never built
+again.
+"""
 
 import json
 import os

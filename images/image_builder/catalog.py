@@ -1,4 +1,8 @@
-"""Which images there are, and what goes into each."""
+"""Which images there are, and what goes into each.
+
+The one list of our images; Dockerfiles lie in folders of these names. How a tag is computed:
+context.py; how they are built: pipeline.py.
+"""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""The programs that can build images: Docker, Podman, buildah, behind one small interface."""
+"""The programs that can build images: Docker, Podman, buildah, behind one small interface.
+
+Users have one of them; buildah is what works without a daemon, as in CI. Bases where no registry
+can be reached: bases.py.
+"""
 
 import json
 import os

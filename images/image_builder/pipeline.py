@@ -1,4 +1,8 @@
-"""Builds the images that are missing, two at a time, and archives them for a container runtime."""
+"""Builds the images that are missing, two at a time, and archives them for a container runtime.
+
+Two at a time, since one image's compilation overlaps well with another one's downloads. Which
+program builds: engines.py.
+"""
 
 import os
 import sys

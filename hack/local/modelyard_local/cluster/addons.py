@@ -1,4 +1,8 @@
-"""The API objects that make a bare control plane a usable cluster."""
+"""The API objects that make a bare control plane a usable cluster.
+
+Needed because there is no kubeadm here: roles of the components' users, cluster DNS, a storage
+class. Who runs the components: local.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`modelyard cluster`: the local cluster that developers and users keep."""
+"""`modelyard cluster`: the local cluster that developers and users keep.
+
+Only options, tables and error texts; what the verbs do: manage.py.
+"""
 
 from __future__ import annotations
 

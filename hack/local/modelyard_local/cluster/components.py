@@ -1,4 +1,8 @@
-"""The command line of each control plane component. Pure: what to run, not how."""
+"""The command line of each control plane component. Pure: what to run, not how.
+
+One function a component, so that each flag has one place with its reason. The node's components:
+node.py; who starts and supervises them: processes.py.
+"""
 
 from __future__ import annotations
 

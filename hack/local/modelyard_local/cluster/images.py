@@ -1,4 +1,8 @@
-"""Container images for a node without a registry: the pause image, and imports of archives."""
+"""Container images for a node without a registry: the pause image, and imports of archives.
+
+There is no registry: what pods run is imported into containerd as archives. Who builds ours:
+images/.
+"""
 
 from __future__ import annotations
 

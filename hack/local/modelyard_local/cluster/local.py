@@ -1,4 +1,8 @@
-"""A whole one-node Kubernetes on this machine: control plane, kubelet, containerd, DNS, volumes."""
+"""A whole one-node Kubernetes on this machine: control plane, kubelet, containerd, DNS, volumes.
+
+Composes the pieces (components.py, node.py, addons.py, images.py) in the order in which each needs
+the one before, and takes them down in reverse.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a full cluster needs of the machine: checked first, and installed where apt can."""
+"""What a full cluster needs of the machine: checked first, and installed where apt can.
+
+A missing package or capability would otherwise show as a pod that never starts, minutes later.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Clusters by name, as the command line and the demo use them; remembers what was brought up."""
+"""Clusters by name, as the command line and the demo use them; remembers what was brought up.
+
+A cluster outlives the command that made it, so its settings are written beside its data; `up` on
+an existing one restarts what has died. How it is composed: local.py.
+"""
 
 from __future__ import annotations
 

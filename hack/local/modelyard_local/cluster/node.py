@@ -1,4 +1,8 @@
-"""The node's components: containerd, kubelet, kube-proxy, CoreDNS. Pure but for written files."""
+"""The node's components: containerd, kubelet, kube-proxy, CoreDNS. Pure but for written files.
+
+Written for a machine inside a virtual machine or a container: cgroup v1, no CAP_SYS_RESOURCE, no
+registry. Control plane: components.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Where the cluster tool keeps things: the user's cache and state folders (XDG)."""
+"""Where the cluster tool keeps things: the user's cache and state folders (XDG).
+
+Built programs are shared by all clusters (cache), a cluster's data is its own (state); nothing is
+written into the checkout.
+"""
 
 from __future__ import annotations
 

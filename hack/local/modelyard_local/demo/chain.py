@@ -1,4 +1,8 @@
-"""The chain itself: data, training, version, servers, a prediction, and a swap under load."""
+"""The chain itself: data, training, version, servers, a prediction, and a swap under load.
+
+Each step applies a manifest from examples/ and waits for the status that a user would wait for, so
+that the demo fails where the documentation would. tests/e2e runs the same steps with assertions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`modelyard demo` and `modelyard demo down`."""
+"""`modelyard demo` and `modelyard demo down`.
+
+Options, the summary and error texts. The cluster and images: environment.py; the story: chain.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Brings up what the demo needs: a cluster, the images in it, the chart."""
+"""Brings up what the demo needs: a cluster, the images in it, the chart.
+
+Works with three kinds of cluster: one of our own, kind, or the user's current context. Whatever is
+there already is used.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Keeps sending requests to the servers over HTTP and gRPC, and records every answer."""
+"""Keeps sending requests to the servers over HTTP and gRPC, and records every answer.
+
+A swap without downtime is a claim about every single request, so none is sampled or forgotten:
+each answer is kept with its time, version and error.
+"""
 
 from __future__ import annotations
 

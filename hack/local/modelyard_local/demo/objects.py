@@ -1,4 +1,8 @@
-"""Applies manifests and reads objects of the demo's namespace."""
+"""Applies manifests and reads objects of the demo's namespace.
+
+Manifests are applied with kubectl, as a reader of the documentation would; statuses are read
+through the Python client, often and cheaply. Who applies what: chain.py.
+"""
 
 from __future__ import annotations
 

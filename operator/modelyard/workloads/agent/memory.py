@@ -1,9 +1,9 @@
 """What the server served last and before, on disk: it serves that again when it starts without its
 operator, and it answers which version served when.
 
-Beside counters (traffic.py) it is the only state that an agent keeps, in the cache beside the artifacts: whatever can be asked
-of Triton, the repository or the API server is asked. The file is replaced whole, so that a power
-failure leaves the old one or the new one.
+Beside counters (traffic.py) it is the only state that an agent keeps, in the cache beside the
+artifacts: whatever can be asked of Triton, the repository or the API server is asked. The file is
+replaced whole, so that a power failure leaves the old one or the new one.
 """
 
 from __future__ import annotations
