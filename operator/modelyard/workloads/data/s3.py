@@ -205,6 +205,12 @@ class S3Reader:
                 return attempt()
             except guarded.RefusedAddress as error:
                 raise refused(self._label, error.address, error.why) from error
+            except httpx.InvalidURL as error:
+                # httpx reads a redirect even where it does not follow it.
+                raise UserError(
+                    "InvalidSource",
+                    f"{self._label}: the server redirects to no valid URL; correct {self._field}",
+                ) from error
             except (_Transient, httpx.TransportError) as error:
                 detail = str(error) if isinstance(error, _Transient) else guarded.described(error)
                 if not left:
@@ -213,8 +219,8 @@ class S3Reader:
                         f"{self._label} cannot be fetched after {ATTEMPTS} tries ({detail}); check "
                         f"{self._field}, and that pods in this namespace can reach it",
                     ) from error
-            time.sleep(wait)
-            wait = min(MAX_WAIT_SECONDS, wait * 2)
+            time.sleep(min(MAX_WAIT_SECONDS, wait))
+            wait *= 2
         raise AssertionError("the last attempt returns or raises")
 
     def _explain(self, response: httpx.Response) -> NoReturn:
