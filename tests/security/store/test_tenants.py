@@ -5,13 +5,10 @@ Real: the chart's accounts, the init container's code, versitygw. Not real: the 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from modelyard import embeddedstore
 from modelyard.store import AccessDenied, BlobMissing, sha256_bytes
 from modelyard.store.opening import Credentials
 
+from ... import s3signing
 from .conftest import SYSTEM, Embedded, accounts_of, values
 
 BIG = b"x" * (12 << 20)
@@ -153,28 +151,10 @@ def test_no_key_makes_users_or_buckets(embedded: Embedded) -> None:
 def signed(
     embedded: Embedded, key: Credentials, method: str, query: str, body: bytes, path: str = ""
 ) -> httpx.Response:
-    """A request about a's bucket as a whole, or a path, with signature version 4."""
-    path = path or "/modelyard-a"
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    content = hashlib.sha256(body).hexdigest()
-    host = embedded.endpoint.removeprefix("http://")
-    headers = {"host": host, "x-amz-content-sha256": content, "x-amz-date": now}
-    names = ";".join(headers)
-    lines = [f"{name}:{value}" for name, value in headers.items()]
-    canonical = [method, path, f"{query}=" if query else "", *lines, "", names, content]
-    scope = f"{now[:8]}/us-east-1/s3/aws4_request"
-    digest = hashlib.sha256("\n".join(canonical).encode()).hexdigest()
-    secret = f"AWS4{key.secret_access_key}".encode()
-    for part in scope.split("/"):
-        secret = hmac.digest(secret, part.encode(), "sha256")
-    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
-    headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={key.access_key_id}/{scope}, SignedHeaders={names}, "
-        f"Signature={hmac.digest(secret, text.encode(), 'sha256').hex()}"
+    """A request about a's bucket as a whole, or a path."""
+    return s3signing.request(
+        embedded.endpoint, key, method, path or "/modelyard-a", query=query, body=body
     )
-    headers["content-md5"] = base64.b64encode(hashlib.md5(body).digest()).decode()
-    url = f"{embedded.endpoint}{path}" + (f"?{query}=" if query else "")
-    return httpx.request(method, url, content=body, headers=headers, trust_env=False)
 
 
 def test_a_version_of_one_namespace_is_none_in_another(embedded: Embedded) -> None:
