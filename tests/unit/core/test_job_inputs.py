@@ -28,7 +28,9 @@ def test_a_sources_credentials_stand_beside_the_stores() -> None:
     env = environment(pod_of({"s3": bucket}))
     reference = {"name": "shop-s3", "key": "AWS_ACCESS_KEY_ID"}
     assert env["SOURCE_AWS_ACCESS_KEY_ID"] == {"secretKeyRef": reference}
-    assert env["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": reference | {"name": "modelyard-store"}}
+    assert env["AWS_ACCESS_KEY_ID"] == {
+        "secretKeyRef": reference | {"name": "modelyard-store-writer"}
+    }
 
 
 def test_a_claim_is_mounted_where_it_cannot_be_changed() -> None:
