@@ -1,5 +1,9 @@
 """The artifact store: blobs by digest and pointers by key, on top of obstore.
 
+A blob is trusted by its digest alone, so a put never asks whether the blob is there: it sends the
+content. That mends a damaged blob, and renews its age, by which the collector spares it
+(inventory.py).
+
 errors.py maps obstore's errors to ours, opening.py makes its client from a StoreLocation.
 """
 
@@ -9,9 +13,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import obstore
 
@@ -74,30 +78,30 @@ class Store:
         return size
 
     def put_file(self, path: Path) -> str:
-        """Store a file; returns its digest. Sends nothing if the store has the blob already.
+        """Store a file; returns its digest.
 
-        Raises DigestMismatch if the file changes meanwhile, OSError if it cannot be read.
+        Raises DigestMismatch if the file changes meanwhile; the store then keeps what it had.
+        Raises OSError if it cannot be read.
         """
-        before = _stamp(path)
         digest = sha256_file(path)
-        key = _key(digest)
-        if self._size(key) != before[0]:
-            with translated(self._url, key):
-                obstore.put(self._client, key, path, chunk_size=CHUNK, max_concurrency=UPLOADS)
-            if _stamp(path) != before:
-                with translated(self._url, key):
-                    obstore.delete(self._client, key)
-                raise DigestMismatch(f"{path} changed while it was sent to {self._url}")
+        with path.open("rb") as file:
+            self._put(_key(digest), _checked(file, digest, f"{path}, sent to {self._url}"))
         return digest
 
     def put_bytes(self, data: bytes) -> str:
         """Store some bytes; returns their digest."""
         digest = sha256_bytes(data)
-        key = _key(digest)
-        if self._size(key) != len(data):
-            with translated(self._url, key):
-                obstore.put(self._client, key, data, chunk_size=CHUNK, max_concurrency=UPLOADS)
+        self._put(_key(digest), data)
         return digest
+
+    def intact(self, digest: str) -> bool:
+        """Whether the blob is there and its content has this digest; reads all of it."""
+        try:
+            for _ in self._verified(digest):
+                pass
+        except (BlobMissing, DigestMismatch):
+            return False
+        return True
 
     def get_file(
         self,
@@ -111,20 +115,16 @@ class Store:
         `on_piece` is called with the size of each piece; its exceptions end the fetch.
         Returns `destination`. Raises BlobMissing, DigestMismatch, OSError if it cannot be written.
         """
-        key = _key(digest)
         destination.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{destination.name[:100]}.", suffix=".partial", dir=destination.parent
         )
         partial = Path(name)
         try:
-            hasher = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
-                for piece in self._pieces(key):
-                    hasher.update(piece)
+                for piece in self._verified(digest):
                     file.write(piece)
                     on_piece(len(piece))
-            self._verify(digest, f"sha256:{hasher.hexdigest()}")
             # mkstemp makes files for the owner alone; this one is as readable as any other.
             partial.chmod(0o644)
             partial.replace(destination)
@@ -135,15 +135,11 @@ class Store:
 
     def get_bytes(self, digest: str) -> bytes:
         """A blob's bytes, verified. Raises BlobMissing, DigestMismatch."""
-        data = b"".join(bytes(piece) for piece in self._pieces(_key(digest)))
-        self._verify(digest, sha256_bytes(data))
-        return data
+        return b"".join(bytes(piece) for piece in self._verified(digest))
 
     def put_pointer(self, key: str, value: dict[str, Any]) -> None:
         """Write a pointer; the last writer wins. Readers see the old or the new one whole."""
-        data = json.dumps(value, sort_keys=True).encode()
-        with translated(self._url, key):
-            obstore.put(self._client, key, data, use_multipart=False)
+        self._put(key, json.dumps(value, sort_keys=True).encode())
 
     def get_pointer(self, key: str) -> dict[str, Any] | None:
         """A pointer, or None if there is none. Raises StoreError if it is not a JSON object."""
@@ -166,6 +162,10 @@ class Store:
     def delete_pointer(self, key: str) -> None:
         """Remove a pointer; no error if it is not there."""
         self._delete(key)
+
+    def _put(self, key: str, content: bytes | Iterator[bytes]) -> None:
+        with translated(self._url, key):
+            obstore.put(self._client, key, content, chunk_size=CHUNK, max_concurrency=UPLOADS)
 
     def _delete(self, key: str) -> None:
         try:
@@ -206,11 +206,18 @@ class Store:
                 return
             yield piece
 
-    def _verify(self, wanted: str, found: str) -> None:
-        if found != wanted:
+    def _verified(self, digest: str) -> Iterator[Any]:
+        """A blob's pieces. Raises BlobMissing, and DigestMismatch after the last piece."""
+        hasher = hashlib.sha256()
+        for piece in self._pieces(_key(digest)):
+            hasher.update(piece)
+            yield piece
+        found = f"sha256:{hasher.hexdigest()}"
+        if found != digest:
             raise DigestMismatch(
-                f"{self._url}: {blob_key(wanted)}: the content has digest {found}; the blob is "
-                "damaged: delete it and publish it again"
+                f"{self._url}: {blob_key(digest)}: the content has digest {found}, so the blob is "
+                'damaged: storing the right content again mends it (docs/operations.md, "A '
+                'damaged blob")'
             )
 
 
@@ -223,6 +230,12 @@ def _key(digest: str) -> str:
     return blob_key(digest)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _checked(file: BinaryIO, digest: str, what: str) -> Iterator[bytes]:
+    """A file's content in parts. An error in place of the end aborts the upload, so that no other
+    content gets under this digest. Raises DigestMismatch."""
+    hasher = hashlib.sha256()
+    while part := file.read(CHUNK):
+        hasher.update(part)
+        yield part
+    if f"sha256:{hasher.hexdigest()}" != digest:
+        raise DigestMismatch(f"{what}: the file changed meanwhile")
