@@ -92,9 +92,10 @@ capabilities:
 {{ include "modelyard.fullname" . }}-store
 {{- end }}
 
+{{/* Where a namespace's part of the store is, with {namespace} in its place. */}}
 {{- define "modelyard.store.url" -}}
 {{- if .Values.store.embedded.enabled -}}
-s3://{{ .Values.store.embedded.bucket }}
+s3://{{ .Values.store.embedded.bucket }}-{namespace}
 {{- else -}}
 {{ .Values.store.url }}
 {{- end }}
@@ -108,24 +109,82 @@ http://{{ include "modelyard.store.fullname" . }}.{{ .Release.Namespace }}.svc:{
 {{- end }}
 {{- end }}
 
-{{/* Whether the chart makes the Secret with the store's credentials itself: "true" or "". */}}
+{{/* Whether the chart makes the Secrets with the store's credentials itself: "true" or "". */}}
 {{- define "modelyard.store.ownSecret" -}}
 {{- if and (not .Values.store.existingSecret) (or .Values.store.embedded.enabled .Values.store.accessKeyId) -}}
 true
 {{- end }}
 {{- end }}
 
-{{/* Name of the Secret with the store's credentials; empty where pods need none. */}}
+{{/* Secret of the embedded store's root, with the list of all accounts; release namespace. */}}
+{{- define "modelyard.store.rootSecret" -}}
+{{ default (include "modelyard.store.fullname" .) .Values.store.embedded.existingSecret }}
+{{- end }}
+
+{{/* Secret of jobs, in each workload namespace; empty where pods need none. */}}
 {{- define "modelyard.store.secret" -}}
 {{- if include "modelyard.store.ownSecret" . -}}
-{{ include "modelyard.store.fullname" . }}
+{{ include "modelyard.store.fullname" . }}-writer
 {{- else -}}
 {{ .Values.store.existingSecret }}
 {{- end }}
 {{- end }}
 
+{{/* Secret of agents, in each workload namespace. */}}
 {{- define "modelyard.store.readerSecret" -}}
-{{ default (include "modelyard.store.secret" .) .Values.store.existingReaderSecret }}
+{{- if .Values.store.existingReaderSecret -}}
+{{ .Values.store.existingReaderSecret }}
+{{- else if and .Values.store.embedded.enabled (include "modelyard.store.ownSecret" .) -}}
+{{ include "modelyard.store.fullname" . }}-reader
+{{- else -}}
+{{ include "modelyard.store.secret" . }}
+{{- end }}
+{{- end }}
+
+{{/* Secret of the collector, in the release's namespace. */}}
+{{- define "modelyard.store.collectorSecret" -}}
+{{- if .Values.store.existingCollectorSecret -}}
+{{ .Values.store.existingCollectorSecret }}
+{{- else if include "modelyard.store.ownSecret" . -}}
+{{ include "modelyard.store.fullname" . }}-collector
+{{- end }}
+{{- end }}
+
+{{/* Whether all namespaces share one key that the chart knows: "true" or "". */}}
+{{- define "modelyard.store.singleKey" -}}
+{{- if and .Values.store.accessKeyId (not .Values.store.embedded.enabled) -}}
+true
+{{- end }}
+{{- end }}
+
+{{/* A random key, as JSON. */}}
+{{- define "modelyard.store.randomKey" -}}
+{{- dict "accessKeyId" (printf "MY%s" (randAlphaNum 18 | upper)) "secretAccessKey" (randAlphaNum 40) | toJson }}
+{{- end }}
+
+{{/*
+A key that follows from the root's secret and a use, as JSON; it does not reveal the root's. Hashed
+twice, as HMAC does, so that no longer use can be derived from a key.
+*/}}
+{{- define "modelyard.store.derivedKey" -}}
+{{- $root := .root.secretAccessKey }}
+{{- $key := printf "%s\n%s" $root (printf "%s\n%s" $root .use | sha256sum) | sha256sum }}
+{{- $id := printf "id\n%s" $key | sha256sum | trunc 18 | upper }}
+{{- dict "accessKeyId" (printf "MY%s" $id) "secretAccessKey" $key | toJson }}
+{{- end }}
+
+{{/* A Secret with one key; further data may follow. */}}
+{{- define "modelyard.store.secretObject" -}}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "modelyard.labels" (dict "root" .root "component" "store") | nindent 4 }}
+type: Opaque
+data:
+  AWS_ACCESS_KEY_ID: {{ .key.accessKeyId | b64enc }}
+  AWS_SECRET_ACCESS_KEY: {{ .key.secretAccessKey | b64enc }}
 {{- end }}
 
 {{/* Refuses values that contradict each other, before anything is installed. */}}
@@ -148,6 +207,12 @@ true
 {{- end }}
 {{- if ne (empty $store.accessKeyId) (empty $store.secretAccessKey) }}
 {{- fail "store.accessKeyId and store.secretAccessKey belong together: set both, or neither" }}
+{{- end }}
+{{- if and $store.embedded.enabled (ne (empty $store.existingSecret) (empty $store.embedded.existingSecret)) }}
+{{- fail "the embedded store knows the keys of store.existingSecret only from store.embedded.existingSecret, the list of all accounts: set both, or neither (docs/store.md)" }}
+{{- end }}
+{{- if and $store.embedded.enabled (not $store.existingSecret) (or $store.existingReaderSecret $store.existingCollectorSecret) }}
+{{- fail "store.existingReaderSecret and store.existingCollectorSecret belong to store.existingSecret: the chart makes the keys of the embedded store, or none of them" }}
 {{- end }}
 {{- if and $store.existingSecret $store.accessKeyId }}
 {{- fail "set either store.existingSecret, or store.accessKeyId and store.secretAccessKey" }}

@@ -19,6 +19,7 @@ from modelyard.api.base import (
     Resources,
     Scheduling,
     StatusModel,
+    cel,
     exactly_one,
     rules,
 )
@@ -26,20 +27,36 @@ from modelyard.api.registration import AGE, KindInfo
 
 
 class S3Source(ApiModel):
-    """A prefix, or one archive, in an S3-compatible object store."""
+    """A prefix, or one archive, in an S3-compatible object store, or in this namespace's part of
+    Modelyard's own store."""
 
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)
-    """Bucket name."""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.bucket) || !(has(self.endpoint) || has(self.region) || "
+                "has(self.credentials))",
+                "endpoint, region and credentials belong to a bucket; without one, the source is "
+                "this namespace's part of Modelyard's own store",
+            )
+        )
+    )
+
+    bucket: str | None = Field(
+        default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63
+    )
+    """Bucket name. If it is empty, the source is this namespace's part of Modelyard's own store."""
     key: str = Field(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=1024)
-    """Key of a .zip, .tar, .tar.gz or .tgz archive, or a prefix ending in `/`."""
+    """Key of a .zip, .tar, .tar.gz or .tgz archive, or a prefix ending in `/`, as written, without
+    percent-encoding."""
     endpoint: str | None = Field(default=None, pattern=r"^https?://[!-.0-~]+/?$", max_length=512)
-    """Endpoint URL of an S3-compatible server. If it is empty, the source is Amazon S3 with
-    `credentials`, and Modelyard's own store without them."""
+    """Endpoint URL of an S3-compatible server. If it is empty, the bucket is at Amazon S3."""
     region: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     """S3 region. Default: us-east-1."""
     credentials: LocalReference | None = None
-    """Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Empty uses the credentials of
-    Modelyard's own store."""
+    """Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. If it is empty, the bucket is
+    read anonymously, or with the cloud identity of the pods where Modelyard's store at Amazon S3
+    is used with it. The credentials of Modelyard's own store are never used for a bucket outside
+    of it."""
 
 
 class HttpSource(ApiModel):

@@ -118,8 +118,14 @@ class WeightsSource(ApiModel):
 
     digest: Digest
     """SHA-256 digest of the weights file."""
-    uri: str | None = Field(default=None, pattern=r"^(https?|s3)://[!-~]+$", max_length=2048)
-    """URL to download the weights from; empty if the store has them."""
+    uri: str | None = Field(
+        default=None,
+        pattern=r"^(https?://[!-~]+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f]+)$",
+        max_length=2048,
+    )
+    """URL to download the weights from; empty if the store has them. `s3://bucket/key` is taken as
+    written; it is read with the store's credentials within this namespace's part of the store, and
+    anonymously from Amazon S3 elsewhere."""
     format: Literal["pt", "onnx"] = "pt"
     """Format of the weights: pt is a PyTorch checkpoint of Ultralytics, onnx an exported model."""
 

@@ -8,10 +8,9 @@ describes the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from modelyard.api.rollbacktarget import rollback_target
 from modelyard.cli.errors import CliError

@@ -1,7 +1,7 @@
-"""Opens the store for `modelyard weights`: one given by URL, or the one of the cluster's operator.
+"""Opens a namespace's part of the store: one given by URL, or that of the cluster's operator.
 
-The location comes from the operator's environment, the credentials from its Secret; a store inside
-the cluster is reached through a port-forward.
+The location comes from the operator's environment, the credentials from the namespace's own Secret;
+a store inside the cluster is reached through a port-forward.
 """
 
 from __future__ import annotations
@@ -34,23 +34,31 @@ def open_store_at(location: StoreLocation) -> Iterator[Store]:
 
 
 @contextmanager
-def open_cluster_store(cluster: Cluster) -> Iterator[Store]:
-    """Opens the store of the cluster's operator, with the credentials of its Secret.
+def open_cluster_store(cluster: Cluster, namespace: str) -> Iterator[Store]:
+    """Opens a namespace's part of the store of the cluster's operator, with the credentials that
+    jobs in that namespace have.
 
     A store inside the cluster, such as the chart's, is reached through a port-forward. Raises
-    CliError if there is no operator, or its store cannot be reached from here.
+    CliError if there is no operator, the namespace is not prepared for workloads, or the store
+    cannot be reached from here.
     """
-    namespace, environment = _operator(cluster)
+    operators, environment = _operator(cluster)
+    prepared = [n for n in environment.get("MODELYARD_NAMESPACES", "").split(",") if n]
+    if prepared and namespace not in prepared:
+        raise CliError(
+            f"namespace {namespace} has no part of the store: name one of {', '.join(prepared)} "
+            "with --namespace"
+        )
     url = environment.get("MODELYARD_STORE__URL", "")
     location = StoreLocation(
         url=url,
         endpoint=environment.get("MODELYARD_STORE__ENDPOINT") or None,
         region=environment.get("MODELYARD_STORE__REGION") or "us-east-1",
-    )
+    ).within(namespace)
     if url.startswith("file:"):
         raise CliError(
-            f"the store {url} is a directory on a volume of the cluster: copy the file there from "
-            "a pod that mounts it, or give another store with --store"
+            f"the store {location.url} is a directory on a volume of the cluster: copy the file "
+            "there from a pod that mounts it, or give another store with --store"
         )
     credentials = _credentials(cluster, namespace, environment)
     service = _service_of(location.endpoint)
@@ -59,7 +67,7 @@ def open_cluster_store(cluster: Cluster) -> Iterator[Store]:
         return
     host, port = service
     name, _, rest = host.partition(".")
-    within = rest.split(".")[0] or namespace
+    within = rest.split(".")[0] or operators
     with forward(cluster, within, f"service/{name}", port) as address:
         near = location.model_copy(update={"endpoint": f"http://{address}"})
         yield Store.open(near, credentials=credentials, retries=_RETRIES)
@@ -86,33 +94,28 @@ def _operator(cluster: Cluster) -> tuple[str, Mapping[str, str]]:
 def _credentials(
     cluster: Cluster, namespace: str, environment: Mapping[str, str]
 ) -> Credentials | None:
-    """The store's credentials from the Secret in the operator's namespace, or in the first workload
-    namespace that has it; None if the operator uses none."""
+    """The credentials of jobs in a namespace, from its Secret; None if the operator uses none."""
     from kubernetes.client import ApiException
 
     secret = environment.get("MODELYARD_STORE_SECRET")
     if not secret:
         return None
-    prepared = [n for n in environment.get("MODELYARD_NAMESPACES", "").split(",") if n]
-    for one in dict.fromkeys([namespace, *prepared]):
-        with api_errors(f"reading Secret {secret}", cluster.server):
-            try:
-                data = cluster.core().read_namespaced_secret(secret, one).data or {}
-            except ApiException as error:
-                if error.status == 404:
-                    continue
-                raise
+    with api_errors(f"reading Secret {secret}", cluster.server):
         try:
-            return Credentials(
-                access_key_id=base64.b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
-                secret_access_key=base64.b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
-            )
-        except KeyError as error:
-            raise CliError(f"Secret {secret} in namespace {one} has no {error}") from error
-    raise CliError(
-        f"there is no Secret {secret} with the store's credentials in "
-        f"{', '.join(dict.fromkeys([namespace, *prepared]))}"
-    )
+            data = cluster.core().read_namespaced_secret(secret, namespace).data or {}
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            raise CliError(
+                f"there is no Secret {secret} with the store's credentials in namespace {namespace}"
+            ) from error
+    try:
+        return Credentials(
+            access_key_id=base64.b64decode(data["AWS_ACCESS_KEY_ID"]).decode(),
+            secret_access_key=base64.b64decode(data["AWS_SECRET_ACCESS_KEY"]).decode(),
+        )
+    except KeyError as error:
+        raise CliError(f"Secret {secret} in namespace {namespace} has no {error}") from error
 
 
 def _service_of(endpoint: str | None) -> tuple[str, int] | None:

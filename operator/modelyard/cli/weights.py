@@ -23,6 +23,7 @@ from modelyard.cli.errors import UNREACHABLE, CliError, one_line
 from modelyard.contract.paths import weights_key
 
 if TYPE_CHECKING:
+    from modelyard.contract.run import StoreLocation
     from modelyard.store import Store
 
 app = typer.Typer(
@@ -53,19 +54,25 @@ def add(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(help="Store URL, s3://bucket/prefix; default: the cluster's own store."),
+        typer.Option(
+            help="URL of a namespace's part of the store, s3://bucket/prefix; default: that of the "
+            "cluster's own store."
+        ),
     ] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="With --store: endpoint of an S3-compatible server.")
     ] = None,
     region: Annotated[str, typer.Option(help="With --store: region.")] = "us-east-1",
+    namespace: options.Namespace = None,
     kubeconfig: options.Kubeconfig = None,
     context: options.Context = None,
 ) -> None:
-    """Upload pretrained weights to the store, under the name that a TrainingJob's spec.model uses.
+    """Upload pretrained weights to a namespace's part of the store, under the name that the
+    spec.model of its TrainingJobs uses.
 
     With --store, credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
+    from modelyard.contract.run import StoreLocation
     from modelyard.store import StoreError, StoreUnavailable
 
     if endpoint and not store:
@@ -76,10 +83,11 @@ def add(
             f"{target!r} cannot name weights: letters, digits, dots, dashes and underscores, "
             "ending in .pt; choose another with --name"
         )
+    location = StoreLocation(url=store, endpoint=endpoint, region=region) if store else None
     with _local(file) as (path, source):
         _check(path)
         try:
-            with _opened(store, endpoint, region, kubeconfig, context) as opened:
+            with _opened(location, namespace, kubeconfig, context) as opened:
                 digest = opened.put_file(path)
                 opened.put_pointer(weights_key(target), {"digest": digest, "source": source})
                 typer.echo(f"{target} {digest} is in {opened.url}")
@@ -91,22 +99,20 @@ def add(
 
 @contextlib.contextmanager
 def _opened(
-    store: str | None,
-    endpoint: str | None,
-    region: str,
+    location: StoreLocation | None,
+    namespace: str | None,
     kubeconfig: Path | None,
     context: str | None,
 ) -> Iterator[Store]:
     from modelyard.cli import storeaccess
     from modelyard.cli.kube import connect
-    from modelyard.contract.run import StoreLocation
 
-    if store:
-        location = StoreLocation(url=store, endpoint=endpoint, region=region)
+    if location is not None:
         with storeaccess.open_store_at(location) as opened:
             yield opened
     else:
-        with storeaccess.open_cluster_store(connect(kubeconfig, context)) as opened:
+        cluster = connect(kubeconfig, context)
+        with storeaccess.open_cluster_store(cluster, namespace or cluster.namespace) as opened:
             yield opened
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, TypeAdapter
 
@@ -26,15 +26,27 @@ class ObjectId(ApiModel):
     uid: str
 
 
+NAMESPACE_PLACEHOLDER = "{namespace}"
+
+
 class StoreLocation(ApiModel):
     """Where artifacts live. Credentials come from the environment (AWS_ACCESS_KEY_ID, …)."""
 
     url: str
-    """`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///path`."""
+    """`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///path`. Bucket and prefix are taken as
+    written, without percent-decoding; only `file://` is a URL in the strict sense."""
     endpoint: str | None = None
     """Endpoint URL of an S3-compatible server."""
     region: str = "us-east-1"
     """Region for S3 signatures."""
+
+    def within(self, namespace: str) -> Self:
+        """The part of the store that belongs to a namespace: `{namespace}` in the URL stands for
+        it, and without that it is the last folder (`s3://bucket/prefix/<namespace>`)."""
+        url = self.url
+        if NAMESPACE_PLACEHOLDER not in url:
+            url = f"{url.rstrip('/')}/{NAMESPACE_PLACEHOLDER}"
+        return self.model_copy(update={"url": url.replace(NAMESPACE_PLACEHOLDER, namespace)})
 
 
 class BaseRun(ApiModel):
@@ -46,7 +58,9 @@ class BaseRun(ApiModel):
     object: ObjectId
     """The object that the pod works for."""
     store: StoreLocation
-    """Where artifacts live."""
+    """The namespace's part of the store."""
+    allowed_private_networks: list[str] = Field(default_factory=list)
+    """Networks with private addresses that the pod may fetch from, besides public addresses."""
     cpu_limit: float | None = None
     """CPUs that the pod may use; worker threads follow it."""
 

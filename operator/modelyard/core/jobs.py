@@ -46,7 +46,8 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
     """The batch/v1 Job of a workload. Exit code USER_ERROR fails it at once; a pod lost to a
     node's disruption does not count towards backoffLimit."""
     requirements, cpus = pods.resource_requirements(spec.resources, spec.defaults)
-    run = spec.run.model_copy(update={"cpu_limit": cpus})
+    networks = list(settings.allowed_private_networks)
+    run = spec.run.model_copy(update={"cpu_limit": cpus, "allowed_private_networks": networks})
     metadata = meta.child_metadata(
         owner, spec.kind, child=spec.name, component=spec.component, **{labels.ROLE: spec.role}
     )

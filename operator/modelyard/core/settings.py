@@ -30,20 +30,27 @@ class Settings:
 
     images: Images = field(default_factory=Images)
     store: StoreLocation = field(default_factory=lambda: StoreLocation(url="s3://modelyard"))
-    store_secret: str | None = "modelyard-store"  # noqa: S105
+    """The store as a whole; pods get their namespace's part, `store_of`."""
+    store_secret: str | None = "modelyard-store-writer"  # noqa: S105
     """Secret, in each workload namespace, with the credentials of jobs (read and write)."""
-    store_reader_secret: str | None = "modelyard-store"  # noqa: S105
-    """Secret with the credentials of agents (read only, where the store can tell them apart)."""
+    store_reader_secret: str | None = "modelyard-store-reader"  # noqa: S105
+    """Secret, in each workload namespace, with the credentials of agents (read only)."""
     store_claim: str | None = None
     """PersistentVolumeClaim, in each workload namespace, of a directory store."""
     trainer_service_account: str = "modelyard-trainer"
     agent_service_account: str = "modelyard-agent"
     namespaces: tuple[str, ...] = ()
     """Namespaces prepared for workloads by the chart; empty means all are."""
+    allowed_private_networks: tuple[str, ...] = ()
+    """Networks (CIDR) with private addresses that pods may fetch datasets and weights from."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets, in each workload namespace, with registry credentials."""
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=default_resources)
     """CPU and memory of pods by component (KindInfo.components), where an object says nothing."""
+
+    def store_of(self, namespace: str) -> StoreLocation:
+        """The part of the store that belongs to a namespace."""
+        return self.store.within(namespace)
 
     def service_account(self, reporter: Reporter) -> str:
         """The service account of pods that report."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +46,15 @@ def _known_components(value: dict[str, dict[str, str]]) -> dict[str, dict[str, s
     if unknown:
         known = ", ".join(_DEFAULTS.resources)
         raise ValueError(f"there is no component {', '.join(unknown)}: choose among {known}")
+    return value
+
+
+def _private_networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks to list: not loopback and link-local ones, which no setting may open."""
+    for text in value:
+        network = ip_network(text)
+        if network.is_loopback or network.is_link_local or network.is_multicast:
+            raise ValueError(f"{text} holds loopback, link-local or multicast addresses")
     return value
 
 
@@ -97,6 +107,8 @@ class EngineSettings(BaseSettings):
     agent_service_account: str = _DEFAULTS.agent_service_account
     namespaces: Names = ()
     """Comma-separated namespaces that are prepared for workloads; empty for all."""
+    allowed_private_networks: Annotated[Names, AfterValidator(_private_networks)] = ()
+    """Comma-separated networks (CIDR) with private addresses that pods may fetch from."""
     image_pull_secrets: Names = ()
     """Comma-separated Secrets with registry credentials, for all pods that the operator creates."""
     resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
@@ -152,6 +164,7 @@ class EngineSettings(BaseSettings):
             trainer_service_account=self.trainer_service_account,
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,
+            allowed_private_networks=self.allowed_private_networks,
             image_pull_secrets=self.image_pull_secrets,
             resources={
                 component: {**defaults, **self.resources.get(component, {})}

@@ -49,6 +49,36 @@ class Retries:
         }
 
 
+@dataclass(frozen=True)
+class Place:
+    """A store's URL, taken apart."""
+
+    scheme: str
+    bucket: str
+    """Empty for a directory."""
+    prefix: str
+    """Without slashes at its ends; of a directory, the path without the first slash."""
+
+    @classmethod
+    def parse(cls, url: str) -> Place:
+        """Bucket and prefix are taken as written: `#`, `?` and `%` have no meaning in S3 keys.
+        Raises StoreError for a URL that is none of `s3://bucket/prefix`, `gs://…`,
+        `az://container/…`, `file:///path`."""
+        scheme, found, rest = url.partition("://")
+        if not found or scheme not in SCHEMES:
+            raise StoreError(f"store URL {url!r}: the scheme must be one of {', '.join(SCHEMES)}")
+        if scheme == "file":
+            parts = urlsplit(url)
+            path = unquote(parts.path).strip("/")
+            if parts.netloc not in ("", "localhost") or not path:
+                raise StoreError(f"store URL {url!r}: a directory is written file:///absolute/path")
+            return cls(scheme, "", path)
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise StoreError(f"store URL {url!r}: the bucket's name is missing")
+        return cls(scheme, bucket, prefix.strip("/"))
+
+
 def open_location(
     location: StoreLocation,
     *,
@@ -61,40 +91,29 @@ def open_location(
     of `s3://bucket/prefix`, `gs://…`, `az://container/…`, `file:///path`, or a directory that
     cannot be made.
     """
-    parts = urlsplit(location.url)
+    place = Place.parse(location.url)
     retry_config = (retries or Retries()).config()
-    prefix = unquote(parts.path).strip("/") or None
-    if parts.scheme not in SCHEMES:
-        raise StoreError(
-            f"store URL {location.url!r}: the scheme must be one of {', '.join(SCHEMES)}"
-        )
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost") or not prefix:
-            raise StoreError(
-                f"store URL {location.url!r}: a directory is written file:///absolute/path"
-            )
-        with translated(location.url, ""):
-            return LocalStore(Path("/", prefix), mkdir=True)
-    if not parts.netloc:
-        raise StoreError(f"store URL {location.url!r}: the bucket's name is missing")
+    bucket, prefix = place.bucket, place.prefix or None
     with translated(location.url, ""):
-        if parts.scheme == "gs":
+        if place.scheme == "file":
+            return LocalStore(Path("/", place.prefix), mkdir=True)
+        if place.scheme == "gs":
             return GCSStore(
-                parts.netloc,
+                bucket,
                 prefix=prefix,
                 client_options=_client_options(None),
                 retry_config=retry_config,
             )
-        if parts.scheme == "az":
+        if place.scheme == "az":
             return AzureStore(
-                parts.netloc,
+                bucket,
                 prefix=prefix,
                 config={"endpoint": location.endpoint} if location.endpoint else {},
                 client_options=_client_options(location.endpoint),
                 retry_config=retry_config,
             )
         return S3Store(
-            parts.netloc,
+            bucket,
             prefix=prefix,
             config=_s3_config(location, credentials),
             client_options=_client_options(location.endpoint),

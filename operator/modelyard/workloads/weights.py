@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from modelyard.api.dataset import S3Source
 from modelyard.api.modelversion import WeightsSource
-from modelyard.contract.run import StoreLocation
+from modelyard.contract.run import BaseRun
 from modelyard.store import BlobMissing, DigestMismatch, Store, sha256_file
+from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.limits import GIB, Limits
 from modelyard.workloads.errors import UserError, WorkloadError
 
@@ -24,13 +24,12 @@ LIMITS = Limits(download_bytes=8 * GIB)
 """More than any detection model has; an endless answer must not fill the node's disk."""
 
 
-def fetch(store: Store, location: StoreLocation, source: WeightsSource, directory: Path) -> Path:
+def fetch(store: Store, run: BaseRun, source: WeightsSource, directory: Path) -> Path:
     """The weights as a file `weights.pt` or `weights.onnx` in `directory`.
 
-    What had to be fetched from its URI is put into the store, also in place of a damaged blob.
-    `location` is the store's own, whose endpoint also serves s3:// URIs. Raises UserError if the
-    digest does not match or nothing can be had there, RetryableError if the URI cannot be reached
-    now, StoreError.
+    What had to be fetched from its URI is put into the store of `run`, also in place of a damaged
+    blob. Raises UserError if the digest does not match or nothing can be had there, RetryableError
+    if the URI cannot be reached now, StoreError.
     """
     path = directory / f"weights.{source.format}"
     lacking = stored(store, source.digest, path)
@@ -40,9 +39,10 @@ def fetch(store: Store, location: StoreLocation, source: WeightsSource, director
         raise UserError(
             UNAVAILABLE,
             f"weights {source.digest} are {lacking} the store {store.url}: add them with "
-            "`modelyard weights add FILE`, or say where they are with spec.weights.uri",
+            f"`modelyard weights add FILE -n {run.object.namespace}`, or say where they are with "
+            "spec.weights.uri",
         )
-    download(source.uri, path, location)
+    download(source.uri, path, run)
     verify(path, source.digest, source.uri)
     store.put_file(path)
     return path
@@ -75,9 +75,11 @@ def verify(path: Path, digest: str, origin: str) -> None:
         )
 
 
-def download(uri: str, path: Path, location: StoreLocation) -> None:
-    """Fetch an http(s):// or s3:// URI into a file; s3:// with the store's credentials, for a pod
-    is given no others.
+def download(uri: str, path: Path, run: BaseRun) -> None:
+    """Fetch an http(s):// or s3:// URI into a file.
+
+    An s3:// URI, bucket and key as written, is read with the store's credentials where it lies in
+    the namespace's part of the store, and anonymously elsewhere.
 
     Raises UserError if it is not there or not for us, RetryableError if it cannot be reached.
     """
@@ -85,16 +87,17 @@ def download(uri: str, path: Path, location: StoreLocation) -> None:
     from modelyard.workloads.data.fetch_s3 import fetch_archive, open_source
 
     log.info("fetching %s", uri.partition("?")[0])
+    rules = AddressRules.parse(run.allowed_private_networks)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         if uri.startswith("s3://"):
-            parts = urlsplit(uri)
-            source = S3Source(bucket=parts.netloc, key=parts.path.lstrip("/"))
-            client, label = open_source(source, location)
-            fetch_archive(client, label, source.key, partial, limits=LIMITS)
+            bucket, _, key = uri.removeprefix("s3://").partition("/")
+            source = S3Source(bucket=bucket, key=key)
+            opened = open_source(source, run.store, rules, field="spec.weights.uri")
+            fetch_archive(opened, partial, limits=LIMITS)
         else:
-            download_http(uri, partial, digest=None, limits=LIMITS)
+            download_http(uri, partial, digest=None, limits=LIMITS, rules=rules)
     except ValidationError as error:
         raise UserError(UNAVAILABLE, f"{uri} is not an s3://bucket/key URL") from error
     except WorkloadError as error:

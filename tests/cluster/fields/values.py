@@ -137,10 +137,10 @@ PATTERNS: dict[str, Values] = {
         boundary=["http://a", "https://" + "a" * 2040],
         invalid=ADDRESS,
     ),
-    r"^(https?|s3)://[!-~]+$": Values(
-        valid=["s3://bucket/best.pt"],
+    r"^(https?://[!-~]+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\x00-\x1f\x7f]+)$": Values(
+        valid=["s3://bucket/best.pt", "s3://bucket/camera #3/100%.pt"],
         boundary=["http://a", "https://" + "a" * 2040],
-        invalid=ADDRESS,
+        invalid=[*ADDRESS, "s3://bucket", "s3://bucket/"],
     ),
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": Values(
         valid=["eu-central-1"], boundary=["a", "a" * 64], invalid=["", "-a", "a b", "a/b"]

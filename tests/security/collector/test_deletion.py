@@ -120,7 +120,7 @@ def test_nobody_but_the_operator_says_what_is_in_use(chart: Cluster, kind: str) 
     for way in ("--cascade=orphan", "--cascade=foreground", "--force", "--grace-period=0"):
         assert "in use by" in chart.refused("-n", SPACE, "delete", plural, name, way, "--as=eve")
     assert chart.get(plural, SPACE, name)["status"]["usedBy"] == ["Deployment cameras"]
-    chart.kubectl("-n", SPACE, "patch", *patch[3:], *empty, f"--as={OPERATOR}", "--as-group=system:masters")  # fmt: skip
+    chart.kubectl(*patch, *empty, f"--as={OPERATOR}", "--as-group=system:masters")
 
 
 def test_a_namespace_takes_users_and_used_with_it(chart: Cluster) -> None:

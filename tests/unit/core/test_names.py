@@ -16,7 +16,8 @@ from .world import deployment
 
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 """What a Service may be called before Kubernetes 1.36."""
-ADMITTED = st.from_regex(r"[a-z]([-a-z0-9]{0,80}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,2}", fullmatch=True)  # fmt: skip
+_LABEL = r"([-a-z0-9]{0,80}[a-z0-9])?"
+ADMITTED = st.from_regex(rf"[a-z]{_LABEL}(\.[a-z0-9]{_LABEL}){{0,2}}", fullmatch=True)
 """A DNS-1123 subdomain that begins with a letter, which a Deployment's name must be."""
 
 

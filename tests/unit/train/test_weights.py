@@ -81,7 +81,7 @@ def test_damaged_weights_without_a_uri_are_named_so(
 ) -> None:
     store.put_bytes(CONTENT)
     (tmp_path / "store" / blob_key(DIGEST)).write_bytes(CONTENT[::-1])
-    with pytest.raises(UserError, match="are damaged in the store.*modelyard weights add FILE"):
+    with pytest.raises(UserError, match=r"are damaged in the store.*modelyard weights add FILE"):
         weights.fetch(store, location, WeightsSource(digest=DIGEST), tmp_path / "w")
 
 

@@ -139,7 +139,7 @@ def test_as_many_evaluations_as_a_version_may_have_fit() -> None:
     most = next(
         m for m in ModelVersionSpec.model_fields["exports"].metadata if hasattr(m, "max_length")
     )
-    figures = {name: 1 / 7 for name in ("mAP50", "mAP50to95", "precision", "recall")}
+    figures = dict.fromkeys(("mAP50", "mAP50to95", "precision", "recall"), 1 / 7)
     evaluations = [
         ArtifactEvaluation(
             artifact=f"{i:02}{'a' * 61}",

@@ -19,19 +19,22 @@ from modelyard_local.demo.objects import Objects
 
 PORTS = {"http": 8000, "grpc": 8001}
 STORE = "modelyard-store"
-"""Service and Secret of the chart's embedded store, for a release called modelyard."""
+"""Service of the chart's embedded store, for a release called modelyard."""
+WRITER = f"{STORE}-writer"
+"""Secret with a namespace's key of it."""
 STORE_PORT = 7070
-BUCKET = "modelyard"
+BUCKET = "modelyard-{namespace}"
 SETTLE_SECONDS = 5.0
 """How long the cluster network may take to learn of a pod that is ready. It refuses until then."""
 
 
 def upload(objects: Objects, file: Path, key: str) -> None:
-    """Put a file under a key of the embedded store's bucket, over S3 as any user would."""
-    secret = objects.core().read_namespaced_secret(STORE, objects.namespace).data
+    """Put a file under a key of the namespace's bucket in the embedded store, over S3 as any user
+    would."""
+    secret = objects.core().read_namespaced_secret(WRITER, objects.namespace).data
     with _reach(objects, SYSTEM_NAMESPACE, STORE, STORE_PORT) as address:
         store = S3Store(
-            BUCKET,
+            BUCKET.format(namespace=objects.namespace),
             endpoint=f"http://{address}",
             region="us-east-1",
             access_key_id=base64.b64decode(secret["AWS_ACCESS_KEY_ID"]).decode(),

@@ -19,7 +19,7 @@ def data_job(observed: Observed) -> dict[str, Any]:
     obj, spec, settings = observed.obj, observed.spec, observed.settings
     run = DataRun(
         object=ObjectId(namespace=meta.namespace(obj), name=meta.name(obj), uid=meta.uid(obj)),
-        store=settings.store,
+        store=settings.store_of(meta.namespace(obj)),
         source=spec.source,
         data_file=spec.data_file,
         quality=spec.quality,

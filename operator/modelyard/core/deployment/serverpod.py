@@ -41,7 +41,7 @@ def agent_run(observed: Observed) -> str:
             namespace=meta.namespace(observed.obj),
             deployment=meta.name(observed.obj),
             model_line=observed.spec.model_line,
-            store=observed.settings.store,
+            store=observed.settings.store_of(meta.namespace(observed.obj)),
             cpu_limit=_cpus(observed),
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,

@@ -66,7 +66,7 @@ def export_job(observed: Observed, export: Export) -> dict[str, Any]:
     """The batch/v1 Job of one export."""
     run = ExportRun(
         object=_object(observed),
-        store=observed.settings.store,
+        store=observed.settings.store_of(meta.namespace(observed.obj)),
         weights=observed.spec.weights,
         export=export,
         dataset_digest=observed.spec.dataset.digest if export.precision == "int8" else None,
@@ -79,7 +79,7 @@ def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
     """The batch/v1 Job that evaluates a group's artifacts on the pinned split."""
     run = EvaluateRun(
         object=_object(observed),
-        store=observed.settings.store,
+        store=observed.settings.store_of(meta.namespace(observed.obj)),
         weights=observed.spec.weights,
         include_source=group.include_source,
         artifacts=[observed.artifacts[e.name] for e in group.exports],

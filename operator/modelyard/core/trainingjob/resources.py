@@ -31,7 +31,7 @@ def training_job(observed: Observed) -> dict[str, Any]:
     base = observed.base_version
     run = TrainRun(
         object=ObjectId(namespace=meta.namespace(obj), name=meta.name(obj), uid=meta.uid(obj)),
-        store=settings.store,
+        store=settings.store_of(meta.namespace(obj)),
         run_key=names.run_key(obj),
         model=spec.model,
         model_digest=spec.model_digest,

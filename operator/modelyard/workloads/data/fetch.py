@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelyard.api.dataset import DatasetSource, PvcSource
 from modelyard.contract.run import StoreLocation
+from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.fetch_http import download
 from modelyard.workloads.data.fetch_s3 import fetch_archive, fetch_prefix, open_source
 from modelyard.workloads.data.limits import Limits, human
@@ -22,6 +23,7 @@ def fetch(
     source: DatasetSource,
     *,
     store: StoreLocation,
+    rules: AddressRules,
     mount: Path,
     scratch: Path,
     workers: int,
@@ -29,9 +31,9 @@ def fetch(
 ) -> Path:
     """Fetch the source; returns the folder that holds it, below `scratch` or `mount`.
 
-    `mount` is where the claim of a PVC source is mounted; it is only read. Raises UserError for
-    a source that is not there or may not be read, DatasetError for a bad archive, RetryableError
-    for a source that cannot be reached.
+    `rules` say which addresses may be connected to. `mount` is where the claim of a PVC source is
+    mounted; it is only read. Raises UserError for a source that is not there or may not be read,
+    DatasetError for a bad archive, RetryableError for a source that cannot be reached.
     """
     folder = scratch / "source"
     # A container that is started again finds what the last one left.
@@ -43,14 +45,17 @@ def fetch(
     archive = scratch / "archive"
     if source.http:
         log.info("fetching %s", source.http.url.partition("?")[0])
-        label = download(source.http.url, archive, digest=source.http.digest, limits=limits)
+        label = download(
+            source.http.url, archive, digest=source.http.digest, limits=limits, rules=rules
+        )
     elif source.s3:
-        client, label = open_source(source.s3, store)
+        opened = open_source(source.s3, store, rules)
+        label = opened.label
         log.info("fetching %s", label)
-        if source.s3.key.endswith("/"):
-            fetch_prefix(client, label, folder, limits=limits, workers=workers)
+        if opened.key.endswith("/"):
+            fetch_prefix(opened, folder, limits=limits, workers=workers)
             return folder
-        fetch_archive(client, label, source.s3.key, archive, limits=limits)
+        fetch_archive(opened, archive, limits=limits)
     else:
         raise UserError("InvalidSource", "spec.source has none of s3, http and pvc")
     _unpack(archive, folder, limits, label)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import re
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from modelyard.workloads import guarded
+from modelyard.workloads.addresses import NOT_ALLOWED, AddressRules, refused
 from modelyard.workloads.data.limits import Limits, human
 from modelyard.workloads.errors import RetryableError, UserError
 
@@ -26,11 +26,6 @@ MAX_REDIRECTS = 10
 PROGRESS_SECONDS = 10.0
 
 _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
-_CLOUD_METADATA = (
-    ipaddress.ip_network("169.254.0.0/16"),
-    ipaddress.ip_network("fe80::/10"),
-    ipaddress.ip_network("fd00:ec2::/32"),
-)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 
@@ -53,6 +48,7 @@ def download(
     *,
     digest: str | None,
     limits: Limits,
+    rules: AddressRules,
     first_wait: float = FIRST_WAIT_SECONDS,
 ) -> str:
     """Download `url` into `destination`; returns the URL for messages, without what may be secret.
@@ -63,14 +59,17 @@ def download(
     """
     label = shown(url)
     progress = _Progress()
-    timeout = httpx.Timeout(60.0, connect=15.0)
-    with httpx.Client(timeout=timeout, headers={"accept-encoding": "identity"}) as client:
+    with guarded.client(rules) as client:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 _attempt(client, url, destination, limits, progress)
                 break
+            except guarded.RefusedAddress as error:
+                raise refused(label, error.address, error.why) from error
+            except httpx.InvalidURL as error:
+                raise UserError("InvalidSource", f"{label} is not a valid URL") from error
             except (_Broken, httpx.TransportError) as error:
-                detail = " ".join(str(error).split()) or type(error).__name__
+                detail = str(error) if isinstance(error, _Broken) else guarded.described(error)
                 if attempt == ATTEMPTS:
                     raise RetryableError(
                         "SourceUnavailable",
@@ -104,9 +103,7 @@ def _attempt(
     if progress.received and progress.validator:
         headers = {"range": f"bytes={progress.received}-", "if-range": progress.validator}
     for _ in range(MAX_REDIRECTS + 1):
-        _refuse_metadata(url, label)
         with client.stream("GET", url, headers=headers) as response:
-            _refuse_peer(response, label)
             if response.has_redirect_location:
                 url = _redirected(response, label)
                 continue
@@ -117,18 +114,20 @@ def _attempt(
 
 
 def _redirected(response: httpx.Response, label: str) -> str:
-    target = response.url.join(response.headers["location"])
-    if target.scheme not in ("http", "https"):
+    try:
+        target = response.url.join(response.headers["location"])
+    except httpx.InvalidURL:
+        target = None
+    if target is None or target.scheme not in ("http", "https"):
         raise UserError(
-            "SourceNotAllowed",
-            f"{label} redirects to a {target.scheme} URL; only HTTP(S) is fetched",
+            NOT_ALLOWED, f"{label} redirects to what is no HTTP(S) URL; only HTTP(S) is fetched"
         )
     return str(target)
 
 
 def _check_status(response: httpx.Response, label: str) -> None:
     status = response.status_code
-    answer = f"{status} {response.reason_phrase}".strip()
+    answer = guarded.status_text(status)
     if status in (200, 206):
         return
     if status in _TRANSIENT:
@@ -188,37 +187,4 @@ def _verify(path: Path, digest: str, label: str) -> None:
             "DigestMismatch",
             f"{label} has digest {found}, but spec.source.http.digest is {digest}; the file has "
             "changed, or the digest is wrong",
-        )
-
-
-def _refuse_metadata(url: str, label: str) -> None:
-    """Refuse hosts that are, or resolve to, a cloud's metadata service, which hands out
-    credentials."""
-    host = urlsplit(url).hostname or ""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return  # The connection will fail then; behind a proxy, names need not resolve here.
-    for *_, address in found:
-        _refuse_address(str(address[0]), label)
-
-
-def _refuse_peer(response: httpx.Response, label: str) -> None:
-    """The same for the address that was connected to: a name may resolve differently twice."""
-    stream = response.extensions.get("network_stream")
-    peer = stream.get_extra_info("server_addr") if stream is not None else None
-    if peer:
-        _refuse_address(str(peer[0]), label)
-
-
-def _refuse_address(text: str, label: str) -> None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if any(mapped in network for network in _CLOUD_METADATA):
-        raise UserError(
-            "SourceNotAllowed",
-            f"{label} leads to {mapped}, a link-local address; such addresses are not fetched",
         )

@@ -1,36 +1,31 @@
-"""Fetches a prefix or an archive from an S3-compatible object store."""
+"""Fetches a prefix or an archive from an object store: Modelyard's own, or a foreign S3 server.
+
+The credentials of Modelyard's own store are used for the namespace's own part of it, and for
+nothing else: a source that names an endpoint, other credentials or a place outside of that part is
+read by a reader that does not have them (`open_source` decides).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import obstore
+from typing import Protocol
 
 from modelyard.api.dataset import S3Source
 from modelyard.contract.run import StoreLocation
-from modelyard.store.errors import (
-    AccessDenied,
-    BlobMissing,
-    BucketMissing,
-    StoreError,
-    StoreUnavailable,
-    translated,
-)
-from modelyard.store.opening import Credentials, open_location
+from modelyard.store.opening import Credentials, Place
+from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.errors import DatasetError
 from modelyard.workloads.data.limits import Limits, human
-from modelyard.workloads.errors import RetryableError, UserError, WorkloadError
-
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+from modelyard.workloads.data.ownstore import OwnStore
+from modelyard.workloads.data.s3 import Endpoint, Listed, S3Reader
+from modelyard.workloads.errors import UserError
 
 log = logging.getLogger("modelyard.data")
 
@@ -41,78 +36,154 @@ STREAMS_PER_WORKER = 8
 """Small objects are bound by round trips, not by CPU."""
 BATCH = 1000
 PROGRESS_SECONDS = 10.0
-_PIECE = 4 * 1024 * 1024
+
+
+class Reader(Protocol):
+    """One bucket, or one part of a store."""
+
+    def pages(self, prefix: str) -> Iterator[list[Listed]]:
+        """All objects whose keys begin with `prefix`, in pages."""
+
+    def get(self, key: str, sink: Callable[[Iterator[bytes], int | None], None]) -> None:
+        """Pass an object's pieces, and its size if known, to `sink`; again after a failure."""
 
 
 @dataclass(frozen=True)
-class _Object:
+class Opened:
+    """A source to read from."""
+
+    reader: Reader
     key: str
-    """Relative to the prefix."""
-    size: int
+    """Of the archive, or the prefix, as the reader takes it."""
+    label: str
+    """Its name for messages."""
 
 
-def open_source(source: S3Source, store: StoreLocation) -> tuple[ObjectStore, str]:
-    """The client for a source, and its name for messages. Nothing is sent yet.
+def open_source(
+    source: S3Source, store: StoreLocation, rules: AddressRules, *, field: str = "spec.source.s3"
+) -> Opened:
+    """The reader of a source. Nothing is sent yet.
 
-    Keys are relative to the prefix for a prefix, and to the bucket for an archive. A source with
-    neither endpoint nor credentials lies where the store does, if that is S3.
+    `store` is the namespace's part of Modelyard's store, `field` the spec's field, for messages.
+    Raises UserError for credentials that are missing, or a place that cannot be read.
     """
     credentials = _credentials(source)
-    endpoint, region = source.endpoint, source.region
-    if endpoint is None and credentials is None and store.url.startswith("s3://"):
-        endpoint, region = store.endpoint, region or store.region
-    prefix = source.key if source.key.endswith("/") else ""
-    location = StoreLocation(
-        url=f"s3://{source.bucket}/{prefix}", endpoint=endpoint, region=region or "us-east-1"
+    bucket = source.bucket
+    own = _own_key(source, store)
+    if own is not None or bucket is None:
+        key = own or source.key
+        label = f"{key} in this namespace's part of the store, {store.url}"
+        _refuse_dots(key, label)
+        return Opened(OwnStore(store, label, field), key, label)
+    at = f" at {source.endpoint}" if source.endpoint else ""
+    label = f"s3://{bucket}/{source.key}{at}"
+    if credentials is None and source.endpoint is None and _cloud_identity(store):
+        place = StoreLocation(url=f"s3://{bucket}", region=source.region or store.region)
+        return Opened(OwnStore(place, label, field), source.key, label)
+    try:
+        endpoint = Endpoint.of(bucket, source.endpoint, source.region or "us-east-1")
+    except ValueError as error:
+        raise UserError("InvalidSource", f"{error}; correct {field}.endpoint") from error
+    # What the administrator chose as store may have a private address.
+    trusted = source.endpoint is not None and _same(source.endpoint, store.endpoint)
+    reader = S3Reader(
+        endpoint,
+        label=label,
+        field=field,
+        credentials=credentials,
+        rules=None if trusted else rules,
     )
-    at = f" at {endpoint}" if endpoint else ""
-    label = f"s3://{source.bucket}/{source.key}{at}"
-    with _as_source():
-        return open_location(location, credentials=credentials), label
+    return Opened(reader, source.key, label)
 
 
-def fetch_archive(
-    client: ObjectStore, label: str, key: str, destination: Path, *, limits: Limits
-) -> None:
+def fetch_archive(opened: Opened, destination: Path, *, limits: Limits) -> None:
     """Fetch one object. Raises UserError, RetryableError."""
-    with _as_source():
-        with translated(label, ""):
-            result = obstore.get(client, key)
-        limits.check_download(result.meta["size"], label)
-        _write(result, destination, label)
+
+    def sink(pieces: Iterator[bytes], size: int | None) -> None:
+        limits.check_download(size or 0, opened.label)
+        _write(pieces, destination, lambda written: limits.check_download(written, opened.label))
+
+    opened.reader.get(opened.key, sink)
     log.info("fetched %s", human(destination.stat().st_size))
 
 
-def fetch_prefix(
-    client: ObjectStore, label: str, folder: Path, *, limits: Limits, workers: int
-) -> None:
+def fetch_prefix(opened: Opened, folder: Path, *, limits: Limits, workers: int) -> None:
     """Fetch all objects of a prefix into `folder`. Raises UserError, RetryableError."""
-    with _as_source():
-        objects = _listed(client, label, limits)
-        if not objects:
-            raise UserError(
-                "SourceMissing",
-                f"{label}: there are no objects under this prefix; correct spec.source.s3.key",
-            )
-        total = sum(one.size for one in objects)
-        log.info("fetching %d objects, %s", len(objects), human(total))
-        root = folder.resolve()
-        last = time.monotonic()
+    objects = _listed(opened, limits)
+    if not objects:
+        raise UserError(
+            "SourceMissing",
+            f"{opened.label}: there are no objects under this prefix; correct spec.source.s3.key",
+        )
+    total = sum(one.size for one in objects)
+    log.info("fetching %d objects, %s", len(objects), human(total))
+    root = folder.resolve()
+    last = time.monotonic()
+    # The listing is the server's word; what arrives is counted.
+    budget = _Budget(opened.label, limits)
 
-        def one(item: _Object) -> None:
-            path = _path(root, item.key, label)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with translated(label, item.key):
-                result = obstore.get(client, item.key)
-            _write(result, path, f"{label}{item.key}")
+    def one(item: Listed) -> None:
+        path = _path(root, item.key[len(opened.key) :], opened.label)
+        path.parent.mkdir(parents=True, exist_ok=True)
 
-        with ThreadPoolExecutor(min(32, workers * STREAMS_PER_WORKER)) as pool:
-            for start in range(0, len(objects), BATCH):
-                list(pool.map(one, objects[start : start + BATCH]))
-                if time.monotonic() - last > PROGRESS_SECONDS:
-                    last = time.monotonic()
-                    log.info("fetched %d of %d objects", start + BATCH, len(objects))
+        def sink(pieces: Iterator[bytes], _size: int | None) -> None:
+            _write(budget.counted(pieces), path)
+
+        opened.reader.get(item.key, sink)
+
+    with ThreadPoolExecutor(min(32, workers * STREAMS_PER_WORKER)) as pool:
+        for start in range(0, len(objects), BATCH):
+            list(pool.map(one, objects[start : start + BATCH]))
+            if time.monotonic() - last > PROGRESS_SECONDS:
+                last = time.monotonic()
+                log.info("fetched %d of %d objects", start + BATCH, len(objects))
     log.info("fetched %d objects", len(objects))
+
+
+class _Budget:
+    """Bytes that all threads together have received."""
+
+    def __init__(self, label: str, limits: Limits) -> None:
+        self._label, self._limits = label, limits
+        self._received = 0
+        self._lock = threading.Lock()
+
+    def counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces. Raises UserError where they are too many."""
+        for piece in pieces:
+            with self._lock:
+                self._received += len(piece)
+            self._limits.check_download(self._received, self._label)
+            yield piece
+
+
+def _own_key(source: S3Source, store: StoreLocation) -> str | None:
+    """The key within the namespace's part of the store, where the source lies there."""
+    if source.bucket is None:
+        return source.key
+    if source.endpoint or source.credentials or not store.url.startswith("s3://"):
+        return None
+    place = Place.parse(store.url)
+    folder = f"{place.prefix}/" if place.prefix else ""
+    if source.bucket != place.bucket or not source.key.startswith(folder):
+        return None
+    return source.key[len(folder) :]
+
+
+def _refuse_dots(key: str, label: str) -> None:
+    """A server that resolves `..` would read outside of the part."""
+    if not {".", ".."}.isdisjoint(key.split("/")):
+        raise UserError("InvalidSource", f"{label}: the key must not have segments . and ..")
+
+
+def _cloud_identity(store: StoreLocation) -> bool:
+    """Whether pods use an identity of Amazon's cloud instead of a key of the store."""
+    at_amazon = store.url.startswith("s3://") and store.endpoint is None
+    return at_amazon and not os.environ.get("AWS_ACCESS_KEY_ID")
+
+
+def _same(endpoint: str, other: str | None) -> bool:
+    return other is not None and endpoint.rstrip("/") == other.rstrip("/")
 
 
 def _credentials(source: S3Source) -> Credentials | None:
@@ -132,26 +203,26 @@ def _credentials(source: S3Source) -> Credentials | None:
     return Credentials(key.strip(), secret.strip(), token)
 
 
-def _listed(client: ObjectStore, label: str, limits: Limits) -> list[_Object]:
-    objects: list[_Object] = []
+def _listed(opened: Opened, limits: Limits) -> list[Listed]:
+    """The files of a prefix: all objects but those that stand for folders."""
+    objects: list[Listed] = []
     size = 0
-    pages = iter(obstore.list(client))
-    while True:
-        with translated(label, ""):
-            page = next(pages, None)
-        if page is None:
-            break
-        for meta in page:
-            objects.append(_Object(meta["path"], meta["size"]))
-            size += meta["size"]
-        limits.check_download(size, label)
+    for page in opened.reader.pages(opened.key):
+        objects += page
+        size += sum(one.size for one in page)
+        limits.check_download(size, opened.label)
         if len(objects) > limits.files:
             raise UserError(
-                "SourceTooLarge", f"{label} has more than {limits.files} objects; use an archive"
+                "SourceTooLarge",
+                f"{opened.label} has more than {limits.files} objects; use an archive",
             )
-    # Consoles make a folder as an empty object named like it.
+    # Consoles make a folder as an empty object: "shelf/", or "shelf" beside "shelf/…".
     folders = {parent for one in objects for parent in _parents(one.key)}
-    return [one for one in objects if one.size or one.key not in folders]
+    return [
+        one
+        for one in objects
+        if one.size or not (one.key.endswith("/") or one.key in folders or one.key == opened.key)
+    ]
 
 
 def _parents(key: str) -> Iterator[str]:
@@ -167,31 +238,12 @@ def _path(root: Path, key: str, label: str) -> Path:
     return path
 
 
-def _write(result: obstore.GetResult, path: Path, label: str) -> None:
-    stream = iter(result.stream(min_chunk_size=_PIECE))
+def _write(
+    pieces: Iterator[bytes], path: Path, on_size: Callable[[int], None] = lambda size: None
+) -> None:
+    written = 0
     with path.open("wb") as file:
-        while True:
-            with translated(label, ""):
-                piece = next(stream, None)
-            if piece is None:
-                return
+        for piece in pieces:
+            written += len(piece)
+            on_size(written)
             file.write(piece)
-
-
-@contextmanager
-def _as_source() -> Iterator[None]:
-    """Errors of the user's store are the source's, not those of Modelyard's own store."""
-    try:
-        yield
-    except StoreError as error:
-        raise _source_error(error) from error
-
-
-def _source_error(error: StoreError) -> WorkloadError:
-    if isinstance(error, AccessDenied):
-        return UserError("SourceAccessDenied", str(error))
-    if isinstance(error, BlobMissing | BucketMissing):
-        return UserError("SourceMissing", f"{error}; correct spec.source.s3")
-    if isinstance(error, StoreUnavailable):
-        return RetryableError("SourceUnavailable", str(error))
-    return UserError("InvalidSource", str(error))

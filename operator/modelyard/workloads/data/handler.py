@@ -10,6 +10,7 @@ from modelyard.contract.datasetindex import SPLITS, SplitName
 from modelyard.contract.result import DataResult, Outcome
 from modelyard.contract.run import DataRun
 from modelyard.store import Store, sha256_bytes
+from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.check import Checked, check_all
 from modelyard.workloads.data.datafile import DataFile, find_root, read_data_file
 from modelyard.workloads.data.errors import DatasetError
@@ -38,6 +39,7 @@ def handle(run: DataRun, context: Context, limits: Limits | None = None) -> Outc
         folder = fetch(
             run.source,
             store=run.store,
+            rules=AddressRules.parse(run.allowed_private_networks),
             mount=context.source,
             scratch=context.scratch,
             workers=context.workers,

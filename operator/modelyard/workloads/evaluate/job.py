@@ -71,7 +71,7 @@ def _candidates(run: EvaluateRun, store: Store, scratch: Path) -> list[Candidate
     folder = scratch / "candidates"
     found = [_artifact(one, store, folder) for one in run.artifacts]
     if run.include_source and run.weights.format == "pt":
-        found.append(Candidate(SOURCE, weights.fetch(store, run.store, run.weights, folder), None))
+        found.append(Candidate(SOURCE, weights.fetch(store, run, run.weights, folder), None))
     return found
 
 

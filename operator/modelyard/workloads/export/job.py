@@ -25,7 +25,7 @@ def handle(run: ExportRun, context: Context) -> Outcome:
     Raises UserError (ExportFailed, DigestMismatch, GpuMismatch, …), RetryableError, StoreError.
     """
     store = Store.open(run.store)
-    file = weights.fetch(store, run.store, run.weights, context.scratch / "weights")
+    file = weights.fetch(store, run, run.weights, context.scratch / "weights")
     path, manifest = _made(run, context, store, file)
     digest = store.put_file(path)
     if digest != manifest.file.digest:

@@ -48,7 +48,7 @@ def find(run: TrainRun, store: Store, directory: Path) -> Start:
                 "spec.baseVersion was made from ONNX weights, which cannot be trained further: "
                 "choose a ModelVersion that was trained, or one with weights of format pt",
             )
-        path = weights.fetch(store, run.store, run.base_weights, directory)
+        path = weights.fetch(store, run, run.base_weights, directory)
         return Start(str(path), run.base_weights.digest)
     if run.model is None:
         raise UserError(UNKNOWN_MODEL, "set spec.model or spec.baseVersion")
@@ -115,7 +115,8 @@ def _pretrained(run: TrainRun, name: str, store: Store, directory: Path) -> Star
             raise UserError(
                 weights.MISMATCH,
                 f"{name} in the store has digest {mirrored}, but spec.modelDigest wants {digest}: "
-                "correct spec.modelDigest, or add the right file with `modelyard weights add FILE`",
+                "correct spec.modelDigest, or add the right file with `modelyard weights add FILE "
+                f"-n {run.object.namespace}`",
             )
         if not weights.stored(store, mirrored, path):
             return Start(str(path), mirrored)
@@ -127,18 +128,18 @@ def _pretrained(run: TrainRun, name: str, store: Store, directory: Path) -> Star
         raise UserError(
             UNKNOWN_MODEL,
             f"spec.model: {_unknown(name, known)} Weights of your own are added with `modelyard "
-            "weights add FILE`.",
+            f"weights add FILE -n {run.object.namespace}`.",
         )
     url = f"{RELEASE}/{name}"
     try:
-        weights.download(url, path, run.store)
+        weights.download(url, path, run)
     except (UserError, RetryableError) as error:
         # Not the user's fault either way, and the store may be given the file meanwhile.
         raise RetryableError(
             weights.UNAVAILABLE,
             f"{name} is not in the store, and {error.message}: download it where there is a "
-            f"network and add it with `modelyard weights add {name}`, or train from scratch with "
-            f"model: {Path(name).stem}.yaml",
+            f"network and add it with `modelyard weights add {name} -n {run.object.namespace}`, or "
+            f"train from scratch with model: {Path(name).stem}.yaml",
         ) from error
     if digest:
         weights.verify(path, digest, url)

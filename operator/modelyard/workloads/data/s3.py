@@ -1,0 +1,314 @@
+"""A reader of foreign S3 servers: lists a prefix and gets objects, with keys exactly as written.
+
+Why not obstore, which reads Modelyard's own store: it resolves names and connects by itself, so
+its connections cannot be checked (guarded.py), it repeats a server's answer in its errors, and it
+refuses keys with empty segments. This reader signs each request for its own host (signature
+version 4, https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html), follows
+no redirects, and treats keys as opaque strings. Without credentials it asks anonymously: those of
+Modelyard's own store are not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import NoReturn, TypeVar
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+import httpx
+
+from modelyard.store.opening import Credentials
+from modelyard.workloads import guarded
+from modelyard.workloads.addresses import AddressRules, refused
+from modelyard.workloads.errors import RetryableError, UserError
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 0.5
+MAX_WAIT_SECONDS = 30.0
+_TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+_PAGE_BYTES = 16 << 20
+"""Of one page of a listing: 1,000 keys of at most 1,024 bytes, escaped, with their metadata."""
+_ERROR_BYTES = 64 << 10
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
+# Some servers (versitygw) answer 404 to an unknown access key.
+_NO_ACCESS = frozenset(
+    (
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "XAdminUserNotFound",
+        "RequestTimeTooSkewed",
+        "ExpiredToken",
+        "InvalidToken",
+        "AllAccessDisabled",
+    )
+)
+_OTHER_REGION = frozenset(
+    ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect")
+)
+_KNOWN = _NO_ACCESS | _OTHER_REGION | {"NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
+
+
+class _Transient(Exception):
+    """This attempt failed; another may not. The text is ours."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object of a listing."""
+
+    key: str
+    """Its whole key."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a bucket is."""
+
+    scheme: str
+    host: str
+    """With the port, where it is not the scheme's."""
+    path: str
+    """Before the key: the bucket, unless the host names it."""
+    region: str
+
+    @classmethod
+    def of(cls, bucket: str, endpoint: str | None, region: str) -> Endpoint:
+        """At an S3-compatible server, or at Amazon S3 without `endpoint`. Raises ValueError for
+        an endpoint that is not scheme, host and port."""
+        if endpoint is None:
+            if "." in bucket:  # Amazon's certificate covers one level of names.
+                return cls("https", f"s3.{region}.amazonaws.com", f"/{bucket}", region)
+            return cls("https", f"{bucket}.s3.{region}.amazonaws.com", "", region)
+        parts = urlsplit(endpoint)
+        if not parts.hostname or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+            raise ValueError(f"{endpoint} is not scheme, host and port")
+        return cls(parts.scheme, parts.netloc, f"/{bucket}", region)
+
+
+class S3Reader:
+    """One bucket of a foreign server. Safe to share between threads.
+
+    Methods raise UserError, and RetryableError after ATTEMPTS tries. `label` names the source in
+    messages, which never repeat what the server said.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        label: str,
+        field: str,
+        credentials: Credentials | None,
+        rules: AddressRules | None,
+        first_wait: float = FIRST_WAIT_SECONDS,
+    ) -> None:
+        """`field` is the spec's field, for messages. `rules` is None for the endpoint of
+        Modelyard's own store, which is trusted."""
+        self._endpoint = endpoint
+        self._label = label
+        self._field = field
+        self._credentials = credentials
+        self._client = guarded.client(rules)
+        self._first_wait = first_wait
+
+    def pages(self, prefix: str) -> Iterator[list[Listed]]:
+        """All objects whose keys begin with `prefix`, in pages."""
+        token: str | None = None
+        while True:
+            query = {"list-type": "2", "max-keys": "1000", "prefix": prefix}
+            if token:
+                query["continuation-token"] = token
+            page, token = self._retried(partial(self._page, query))
+            yield page
+            if token is None:
+                return
+
+    def get(self, key: str, sink: Callable[[Iterator[bytes], int | None], None]) -> None:
+        """Pass an object's bytes, in pieces, and its size if the server tells it, to `sink`, which
+        starts again from the beginning whenever it is called again."""
+
+        def attempt() -> None:
+            with self._answer(key, {}) as response:
+                declared = response.headers.get("content-length", "")
+                size = int(declared) if declared.isdigit() else None
+                sink(_whole(response, size), size)
+
+        self._retried(attempt)
+
+    def _page(self, query: dict[str, str]) -> tuple[list[Listed], str | None]:
+        with self._answer("", query) as response:
+            body = _bounded(response, _PAGE_BYTES)
+        if body is None:
+            self._refuse_listing()
+        root = _parsed(body)
+        if root is None:
+            self._refuse_listing()
+        found: list[Listed] = []
+        for one in root.iterfind("{*}Contents"):
+            size = one.findtext("{*}Size", "")
+            if not size.isdecimal():
+                self._refuse_listing()
+            found.append(Listed(one.findtext("{*}Key", ""), int(size)))
+        if root.findtext("{*}IsTruncated") != "true":
+            return found, None
+        token = root.findtext("{*}NextContinuationToken")
+        if not token or token == query.get("continuation-token"):
+            self._refuse_listing()
+        return found, token
+
+    def _refuse_listing(self) -> NoReturn:
+        raise UserError(
+            "InvalidSource",
+            f"{self._label}: the server's listing is not one of S3 (ListObjectsV2); correct "
+            f"{self._field}",
+        )
+
+    @contextmanager
+    def _answer(self, key: str, query: dict[str, str]) -> Iterator[httpx.Response]:
+        """A successful response to a GET, open. Raises _Transient, UserError."""
+        target = _encoded(f"{self._endpoint.path}/{key}")
+        if query:
+            target += "?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in sorted(query.items()))
+        request = self._client.build_request(
+            "GET",
+            f"{self._endpoint.scheme}://{self._endpoint.host}/",
+            headers=self._signed(target),
+            # The target as it is signed: a URL's path would be normalised.
+            extensions={"target": target.encode()},
+        )
+        response = self._client.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                self._explain(response)
+            yield response
+        finally:
+            response.close()
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        wait = self._first_wait
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return attempt()
+            except guarded.RefusedAddress as error:
+                raise refused(self._label, error.address, error.why) from error
+            except (_Transient, httpx.TransportError) as error:
+                detail = str(error) if isinstance(error, _Transient) else guarded.described(error)
+                if not left:
+                    raise RetryableError(
+                        "SourceUnavailable",
+                        f"{self._label} cannot be fetched after {ATTEMPTS} tries ({detail}); check "
+                        f"{self._field}, and that pods in this namespace can reach it",
+                    ) from error
+            time.sleep(wait)
+            wait = min(MAX_WAIT_SECONDS, wait * 2)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _explain(self, response: httpx.Response) -> NoReturn:
+        """Raise the error for a status other than 200."""
+        status = response.status_code
+        found = _CODE.search(_bounded(response, _ERROR_BYTES) or b"")
+        said = found[1].decode() if found else ""
+        code = said if said in _KNOWN else ""
+        answer = guarded.status_text(status) + (f", {code}" if code else "")
+        if status in _TRANSIENT:
+            raise _Transient(f"the server answered {answer}")
+        if code in _OTHER_REGION or status in (301, 307):
+            raise UserError(
+                "InvalidSource",
+                f"{self._label}: the bucket is in another region or at another endpoint "
+                f"({answer}); correct {self._field}",
+            )
+        if status in (401, 403) or code in _NO_ACCESS:
+            who = (
+                "these credentials have no"
+                if self._credentials
+                else "without credentials there is no"
+            )
+            raise UserError(
+                "SourceAccessDenied",
+                f"{self._label}: {who} access ({answer}); correct {self._field}",
+            )
+        if status == 404:
+            raise UserError(
+                "SourceMissing", f"{self._label}: not found ({answer}); correct {self._field}"
+            )
+        raise UserError(
+            "InvalidSource",
+            f"{self._label}: the server answered {answer}; correct {self._field}",
+        )
+
+    def _signed(self, target: str) -> dict[str, str]:
+        """Headers of a GET without a body."""
+        host = self._endpoint.host
+        if self._credentials is None:
+            return {"host": host}
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        headers = {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
+        if self._credentials.session_token:
+            headers["x-amz-security-token"] = self._credentials.session_token
+        path, _, query = target.partition("?")
+        names = ";".join(headers)
+        lines = [f"{name}:{value}" for name, value in headers.items()]
+        canonical = "\n".join(["GET", path, query, *lines, "", names, _EMPTY_SHA256])
+        scope = f"{now[:8]}/{self._endpoint.region}/s3/aws4_request"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        key = f"AWS4{self._credentials.secret_access_key}".encode()
+        for part in scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
+        signature = hmac.digest(key, text.encode(), "sha256").hex()
+        return headers | {
+            "authorization": f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key_id}/"
+            f"{scope}, SignedHeaders={names}, Signature={signature}"
+        }
+
+
+def _encoded(path: str) -> str:
+    """A path as signature version 4 encodes it: all but unreserved characters and slashes."""
+    return quote(path, safe="/")
+
+
+def _bounded(response: httpx.Response, limit: int) -> bytes | None:
+    """The body; None if it is longer than `limit` bytes."""
+    body = bytearray()
+    for piece in response.iter_raw():
+        body += piece
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+def _whole(response: httpx.Response, size: int | None) -> Iterator[bytes]:
+    """The body's pieces. Raises _Transient if it ends early."""
+    received = 0
+    for piece in response.iter_raw():
+        received += len(piece)
+        yield piece
+    if size is not None and received != size:
+        raise _Transient(f"the connection ended after {received} of {size} bytes")
+
+
+def _parsed(body: bytes) -> ElementTree.Element | None:
+    """The document of a stranger, or None. Without a document type there are no entities that
+    could expand or lead elsewhere; as text, no other encoding can hide one."""
+    try:
+        text = body.decode()
+        if "<!" in text.partition("<ListBucketResult")[0]:
+            return None
+        return ElementTree.fromstring(text)  # noqa: S314 - see above
+    except (UnicodeDecodeError, ElementTree.ParseError, ValueError):
+        return None
