@@ -1,10 +1,11 @@
-"""The artifact store: blobs by digest and pointers by key, on top of obstore.
+"""The artifact store: blobs by digest and pointers by key.
 
 A blob is trusted by its digest alone, so a put never asks whether the blob is there: it sends the
 content. That mends a damaged blob, and renews its age, by which the collector spares it
-(inventory.py).
+(collector/). fences.py keeps a put from being undone by a sweep that is going on.
 
-errors.py maps obstore's errors to ours, opening.py makes its client from a StoreLocation.
+keys.py makes the requests, errors.py maps obstore's errors to ours, opening.py makes its client
+from a StoreLocation.
 """
 
 from __future__ import annotations
@@ -17,22 +18,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-import obstore
-
-from modelyard.contract.paths import blob_key
+from modelyard.contract.paths import SWEEPS, blob_key
 from modelyard.contract.run import StoreLocation
 from modelyard.store.digests import sha256_bytes, sha256_file
-from modelyard.store.errors import BlobMissing, DigestMismatch, StoreError, translated
+from modelyard.store.errors import BlobMissing, DigestMismatch, StoreError, StoreUnavailable
+from modelyard.store.fences import Fences
+from modelyard.store.keys import CHUNK, Keys
 from modelyard.store.opening import Credentials, Retries, open_location
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-CHUNK = 8 * 1024 * 1024
-"""Size of one part of an upload and minimum size of one piece of a download, in bytes. S3 allows
-10,000 parts, so a blob may have 80 GB."""
-UPLOADS = 4
-"""Concurrent uploads of parts of one blob: 32 MiB of memory."""
+PUTS = 3
+"""Times that a blob is put before somebody else must be deleting it each time."""
 
 
 class Store:
@@ -43,9 +41,9 @@ class Store:
 
     def __init__(self, client: ObjectStore, url: str) -> None:
         """Use `Store.open`. `url` is for messages."""
-        self._client = client
+        self.keys = Keys(client, url)
+        self.fences = Fences(lambda: [one.key for one in self.keys.entries(SWEEPS)])
         self._url = url
-        self._bucket_seen = False
 
     @classmethod
     def open(
@@ -66,16 +64,16 @@ class Store:
         return self._url
 
     def exists(self, digest: str) -> bool:
-        """Whether the blob is there."""
-        return self._size(_key(digest)) is not None
+        """Whether there is a blob with this key, damaged or not; see `intact`."""
+        return self.keys.entry(_key(digest)) is not None
 
     def size(self, digest: str) -> int:
         """The blob's size in bytes. Raises BlobMissing."""
         key = _key(digest)
-        size = self._size(key)
-        if size is None:
+        found = self.keys.entry(key)
+        if found is None:
             raise BlobMissing(f"{self._url}: {key}: not found")
-        return size
+        return found.size
 
     def put_file(self, path: Path) -> str:
         """Store a file; returns its digest.
@@ -84,14 +82,15 @@ class Store:
         Raises OSError if it cannot be read.
         """
         digest = sha256_file(path)
+        what = f"{path}, sent to {self._url}"
         with path.open("rb") as file:
-            self._put(_key(digest), _checked(file, digest, f"{path}, sent to {self._url}"))
+            self._put_blob(digest, lambda: _checked(file, digest, what))
         return digest
 
     def put_bytes(self, data: bytes) -> str:
         """Store some bytes; returns their digest."""
         digest = sha256_bytes(data)
-        self._put(_key(digest), data)
+        self._put_blob(digest, lambda: data)
         return digest
 
     def intact(self, digest: str) -> bool:
@@ -139,12 +138,12 @@ class Store:
 
     def put_pointer(self, key: str, value: dict[str, Any]) -> None:
         """Write a pointer; the last writer wins. Readers see the old or the new one whole."""
-        self._put(key, json.dumps(value, sort_keys=True).encode())
+        self.keys.put(key, json.dumps(value, sort_keys=True).encode())
 
     def get_pointer(self, key: str) -> dict[str, Any] | None:
         """A pointer, or None if there is none. Raises StoreError if it is not a JSON object."""
         try:
-            data = b"".join(bytes(piece) for piece in self._pieces(key))
+            data = b"".join(bytes(piece) for piece in self.keys.pieces(key))
         except BlobMissing:
             return None
         try:
@@ -157,67 +156,34 @@ class Store:
 
     def delete(self, digest: str) -> None:
         """Remove a blob that only its caller refers to; no error if it is not there."""
-        self._delete(_key(digest))
+        self.keys.remove(_key(digest))
 
     def delete_pointer(self, key: str) -> None:
         """Remove a pointer; no error if it is not there."""
-        self._delete(key)
+        self.keys.remove(key)
 
-    def _put(self, key: str, content: bytes | Iterator[bytes]) -> None:
-        with translated(self._url, key):
-            obstore.put(self._client, key, content, chunk_size=CHUNK, max_concurrency=UPLOADS)
-
-    def _delete(self, key: str) -> None:
-        try:
-            with translated(self._url, key):
-                obstore.delete(self._client, key)
-        except BlobMissing:
-            pass
-
-    def _size(self, key: str) -> int | None:
-        try:
-            with translated(self._url, key):
-                found: int = obstore.head(self._client, key)["size"]
-        except BlobMissing:
-            self._expect_bucket(key)
-            return None
-        self._bucket_seen = True
-        return found
-
-    def _expect_bucket(self, key: str) -> None:
-        """Raise BucketMissing if the bucket is missing: only the response to a GET shows that."""
-        if self._bucket_seen:
-            return
-        try:
-            with translated(self._url, key):
-                obstore.get(self._client, key)
-        except BlobMissing:
-            pass
-        self._bucket_seen = True
-
-    def _pieces(self, key: str) -> Any:
-        with translated(self._url, key):
-            stream = iter(obstore.get(self._client, key).stream(min_chunk_size=CHUNK))
-        while True:
-            # Only obstore's errors are translated, not the caller's OSError (such as a full disk).
-            with translated(self._url, key):
-                piece = next(stream, None)
-            if piece is None:
+    def _put_blob(self, digest: str, content: Callable[[], bytes | Iterator[bytes]]) -> None:
+        """Put a blob until no sweep that was going on meanwhile has removed it."""
+        key = _key(digest)
+        for _ in range(PUTS):
+            self.keys.put(key, content())
+            self.fences.wait()
+            if self.keys.entry(key) is not None:
                 return
-            yield piece
+        raise StoreUnavailable(f"{self._url}: {key}: was removed each time it had been stored")
 
     def _verified(self, digest: str) -> Iterator[Any]:
         """A blob's pieces. Raises BlobMissing, and DigestMismatch after the last piece."""
+        key = _key(digest)
         hasher = hashlib.sha256()
-        for piece in self._pieces(_key(digest)):
+        for piece in self.keys.pieces(key):
             hasher.update(piece)
             yield piece
         found = f"sha256:{hasher.hexdigest()}"
         if found != digest:
             raise DigestMismatch(
-                f"{self._url}: {blob_key(digest)}: the content has digest {found}, so the blob is "
-                'damaged: storing the right content again mends it (docs/operations.md, "A '
-                'damaged blob")'
+                f"{self._url}: {key}: the content has digest {found}, so the blob is damaged: "
+                'storing the right content again mends it (docs/operations.md, "A damaged blob")'
             )
 
 
@@ -234,6 +200,7 @@ def _checked(file: BinaryIO, digest: str, what: str) -> Iterator[bytes]:
     """A file's content in parts. An error in place of the end aborts the upload, so that no other
     content gets under this digest. Raises DigestMismatch."""
     hasher = hashlib.sha256()
+    file.seek(0)
     while part := file.read(CHUNK):
         hasher.update(part)
         yield part

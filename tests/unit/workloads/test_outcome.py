@@ -112,7 +112,11 @@ def test_a_result_survives_any_text(message: str, problems: list[str], names: li
     assert bool(found.message) == bool(message)
 
 
-@pytest.mark.parametrize("letter", ["a", "щ", "数", "😀", '"', "\x1b", "\udcff", "\ud800"])
+@pytest.mark.parametrize(
+    "letter",
+    ["a", "щ", "数", "😀", '"', "\x1b", "\udcff", chr(0xD800)],
+    ids=["ascii", "two bytes", "three", "four", "quote", "control", "byte", "surrogate"],
+)
 def test_a_message_of_one_letter_fits_and_is_read(letter: str) -> None:
     text = Outcome(reason="SourceUnreadable", message=letter * 2000).termination_message()
     assert len(text.encode()) <= MAX_BYTES
