@@ -114,6 +114,9 @@ class DeploymentStatus(CommonStatus):
     """Values of the action annotations that were acted on last, by action."""
     history: list[RolloutRecord] | None = None
     """Rollouts that have ended, the latest first."""
+    rollback_target: str | None = None
+    """ModelVersion that served before stable: what `modelyard rollout rollback` goes back to. Like
+    stable, it cannot be deleted."""
     revision: int | None = None
     """Number of rollouts so far."""
     desired_replicas: int | None = None
@@ -182,12 +185,22 @@ KIND = KindInfo(
         "statusReplicasPath": ".status.replicas",
         "labelSelectorPath": ".status.selector",
     },
+    # Services are named after it. Before Kubernetes 1.36 (RelaxedServiceNameValidation) a Service's
+    # name cannot begin with a digit; whether a name works must not depend on the cluster's version.
+    root_rules=(
+        cel(
+            "self.metadata.name.matches('^[a-z]')",
+            "a Deployment's name must begin with a letter, as the Services that are named after it "
+            "must before Kubernetes 1.36",
+        ),
+    ),
     phases=DeploymentPhase,
     good=frozenset({DeploymentPhase.HEALTHY}),
     bad=frozenset({DeploymentPhase.DEGRADED}),
     uses=(
         Use("ModelVersion", "{.status.stable.modelVersion}", protects=True, parent=True),
         Use("ModelVersion", "{.status.candidate.modelVersion}", protects=True, parent=True),
+        Use("ModelVersion", "{.status.rollbackTarget}", protects=True),
         Use("ModelVersion", "{.spec.modelLine}-{.spec.version.number}", protects=True),
     ),
     selects=(

@@ -8,12 +8,12 @@ describes the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from modelyard.api.rolloutstatus import ActionName, HaltReason
+from modelyard.api.rollbacktarget import rollback_target
 from modelyard.cli.errors import CliError
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutdraw import sentence
@@ -104,7 +104,7 @@ def rollback(obj: Object, version: int | None) -> Request:
                 f"{seen.candidate}: `modelyard rollout abort {seen.name}` goes back to "
                 f"{seen.stable}; for another version, pass its number"
             )
-        version = previous(seen.history, stable)
+        version = rollback_target(seen.history, stable) or _number(found.get("rollbackTarget"))
         if version is None:
             raise CliError(
                 f"the history of Modelyard Deployment {seen.name} has no version before "
@@ -115,19 +115,9 @@ def rollback(obj: Object, version: int | None) -> Request:
     return Request(ActionName.ROLLBACK, str(version))
 
 
-def previous(history: Iterable[Mapping[str, Any]], stable: int | None) -> int | None:
-    """The version that served before the current one, from the ended rollouts (the latest first);
-    None if the history does not go back that far."""
-    records = list(history)
-    for record in records:
-        if record.get("outcome") == "Succeeded" and record.get("version") != stable:
-            return int(record["version"])
-    for record in records:
-        if record.get("outcome") == "Succeeded" and record.get("previous") is not None:
-            before = int(record["previous"])
-            if before != stable:
-                return before
-    return None
+def _number(model_version: str | None) -> int | None:
+    """The number in a ModelVersion's name."""
+    return int(model_version.rpartition("-")[2]) if model_version else None
 
 
 def check_ready(obj: Object, number: int, versions: Iterable[Object]) -> None:

@@ -23,6 +23,16 @@ STORE_MOUNT = Path("/var/lib/modelyard/store")
 """Where a directory store's volume is mounted."""
 
 
+BLOBS = "blobs/"
+RUNS = "runs/"
+WEIGHTS = "weights/"
+COLLECTOR = "_collector/"
+"""The collector's own state."""
+COLLECTOR_STATE = f"{COLLECTOR}state.json"
+SWEEPS = f"{COLLECTOR}sweeps/"
+"""One key for each sweep that is deleting now; see store/fences.py."""
+
+
 def blob_key(digest: str) -> str:
     """Key of a blob, `sha256:…` → `blobs/sha256/…`."""
     algorithm, _, value = digest.partition(":")

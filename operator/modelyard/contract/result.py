@@ -24,9 +24,12 @@ from pydantic import (
 from modelyard.api.base import Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
 from modelyard.api.modelversion import Artifact, ArtifactEvaluation
-from modelyard.contract.statustext import truncate
+from modelyard.contract.statustext import MAX_MESSAGE, truncate
 
 MAX_BYTES = 4096
+_LIMITS = (MAX_MESSAGE, 400, 200, 100, 40)
+"""Maximum characters of a text, tried one after the other until all fits: a character may take
+one byte or four, so no single limit serves both English and other languages."""
 
 
 class Result(StatusModel):
@@ -35,8 +38,8 @@ class Result(StatusModel):
     run: ClassVar[str]
     """The run's kind, under which an Outcome holds it."""
 
-    def cut(self) -> None:
-        """Shorten texts of any length."""
+    def cut(self, limit: int) -> None:
+        """Shorten texts of any length to `limit` characters or less."""
 
     def shrink(self) -> bool:
         """Leave out what can be spared most; False if there is nothing."""
@@ -73,11 +76,11 @@ class DataResult(Result):
     """The first problems, each naming its file."""
     problem_count: int = 0
 
-    def cut(self) -> None:
+    def cut(self, limit: int) -> None:
         """Keep ten problems, and texts of bounded length."""
-        self.problems = [truncate(p, 200) for p in self.problems[:10]]
+        self.problems = [truncate(p, min(limit, 200)) for p in self.problems[:10]]
         for one in self.classes:
-            one.name = truncate(one.name, 60)
+            one.name = truncate(one.name, min(limit, 60))
 
     def shrink(self) -> bool:
         """Leave out a quarter of the classes, then all but three problems."""
@@ -117,6 +120,19 @@ class EvaluateResult(Result):
 
     evaluations: list[ArtifactEvaluation]
 
+    def shrink(self) -> bool:
+        """Leave out the times, which are informative, then figures beyond six decimals."""
+        if any(one.milliseconds_per_image is not None for one in self.evaluations):
+            for one in self.evaluations:
+                one.milliseconds_per_image = None
+            return True
+        rounded = [{k: round(v, 6) for k, v in one.metrics.items()} for one in self.evaluations]
+        if rounded == [one.metrics for one in self.evaluations]:
+            return False
+        for one, metrics in zip(self.evaluations, rounded, strict=True):
+            one.metrics = metrics
+        return True
+
 
 class Outcome(StatusModel):
     """What a pod answers. A result on success; reason and message on failure."""
@@ -132,15 +148,24 @@ class Outcome(StatusModel):
         return self.result if isinstance(self.result, kind) else None
 
     def termination_message(self) -> str:
-        """JSON of at most MAX_BYTES bytes: long texts are cut, then the result shrinks."""
-        small = self.model_copy(deep=True)
-        small.message = truncate(small.message)
-        if small.result:
-            small.result.cut()
-        text = small._json()
-        while len(text.encode()) > MAX_BYTES and small.result and small.result.shrink():
+        """JSON of at most MAX_BYTES bytes, whatever the texts: they are cut, then the result
+        shrinks, then the texts are cut shorter.
+
+        Raises ValueError for a result that does not fit even so: its kind lacks a `shrink`.
+        """
+        text = ""
+        for limit in _LIMITS:
+            small = self.model_copy(deep=True)
+            small.reason = truncate(small.reason, min(limit, 100))
+            small.message = truncate(small.message, limit)
+            if small.result:
+                small.result.cut(limit)
             text = small._json()
-        return text
+            while len(text.encode()) > MAX_BYTES and small.result and small.result.shrink():
+                text = small._json()
+            if len(text.encode()) <= MAX_BYTES:
+                return text
+        raise ValueError(f"the result takes {len(text.encode())} bytes, more than {MAX_BYTES}")
 
     def _json(self) -> str:
         return self.model_dump_json(by_alias=True, exclude_none=True)

@@ -1,6 +1,11 @@
-"""The artifact store: blobs by digest and pointers by key, on top of obstore.
+"""The artifact store: blobs by digest and pointers by key.
 
-errors.py maps obstore's errors to ours, opening.py makes its client from a StoreLocation.
+A blob is trusted by its digest alone, so a put never asks whether the blob is there: it sends the
+content. That mends a damaged blob, and renews its age, by which the collector spares it
+(collector/). fences.py keeps a put from being undone by a sweep that is going on.
+
+keys.py makes the requests, errors.py maps obstore's errors to ours, opening.py makes its client
+from a StoreLocation.
 """
 
 from __future__ import annotations
@@ -9,26 +14,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-import obstore
-
-from modelyard.contract.paths import blob_key
+from modelyard.contract.paths import SWEEPS, blob_key
 from modelyard.contract.run import StoreLocation
 from modelyard.store.digests import sha256_bytes, sha256_file
-from modelyard.store.errors import BlobMissing, DigestMismatch, StoreError, translated
+from modelyard.store.errors import BlobMissing, DigestMismatch, StoreError, StoreUnavailable
+from modelyard.store.fences import Fences
+from modelyard.store.keys import CHUNK, Keys
 from modelyard.store.opening import Credentials, Retries, open_location
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-CHUNK = 8 * 1024 * 1024
-"""Size of one part of an upload and minimum size of one piece of a download, in bytes. S3 allows
-10,000 parts, so a blob may have 80 GB."""
-UPLOADS = 4
-"""Concurrent uploads of parts of one blob: 32 MiB of memory."""
+PUTS = 3
+"""Times that a blob is put before somebody else must be deleting it each time."""
 
 
 class Store:
@@ -39,9 +41,9 @@ class Store:
 
     def __init__(self, client: ObjectStore, url: str) -> None:
         """Use `Store.open`. `url` is for messages."""
-        self._client = client
+        self.keys = Keys(client, url)
+        self.fences = Fences(lambda: [one.key for one in self.keys.entries(SWEEPS)])
         self._url = url
-        self._bucket_seen = False
 
     @classmethod
     def open(
@@ -62,42 +64,43 @@ class Store:
         return self._url
 
     def exists(self, digest: str) -> bool:
-        """Whether the blob is there."""
-        return self._size(_key(digest)) is not None
+        """Whether there is a blob with this key, damaged or not; see `intact`."""
+        return self.keys.entry(_key(digest)) is not None
 
     def size(self, digest: str) -> int:
         """The blob's size in bytes. Raises BlobMissing."""
         key = _key(digest)
-        size = self._size(key)
-        if size is None:
+        found = self.keys.entry(key)
+        if found is None:
             raise BlobMissing(f"{self._url}: {key}: not found")
-        return size
+        return found.size
 
     def put_file(self, path: Path) -> str:
-        """Store a file; returns its digest. Sends nothing if the store has the blob already.
+        """Store a file; returns its digest.
 
-        Raises DigestMismatch if the file changes meanwhile, OSError if it cannot be read.
+        Raises DigestMismatch if the file changes meanwhile; the store then keeps what it had.
+        Raises OSError if it cannot be read.
         """
-        before = _stamp(path)
         digest = sha256_file(path)
-        key = _key(digest)
-        if self._size(key) != before[0]:
-            with translated(self._url, key):
-                obstore.put(self._client, key, path, chunk_size=CHUNK, max_concurrency=UPLOADS)
-            if _stamp(path) != before:
-                with translated(self._url, key):
-                    obstore.delete(self._client, key)
-                raise DigestMismatch(f"{path} changed while it was sent to {self._url}")
+        what = f"{path}, sent to {self._url}"
+        with path.open("rb") as file:
+            self._put_blob(digest, lambda: _checked(file, digest, what))
         return digest
 
     def put_bytes(self, data: bytes) -> str:
         """Store some bytes; returns their digest."""
         digest = sha256_bytes(data)
-        key = _key(digest)
-        if self._size(key) != len(data):
-            with translated(self._url, key):
-                obstore.put(self._client, key, data, chunk_size=CHUNK, max_concurrency=UPLOADS)
+        self._put_blob(digest, lambda: data)
         return digest
+
+    def intact(self, digest: str) -> bool:
+        """Whether the blob is there and its content has this digest; reads all of it."""
+        try:
+            for _ in self._verified(digest):
+                pass
+        except (BlobMissing, DigestMismatch):
+            return False
+        return True
 
     def get_file(
         self,
@@ -111,20 +114,16 @@ class Store:
         `on_piece` is called with the size of each piece; its exceptions end the fetch.
         Returns `destination`. Raises BlobMissing, DigestMismatch, OSError if it cannot be written.
         """
-        key = _key(digest)
         destination.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{destination.name[:100]}.", suffix=".partial", dir=destination.parent
         )
         partial = Path(name)
         try:
-            hasher = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
-                for piece in self._pieces(key):
-                    hasher.update(piece)
+                for piece in self._verified(digest):
                     file.write(piece)
                     on_piece(len(piece))
-            self._verify(digest, f"sha256:{hasher.hexdigest()}")
             # mkstemp makes files for the owner alone; this one is as readable as any other.
             partial.chmod(0o644)
             partial.replace(destination)
@@ -135,20 +134,16 @@ class Store:
 
     def get_bytes(self, digest: str) -> bytes:
         """A blob's bytes, verified. Raises BlobMissing, DigestMismatch."""
-        data = b"".join(bytes(piece) for piece in self._pieces(_key(digest)))
-        self._verify(digest, sha256_bytes(data))
-        return data
+        return b"".join(bytes(piece) for piece in self._verified(digest))
 
     def put_pointer(self, key: str, value: dict[str, Any]) -> None:
         """Write a pointer; the last writer wins. Readers see the old or the new one whole."""
-        data = json.dumps(value, sort_keys=True).encode()
-        with translated(self._url, key):
-            obstore.put(self._client, key, data, use_multipart=False)
+        self.keys.put(key, json.dumps(value, sort_keys=True).encode())
 
     def get_pointer(self, key: str) -> dict[str, Any] | None:
         """A pointer, or None if there is none. Raises StoreError if it is not a JSON object."""
         try:
-            data = b"".join(bytes(piece) for piece in self._pieces(key))
+            data = b"".join(bytes(piece) for piece in self.keys.pieces(key))
         except BlobMissing:
             return None
         try:
@@ -161,56 +156,34 @@ class Store:
 
     def delete(self, digest: str) -> None:
         """Remove a blob that only its caller refers to; no error if it is not there."""
-        self._delete(_key(digest))
+        self.keys.remove(_key(digest))
 
     def delete_pointer(self, key: str) -> None:
         """Remove a pointer; no error if it is not there."""
-        self._delete(key)
+        self.keys.remove(key)
 
-    def _delete(self, key: str) -> None:
-        try:
-            with translated(self._url, key):
-                obstore.delete(self._client, key)
-        except BlobMissing:
-            pass
-
-    def _size(self, key: str) -> int | None:
-        try:
-            with translated(self._url, key):
-                found: int = obstore.head(self._client, key)["size"]
-        except BlobMissing:
-            self._expect_bucket(key)
-            return None
-        self._bucket_seen = True
-        return found
-
-    def _expect_bucket(self, key: str) -> None:
-        """Raise BucketMissing if the bucket is missing: only the response to a GET shows that."""
-        if self._bucket_seen:
-            return
-        try:
-            with translated(self._url, key):
-                obstore.get(self._client, key)
-        except BlobMissing:
-            pass
-        self._bucket_seen = True
-
-    def _pieces(self, key: str) -> Any:
-        with translated(self._url, key):
-            stream = iter(obstore.get(self._client, key).stream(min_chunk_size=CHUNK))
-        while True:
-            # Only obstore's errors are translated, not the caller's OSError (such as a full disk).
-            with translated(self._url, key):
-                piece = next(stream, None)
-            if piece is None:
+    def _put_blob(self, digest: str, content: Callable[[], bytes | Iterator[bytes]]) -> None:
+        """Put a blob until no sweep that was going on meanwhile has removed it."""
+        key = _key(digest)
+        for _ in range(PUTS):
+            self.keys.put(key, content())
+            self.fences.wait()
+            if self.keys.entry(key) is not None:
                 return
-            yield piece
+        raise StoreUnavailable(f"{self._url}: {key}: was removed each time it had been stored")
 
-    def _verify(self, wanted: str, found: str) -> None:
-        if found != wanted:
+    def _verified(self, digest: str) -> Iterator[Any]:
+        """A blob's pieces. Raises BlobMissing, and DigestMismatch after the last piece."""
+        key = _key(digest)
+        hasher = hashlib.sha256()
+        for piece in self.keys.pieces(key):
+            hasher.update(piece)
+            yield piece
+        found = f"sha256:{hasher.hexdigest()}"
+        if found != digest:
             raise DigestMismatch(
-                f"{self._url}: {blob_key(wanted)}: the content has digest {found}; the blob is "
-                "damaged: delete it and publish it again"
+                f"{self._url}: {key}: the content has digest {found}, so the blob is damaged: "
+                'storing the right content again mends it (docs/operations.md, "A damaged blob")'
             )
 
 
@@ -223,6 +196,13 @@ def _key(digest: str) -> str:
     return blob_key(digest)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _checked(file: BinaryIO, digest: str, what: str) -> Iterator[bytes]:
+    """A file's content in parts. An error in place of the end aborts the upload, so that no other
+    content gets under this digest. Raises DigestMismatch."""
+    hasher = hashlib.sha256()
+    file.seek(0)
+    while part := file.read(CHUNK):
+        hasher.update(part)
+        yield part
+    if f"sha256:{hasher.hexdigest()}" != digest:
+        raise DigestMismatch(f"{what}: the file changed meanwhile")

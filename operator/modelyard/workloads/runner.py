@@ -15,6 +15,7 @@ fails the Job at once, a RetryableError is tried again. SIGTERM runs the callbac
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -227,7 +228,7 @@ def _finish(outcome: Outcome, code: int) -> None:
     try:
         # Kubernetes makes the file and mounts it: it is written in place.
         path.write_text(outcome.termination_message(), encoding="utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         log.error("cannot write the termination message %s: %s", path, error)
     level = logging.INFO if code == exitcodes.OK else logging.ERROR
     log.log(level, "%s (exit code %d)%s", outcome.reason, code, _tail(outcome.message))
@@ -246,6 +247,9 @@ def log_to_stdout() -> None:
         "%(asctime)sZ %(levelname)-7s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
     )
     formatter.converter = time.gmtime
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that is no UTF-8 must not cost its line of the log.
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     root = logging.getLogger()

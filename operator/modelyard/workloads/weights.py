@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from modelyard.api.dataset import S3Source
 from modelyard.api.modelversion import WeightsSource
 from modelyard.contract.run import BaseRun
-from modelyard.store import Store, sha256_file
+from modelyard.store import BlobMissing, DigestMismatch, Store, sha256_file
 from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.limits import GIB, Limits
 from modelyard.workloads.errors import UserError, WorkloadError
@@ -27,24 +27,40 @@ LIMITS = Limits(download_bytes=8 * GIB)
 def fetch(store: Store, run: BaseRun, source: WeightsSource, directory: Path) -> Path:
     """The weights as a file `weights.pt` or `weights.onnx` in `directory`.
 
-    What had to be fetched from its URI is put into the store of `run`. Raises UserError if the
-    digest does not match or nothing can be had there, RetryableError if the URI cannot be reached
-    now, StoreError.
+    What had to be fetched from its URI is put into the store of `run`, also in place of a damaged
+    blob. Raises UserError if the digest does not match or nothing can be had there, RetryableError
+    if the URI cannot be reached now, StoreError.
     """
     path = directory / f"weights.{source.format}"
-    if store.exists(source.digest):
-        return store.get_file(source.digest, path)
+    lacking = stored(store, source.digest, path)
+    if not lacking:
+        return path
     if not source.uri:
         raise UserError(
             UNAVAILABLE,
-            f"weights {source.digest} are not in the store {store.url}: add them with `modelyard "
-            f"weights add FILE -n {run.object.namespace}`, or say where they are with "
+            f"weights {source.digest} are {lacking} the store {store.url}: add them with "
+            f"`modelyard weights add FILE -n {run.object.namespace}`, or say where they are with "
             "spec.weights.uri",
         )
     download(source.uri, path, run)
     verify(path, source.digest, source.uri)
     store.put_file(path)
     return path
+
+
+def stored(store: Store, digest: str, path: Path) -> str:
+    """Fetch a blob from the store; returns what is wrong if it cannot be had there, else "".
+
+    Raises StoreError if the store cannot be used.
+    """
+    try:
+        store.get_file(digest, path)
+    except BlobMissing:
+        return "not in"
+    except DigestMismatch as error:
+        log.warning("%s", error)
+        return "damaged in"
+    return ""
 
 
 def verify(path: Path, digest: str, origin: str) -> None:

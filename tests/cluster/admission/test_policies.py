@@ -218,10 +218,17 @@ def test_used_objects_are_kept(pods: Any, valid: Any, kind: str) -> None:
 
 
 def test_a_namespace_takes_used_objects_with_it(pods: Any, valid: Any) -> None:
-    controller = "system:serviceaccount:kube-system:namespace-controller"
-    pods.create(valid("Dataset", "going"))
-    pods.set_status("dset", NS, "going", {"usedBy": ["TrainingJob x"]})
-    pods.kubectl("-n", NS, "delete", "dset", "going", f"--as={controller}")
+    controller = "--as=system:serviceaccount:kube-system:namespace-controller"
+    leaving = valid("Dataset", "going")
+    leaving["metadata"]["namespace"] = "leaving"
+    pods.kubectl("create", "namespace", "leaving")
+    pods.create(leaving)
+    pods.set_status("dset", "leaving", "going", {"usedBy": ["TrainingJob x"]})
+    delete = ("-n", "leaving", "delete", "dset", "going", controller)
+    assert "is in use by TrainingJob x" in pods.refused(*delete)
+    pods.kubectl("delete", "namespace", "leaving", "--wait=false")
+    # The policy learns of it by a watch.
+    until(lambda: not pods.run("kubectl", *delete).returncode, what="the namespace's end")
 
 
 @pytest.fixture

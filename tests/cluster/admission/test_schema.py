@@ -263,3 +263,11 @@ def test_status_is_not_taken_from_a_create(api: Any, valid: Any) -> None:
     manifest = valid("Dataset", "no-status") | {"status": {"phase": "Valid"}}
     api.create(manifest)
     assert "status" not in api.get("dset", NS, "no-status")
+
+
+@pytest.mark.parametrize("name", ["2-cameras", "0", "7.cameras"])
+def test_a_deployment_is_named_as_its_services_can_be(api: Any, valid: Any, name: str) -> None:
+    """Kubernetes before 1.36 refuses a Service whose name begins with a digit, and the operator
+    would be refused again and again, long after the user has gone."""
+    said = api.refused("create", "-f", "-", stdin=valid("Deployment", name))
+    assert "a Deployment's name must begin with a letter" in said

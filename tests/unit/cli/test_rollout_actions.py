@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.api.rolloutstatus import ActionName
+from modelyard.api.rollbacktarget import rollback_target
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli.errors import CliError
 
@@ -103,7 +104,7 @@ def test_what_makes_no_sense_is_refused(ask: Any, message: str) -> None:
     ],
 )
 def test_the_version_before(history: Any, stable: int, wanted: int | None) -> None:
-    assert actions.previous(history, stable) == wanted
+    assert rollback_target(history, stable) == wanted
 
 
 def test_only_ready_versions_are_gone_back_to() -> None:

@@ -53,11 +53,15 @@ def test_a_version_reconciles_the_deployments_of_its_line() -> None:
 
 
 def test_a_deployment_reconciles_what_it_serves_and_what_still_shows_it() -> None:
-    serving = {"stable": {"modelVersion": "shelf-2"}, "candidate": {"modelVersion": "shelf-3"}}
+    serving = {
+        "stable": {"modelVersion": "shelf-2"},
+        "candidate": {"modelVersion": "shelf-3"},
+        "rollbackTarget": "shelf-0",
+    }
     pinned = deployment("cameras", serving, version={"policy": "Pinned", "number": 7})
     former = obj("ModelVersion", "shelf-1", {}, usedBy=["Deployment cameras"])
     found = keys("ModelVersion", "Deployment", pinned, former)
-    assert found == ["shelf-2", "shelf-3", "shelf-7", "shelf-1"]
+    assert found == ["shelf-2", "shelf-3", "shelf-0", "shelf-7", "shelf-1"]
 
 
 def needed(user: dict[str, Any], kind: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,20 +51,53 @@ def test_an_empty_file_is_a_blob_too(store: Store, tmp_path: Path) -> None:
     assert store.get_bytes(digest) == b""
 
 
-def test_what_is_there_is_not_sent_again(store: Store, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("planted", [b"he", b"hullo", b""], ids=["short", "same size", "empty"])
+@pytest.mark.parametrize("by", ["file", "bytes"])
+def test_putting_the_right_content_mends_a_damaged_blob(
+    store: Store, folder: Path, tmp_path: Path, planted: bytes, by: str
+) -> None:
+    (folder / blob_key(HELLO)).parent.mkdir(parents=True)
+    (folder / blob_key(HELLO)).write_bytes(planted)
+    assert not store.intact(HELLO)
+    if by == "file":
+        (tmp_path / "a").write_bytes(b"hello")
+        store.put_file(tmp_path / "a")
+    else:
+        store.put_bytes(b"hello")
+    assert store.intact(HELLO)
+    assert store.get_bytes(HELLO) == b"hello"
+
+
+def test_putting_a_blob_again_makes_it_young(store: Store, folder: Path, tmp_path: Path) -> None:
+    """The collector spares what is young: a put that found its blob there, and left it as it was,
+    could see it deleted a moment later."""
+    (tmp_path / "a").write_bytes(b"hello")
+    for put in (lambda: store.put_bytes(b"hello"), lambda: store.put_file(tmp_path / "a")):
+        put()
+        os.utime(folder / blob_key(HELLO), (1, 1))
+        put()
+        assert (folder / blob_key(HELLO)).stat().st_mtime > 1
+
+
+def test_a_file_that_changes_while_it_is_sent_leaves_the_blob_as_it_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_bytes(b"hello")
     source = tmp_path / "a"
     source.write_bytes(b"hello")
-    store.put_file(source)
-    before = (folder / blob_key(HELLO)).stat().st_mtime_ns
-    assert store.put_file(source) == HELLO
-    assert (folder / blob_key(HELLO)).stat().st_mtime_ns == before
 
+    def hashed(path: Path) -> str:
+        path.write_bytes(b"hullo")  # another process, right after the file was hashed
+        return HELLO
 
-def test_a_truncated_blob_is_healed_by_putting_it_again(store: Store, folder: Path) -> None:
-    store.put_bytes(b"hello")
-    (folder / blob_key(HELLO)).write_bytes(b"he")
-    store.put_bytes(b"hello")
+    monkeypatch.setattr("modelyard.store.store.sha256_file", hashed)
+    with pytest.raises(DigestMismatch, match="changed"):
+        store.put_file(source)
     assert store.get_bytes(HELLO) == b"hello"
+
+
+def test_what_is_missing_is_not_intact(store: Store) -> None:
+    assert not store.intact(HELLO)
 
 
 def test_a_missing_blob_is_named(store: Store, folder: Path, tmp_path: Path) -> None:

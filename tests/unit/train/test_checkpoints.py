@@ -79,9 +79,38 @@ def test_only_the_newest_checkpoint_stays_in_the_store(
         checkpoints.saved(epoch, *files, complete=False)
         checkpoints.upload_if_due()
     assert blobs(tmp_path) == {"last 3"}
-    checkpoints.discard()
+    checkpoints.discard(keep="sha256:published")
     assert blobs(tmp_path) == set()
     assert Checkpoints(store, "run").load() is None
+
+
+def test_what_was_published_stays_when_the_checkpoint_goes(
+    store: Store, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    checkpoints = Checkpoints(store, "run")
+    write(files, "last", "best")
+    checkpoints.saved(1, *files, complete=True)
+    checkpoints.upload_if_due()
+    checkpoints.discard(keep=store.put_bytes(b"best"))
+    assert blobs(tmp_path) == {"best"}
+
+
+def test_the_best_epoch_is_sent_once(
+    store: Store, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    def put(path: Path) -> str:
+        sent.append(path.read_text())
+        return Store.put_file(store, path)
+
+    monkeypatch.setattr(store, "put_file", put)
+    checkpoints = Checkpoints(store, "run", clock=Clock(), min_seconds=0)
+    for epoch in (1, 2, 3):
+        write(files, f"last {epoch}", "best")
+        checkpoints.saved(epoch, *files, complete=False)
+        checkpoints.upload_if_due()
+    assert sent == ["last 1", "best", "last 2", "last 3"]
 
 
 def test_at_sigterm_the_epoch_that_was_held_back_is_uploaded(

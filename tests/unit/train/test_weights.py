@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.api.modelversion import WeightsSource
+from modelyard.contract.paths import blob_key
 from modelyard.contract.run import ExportRun, StoreLocation
 from modelyard.store import Store, sha256_bytes
 from modelyard.workloads import weights
@@ -76,6 +77,26 @@ def test_a_uri_is_fetched_once_and_then_in_the_store(
     source = WeightsSource(digest=DIGEST, uri=f"{site}/best.pt")
     assert weights.fetch(store, run, source, tmp_path / "w").read_bytes() == CONTENT
     assert store.exists(DIGEST)
+
+
+def test_a_damaged_blob_is_mended_from_the_uri(
+    store: Store, run: ExportRun, tmp_path: Path, site: str
+) -> None:
+    store.put_bytes(CONTENT)
+    blob = tmp_path / "store" / blob_key(DIGEST)
+    blob.write_bytes(CONTENT[::-1])
+    source = WeightsSource(digest=DIGEST, uri=f"{site}/best.pt")
+    assert weights.fetch(store, run, source, tmp_path / "w").read_bytes() == CONTENT
+    assert blob.read_bytes() == CONTENT
+
+
+def test_damaged_weights_without_a_uri_are_named_so(
+    store: Store, run: ExportRun, tmp_path: Path
+) -> None:
+    store.put_bytes(CONTENT)
+    (tmp_path / "store" / blob_key(DIGEST)).write_bytes(CONTENT[::-1])
+    with pytest.raises(UserError, match=r"are damaged in the store.*modelyard weights add FILE"):
+        weights.fetch(store, run, WeightsSource(digest=DIGEST), tmp_path / "w")
 
 
 def test_another_content_than_the_digest_promises_is_refused(

@@ -6,16 +6,21 @@ import json
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelyard.api.dataset import ClassStatus
+from modelyard.api.modelversion import ArtifactEvaluation, ModelVersionSpec
 from modelyard.contract.result import (
     MAX_BYTES,
     DataResult,
+    EvaluateResult,
     Outcome,
     TrainResult,
     parse_outcome,
 )
 from modelyard.contract.run import AgentRun, BaseRun, Run
+from modelyard.workloads.data.problems import Problems
 
 RUNS = [one for one in get_args(get_args(Run)[0]) if one is not AgentRun]
 TRAINED = TrainResult(weights_digest="sha256:1", metrics={"mAP50": 0.5}, epochs=3, imgsz=64)
@@ -75,3 +80,84 @@ def test_a_long_result_shrinks_until_it_fits() -> None:
     assert kept.problem_count == 40
     assert kept.problems[0].startswith("ä" * 100)
     assert len(result.problems) == 40  # the pod's own is whole
+
+
+ANY_TEXT = st.text(
+    st.characters(codec=None, categories=["L", "N", "P", "S", "Z", "C", "M"]), max_size=1500
+)
+"""Any text, with lone surrogates as they stand for bytes of a file name that are no UTF-8."""
+
+
+@given(
+    message=ANY_TEXT,
+    problems=st.lists(ANY_TEXT, max_size=12),
+    names=st.lists(ANY_TEXT, max_size=8),
+)
+def test_a_result_survives_any_text(message: str, problems: list[str], names: list[str]) -> None:
+    result = DataResult(
+        valid=False,
+        problems=problems,
+        problem_count=len(problems),
+        classes=[ClassStatus(id=i, name=name, boxes=i) for i, name in enumerate(names)],
+        class_count=len(names),
+    )
+    text = Outcome(reason="ProblemsFound", message=message, result=result).termination_message()
+    assert len(text.encode()) <= MAX_BYTES
+    found = parse_outcome(text)
+    assert found is not None
+    kept = found.of(DataResult)
+    assert kept is not None
+    assert (kept.problem_count, kept.class_count) == (len(problems), len(names))
+    assert bool(kept.problems) == bool(problems)
+    assert bool(found.message) == bool(message)
+
+
+@pytest.mark.parametrize(
+    "letter",
+    ["a", "щ", "数", "😀", '"', "\x1b", "\udcff", chr(0xD800)],
+    ids=["ascii", "two bytes", "three", "four", "quote", "control", "byte", "surrogate"],
+)
+def test_a_message_of_one_letter_fits_and_is_read(letter: str) -> None:
+    text = Outcome(reason="SourceUnreadable", message=letter * 2000).termination_message()
+    assert len(text.encode()) <= MAX_BYTES
+    found = parse_outcome(text)
+    assert found is not None
+    assert found.reason == "SourceUnreadable"
+    assert len(found.message) >= 400
+    assert found.message.isprintable()
+
+
+def test_a_problem_deep_in_a_folder_still_says_what_is_wrong() -> None:
+    problems = Problems()
+    problems.add("数据集/" * 200 + "照片.jpg", "is a GIF, not a JPEG")
+    result = DataResult(valid=False, problems=problems.first * 10, problem_count=10)
+    found = parse_outcome(Outcome(message="数" * 2000, result=result).termination_message())
+    assert found is not None
+    kept = found.of(DataResult)
+    assert kept is not None
+    assert kept.problems[0].startswith("数据集/")
+    assert kept.problems[0].endswith("照片.jpg: is a GIF, not a JPEG")
+
+
+def test_as_many_evaluations_as_a_version_may_have_fit() -> None:
+    most = next(
+        m for m in ModelVersionSpec.model_fields["exports"].metadata if hasattr(m, "max_length")
+    )
+    figures = dict.fromkeys(("mAP50", "mAP50to95", "precision", "recall"), 1 / 7)
+    evaluations = [
+        ArtifactEvaluation(
+            artifact=f"{i:02}{'a' * 61}",
+            images=100_000,
+            metrics=figures,
+            milliseconds_per_image=100 / 7,
+        )
+        for i in range(most.max_length + 1)
+    ]
+    text = Outcome(result=EvaluateResult(evaluations=evaluations)).termination_message()
+    assert len(text.encode()) <= MAX_BYTES
+    found = parse_outcome(text)
+    assert found is not None
+    kept = found.of(EvaluateResult)
+    assert kept is not None
+    assert [one.artifact for one in kept.evaluations] == [one.artifact for one in evaluations]
+    assert kept.evaluations[0].metrics["mAP50"] == pytest.approx(1 / 7, abs=1e-6)

@@ -40,14 +40,27 @@ def test_blobs_and_pointers(s3: Any, tmp_path: Path) -> None:
     assert stored.stat().st_size == len(big)
 
 
-def test_what_is_there_is_not_sent_again(s3: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [1000, 20 << 20], ids=["one request", "parts"])
+def test_putting_the_right_content_mends_a_planted_blob(s3: Any, tmp_path: Path, size: int) -> None:
     store = s3.open()
-    (tmp_path / "file").write_bytes(b"x" * 1000)
+    (tmp_path / "file").write_bytes(b"x" * size)
     digest = store.put_file(tmp_path / "file")
     stored = s3.folder / s3.bucket / "store" / "blobs" / "sha256" / digest.partition(":")[2]
-    before = stored.stat().st_mtime_ns
+    stored.write_bytes(b"y" * size)
+    assert not store.intact(digest)
     store.put_file(tmp_path / "file")
-    assert stored.stat().st_mtime_ns == before
+    assert store.intact(digest)
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_stored(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = s3.open()
+    (tmp_path / "file").write_bytes(b"x" * (20 << 20))
+    monkeypatch.setattr("modelyard.store.store.sha256_file", lambda path: MISSING)
+    with pytest.raises(DigestMismatch, match="changed"):
+        store.put_file(tmp_path / "file")
+    assert not store.exists(MISSING)
 
 
 def test_a_damaged_blob(s3: Any, tmp_path: Path) -> None:

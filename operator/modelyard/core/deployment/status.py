@@ -12,7 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from modelyard.api.deployment import DeploymentPhase
+from modelyard.api.rollbacktarget import rollback_target
 from modelyard.api.rolloutstatus import Override
+from modelyard.contract.naming import version_name
+from modelyard.core import meta
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.current_release import made_again
@@ -20,6 +23,7 @@ from modelyard.core.deployment.lifecycle import Course
 from modelyard.core.deployment.missing import missing
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.recorded import Recorded
+from modelyard.core.deployment.releases import Release
 from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.fleet.member import Assigned
@@ -144,6 +148,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
     """Everything of the status but phase and conditions."""
     course, recorded = situation.course, situation.recorded
     total = course.tallies.all
+    history = [one.wire() for one in recorded.history]
     fields: dict[str, Any] = {
         "stable": recorded.stable.wire() if recorded.stable else None,
         "desiredReplicas": observed.replicas,
@@ -153,7 +158,8 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         "selector": label_selector(observed.obj),
         "url": activation.url(observed) or names.url(observed.obj),
         "revision": recorded.revision or None,
-        "history": [one.wire() for one in recorded.history] or None,
+        "history": history or None,
+        "rollbackTarget": _rollback_target(observed, history, course.stable),
         "override": recorded.override.wire() if recorded.override else None,
         "rejected": recorded.rejected.wire() if recorded.rejected else None,
         "actions": recorded.actions or None,
@@ -178,6 +184,18 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
                 staged=(course.candidate.key, Side.DONE)
             )
     return fields
+
+
+def _rollback_target(
+    observed: Observed, history: list[dict[str, Any]], stable: Release
+) -> str | None:
+    """The ModelVersion that served before stable. It stays known when rollouts that failed since
+    have pushed the last one that succeeded out of the history."""
+    number = rollback_target(history, stable.version)
+    if number is not None:
+        return version_name(observed.spec.model_line, number)
+    before = meta.status(observed.obj).get("rollbackTarget")
+    return before if before != stable.name else None
 
 
 def _pools(tallies: Tallies, order: list[str]) -> list[dict[str, Any]]:

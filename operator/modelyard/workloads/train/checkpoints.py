@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from modelyard.contract.paths import checkpoint_key
-from modelyard.store import Store, StoreError
+from modelyard.store import Store, StoreError, sha256_file
 
 log = logging.getLogger("modelyard.train")
 
@@ -118,8 +118,8 @@ class Checkpoints:
         try:
             new = Checkpoint(
                 epoch=saved.epoch,
-                last=self._store.put_file(saved.last),
-                best=self._store.put_file(saved.best),
+                last=self._put(saved.last),
+                best=self._put(saved.best),
                 complete=saved.complete,
                 initial_weights=self._initial_weights,
             )
@@ -132,10 +132,10 @@ class Checkpoints:
         self._pause = max(self._min_pause, spent / UPLOAD_SHARE)
         log.info("checkpoint of epoch %d stored in %.1f s", saved.epoch, spent)
         old, self._current = self._current, new
-        self._delete(old, keep=new)
+        self._delete(old, keep={new.last, new.best})
 
-    def discard(self) -> None:
-        """The result is published: the checkpoint serves no more."""
+    def discard(self, *, keep: str) -> None:
+        """The result is published, and has digest `keep`: the checkpoint serves no more."""
         old, self._current, self._pending = self._current, None, None
         if old is None:
             return
@@ -144,15 +144,22 @@ class Checkpoints:
         except StoreError as error:
             log.warning("the last checkpoint stays in the store: %s", error)
             return
-        self._delete(old, keep=None)
+        self._delete(old, keep={keep})
 
-    def _delete(self, old: Checkpoint | None, keep: Checkpoint | None) -> None:
-        kept = {keep.last, keep.best} if keep else set()
-        for digest in {old.last, old.best} - kept if old else ():
+    def _put(self, path: Path) -> str:
+        """Store a file, unless the pointer names its content already: the best epoch often stays
+        the best for long."""
+        digest, now = sha256_file(path), self._current
+        if now is not None and digest in (now.last, now.best):
+            return digest
+        return self._store.put_file(path)
+
+    def _delete(self, old: Checkpoint | None, keep: Collection[str]) -> None:
+        for digest in {old.last, old.best}.difference(keep) if old else ():
             try:
                 self._store.delete(digest)
             except StoreError as error:
-                # The store's garbage collection finds it later.
+                # The collector finds it later.
                 log.warning("a superseded checkpoint stays in the store: %s", error)
 
 

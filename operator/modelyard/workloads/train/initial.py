@@ -106,8 +106,8 @@ def _pretrained(run: TrainRun, name: str, store: Store, directory: Path) -> Star
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
     path, digest = directory / name, run.model_digest
-    if digest and store.exists(digest):
-        return Start(str(store.get_file(digest, path)), digest)
+    if digest and not weights.stored(store, digest, path):
+        return Start(str(path), digest)
     pointer = store.get_pointer(weights_key(name))
     if pointer and isinstance(pointer.get("digest"), str):
         mirrored = str(pointer["digest"])
@@ -118,7 +118,10 @@ def _pretrained(run: TrainRun, name: str, store: Store, directory: Path) -> Star
                 "correct spec.modelDigest, or add the right file with `modelyard weights add FILE "
                 f"-n {run.object.namespace}`",
             )
-        return Start(str(store.get_file(mirrored, path)), mirrored)
+        if not weights.stored(store, mirrored, path):
+            return Start(str(path), mirrored)
+        # Missing or damaged: the release's file mends it, if it is the same one.
+        digest = mirrored
 
     known = [n for n in GITHUB_ASSETS_NAMES if n.endswith(".pt") and not _OTHER_TASKS.search(n)]
     if name not in known:

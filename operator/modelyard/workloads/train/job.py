@@ -12,7 +12,7 @@ from modelyard.api import hyperparameters
 from modelyard.contract.paths import result_key
 from modelyard.contract.result import Outcome, TrainResult
 from modelyard.contract.run import TrainRun
-from modelyard.store import BlobMissing, Store
+from modelyard.store import BlobMissing, DigestMismatch, Store
 from modelyard.workloads.data import materialize
 from modelyard.workloads.errors import Terminated, UserError
 from modelyard.workloads.report import InCluster, StatusReporter, Target
@@ -55,7 +55,7 @@ def _published(store: Store, run_key: str) -> TrainResult | None:
     if pointer is None:
         return None
     result = TrainResult.model_validate(pointer)
-    return result if store.exists(result.weights_digest) else None
+    return result if store.intact(result.weights_digest) else None
 
 
 def _train(run: TrainRun, context: Context, store: Store, reporter: StatusReporter) -> TrainResult:
@@ -96,7 +96,7 @@ def _train(run: TrainRun, context: Context, store: Store, reporter: StatusReport
     store.put_pointer(
         result_key(run.run_key), result.model_dump(mode="json", by_alias=True, exclude_none=True)
     )
-    checkpoints.discard()
+    checkpoints.discard(keep=result.weights_digest)
     return result
 
 
@@ -124,8 +124,8 @@ def _stopped(checkpoints: Checkpoints, store: Store, directory: Path) -> Checkpo
     try:
         for name, digest in (("last.pt", found.last), ("best.pt", found.best)):
             store.get_file(digest, directory / "weights" / name)
-    except BlobMissing as error:
-        log.warning("the checkpoint of epoch %d is gone, starting over: %s", found.epoch, error)
+    except (BlobMissing, DigestMismatch) as error:
+        log.warning("the checkpoint of epoch %d is lost, starting over: %s", found.epoch, error)
         return None
     log.info("resuming after epoch %d", found.epoch)
     return found

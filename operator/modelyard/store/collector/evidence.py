@@ -1,0 +1,75 @@
+"""What a namespace's objects say about what they need."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelyard.contract.statustext import parse_timestamp
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Taken from the API server at one time."""
+
+    owner: str
+    """UID of the namespace."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Digests that objects mention, each with one of these objects, as `Kind name`."""
+    trainings: frozenset[str] = frozenset()
+    """UIDs of the TrainingJobs, which are the keys of their runs in the store."""
+    busy_since: datetime | None = None
+    """When the oldest unfinished Job began; None if there is none."""
+
+
+def evidence_of(
+    namespace: Mapping[str, Any],
+    objects: Iterable[Mapping[str, Any]],
+    jobs: Iterable[Mapping[str, Any]],
+    pods: Iterable[Mapping[str, Any]],
+) -> Evidence:
+    """From the Namespace, **all** objects of our kinds in it, and all Jobs and pods of ours.
+
+    The items of a list lack their kind, so each caller adds it.
+    """
+    digests: dict[str, str] = {}
+    trainings: set[str] = set()
+    busy: datetime | None = None
+    for obj in objects:
+        _mention(obj, digests)
+        if obj.get("kind") == "TrainingJob":
+            trainings.add(str(obj["metadata"]["uid"]))
+    for job in jobs:
+        _mention(job, digests)
+        if not _finished(job):
+            began = parse_timestamp(job["metadata"]["creationTimestamp"])
+            busy = began if busy is None else min(busy, began)
+    for pod in pods:
+        _mention(pod, digests)
+    return Evidence(str(namespace["metadata"]["uid"]), digests, frozenset(trainings), busy)
+
+
+def digests_in(text: str) -> set[str]:
+    """All digests that a text mentions."""
+    return set(DIGEST.findall(text))
+
+
+def _mention(obj: Mapping[str, Any], digests: dict[str, str]) -> None:
+    # Anywhere: an annotation with a run spec and a termination message are JSON within JSON.
+    name = f"{obj.get('kind')} {obj['metadata']['name']}"
+    for digest in digests_in(json.dumps(obj)):
+        digests.setdefault(digest, name)
+
+
+def _finished(job: Mapping[str, Any]) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(
+        one.get("type") in ("Complete", "Failed") and one.get("status") == "True"
+        for one in conditions
+    )
