@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from modelyard.api.rolloutstatus import ActionName, HaltReason
 from modelyard.api.rollbacktarget import rollback_target
+from modelyard.api.rolloutstatus import ActionName, HaltReason
 from modelyard.cli.errors import CliError
 from modelyard.cli.kube import Object, name, status
 from modelyard.cli.rolloutdraw import sentence

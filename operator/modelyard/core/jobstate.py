@@ -1,16 +1,23 @@
-"""What the state of a workload Job and its pods means."""
+"""What the state of a workload Job and its pods means, for every kind that has Jobs.
+
+Read are the Job's conditions, its pods and their nodes (podstate.py), and what the API server said
+when it refused to make a pod (refusals.py). The fate of the newest pod counts: an older one's words
+are not the reason why the Job failed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from modelyard.contract.result import Outcome, parse_outcome
-from modelyard.core import meta
+from modelyard.core import meta, ownership, podstate
 from modelyard.core.conditions import parse_timestamp
-from modelyard.core.jobs import CONTAINER
-from modelyard.core.plan import KubeObject
+from modelyard.core.jobs import CONTAINER, with_suspend
+from modelyard.core.plan import KubeObject, View
+from modelyard.core.podstate import Trouble
+from modelyard.core.refusals import refusal, refused
 
 MAX_LOST_RESULTS = 3
 """How often a complete Job whose result cannot be read is made again before the user is asked."""
@@ -19,14 +26,9 @@ UNSEEN_SECONDS = 10.0
 """Jobs and pods come by watches of their own: what an ended Job's pod has left may come into view
 that much later."""
 
-PULL_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
-)
-CONFIG_REASONS = frozenset(
-    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-)
-POD_TROUBLES = ("ImagePullFailed", "PodConfigError", "Unschedulable")
-"""Reasons of pod_trouble."""
+MAX_EVICTIONS = 5
+"""Pods in a row that their nodes evict before the Job is stopped. Kubernetes does not count them
+towards backoffLimit: a disk that is too small would evict one after the other for ever."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class JobState:
 
     job: KubeObject | None = None
     pods: tuple[KubeObject, ...] = ()
+    nodes: Mapping[str, KubeObject] = field(default_factory=dict)
+    """Nodes, by name, of pods that have not ended."""
+    refusal: tuple[str, str] = ("", "")
+    """When the API server refused to make a pod last, and its words; see refusals.py."""
 
     @property
     def exists(self) -> bool:
@@ -79,104 +85,121 @@ class JobState:
     @property
     def live_pod(self) -> KubeObject | None:
         """The pod that works, or is about to; the newest if several exist."""
-        live = [
-            p
-            for p in self.pods
-            if (p.get("status") or {}).get("phase") in (None, "Pending", "Running")
-            and not meta.deleting(p)
-        ]
+        live = [p for p in self.pods if not podstate.ended(p) and not meta.deleting(p)]
         return max(live, key=_age, default=None)
 
     @property
     def running(self) -> bool:
         """Whether the Job's pod is running."""
         pod = self.live_pod
-        return bool(pod and (pod.get("status") or {}).get("phase") == "Running")
+        return bool(pod and podstate.phase(pod) == "Running")
 
     @property
     def working_pod(self) -> KubeObject | None:
         """The pod that runs, or that has succeeded and the Job does not say so yet."""
         if self.running:
             return self.live_pod
-        done = [p for p in self.pods if (p.get("status") or {}).get("phase") == "Succeeded"]
+        done = [p for p in self.pods if podstate.phase(p) == "Succeeded"]
         return max(done, key=_age, default=None)
 
     @property
     def _ended_pods(self) -> list[KubeObject]:
-        return [p for p in self.pods if _terminated(p) is not None]
+        """Newest first."""
+        found = [p for p in self.pods if podstate.ended(p) or _terminated(p) is not None]
+        return sorted(found, key=_age, reverse=True)
 
     @property
     def outcome(self) -> Outcome | None:
-        """What the newest pod that ended has left."""
-        for pod in sorted(self._ended_pods, key=_age, reverse=True):
-            result = parse_outcome((_terminated(pod) or {}).get("message"))
-            if result is not None:
-                return result
-        return None
+        """What the pod that succeeded has left, once the Job is complete; before that, and of a Job
+        that failed, what the newest pod that ended has left."""
+        found = self._ended_pods
+        if self._condition("Complete") is not None:
+            found = [p for p in found if podstate.phase(p) == "Succeeded"]
+        return _outcome(next(iter(found), None))
 
     @property
-    def trouble(self) -> tuple[str, str] | None:
-        """Why the live pod does not start: (reason, message), or None."""
+    def trouble(self) -> Trouble | None:
+        """Why no pod works."""
+        for pod in sorted(self.pods, key=_age, reverse=True):
+            lost = None if podstate.ended(pod) else podstate.node_trouble(pod, self._node(pod))
+            if lost is not None:
+                return lost
         pod = self.live_pod
-        return None if pod is None else pod_trouble(pod)
+        if pod is not None:
+            return podstate.pod_trouble(pod)
+        moment, words = self.refusal
+        made = max((_age(pod)[0] for pod in self.pods), default="")
+        if not words or moment < made or self.suspended or self.succeeded or self.failed:
+            return None
+        return refused(words)
+
+    def _node(self, pod: KubeObject) -> KubeObject | None:
+        return self.nodes.get(podstate.node_name(pod))
 
     @property
-    def failure(self) -> tuple[str, str]:
-        """Why the Job failed: (reason, message). The pod's own words if it left any."""
-        outcome = self.outcome
+    def last_fate(self) -> Trouble | None:
+        """Why the newest pod that ended did so, if it failed: its own words if it left any."""
+        pod = next(iter(self._ended_pods), None)
+        if pod is None or podstate.phase(pod) == "Succeeded":
+            return None
+        outcome = _outcome(pod)
         if outcome is not None and outcome.reason != "Succeeded":
-            return outcome.reason, outcome.message
-        cond = self._condition("Failed") or {}
-        killed = next((k for p in self.pods if (k := _killed(p))), None)
+            return Trouble(outcome.reason, outcome.message)
+        return podstate.pod_fate(pod) or podstate.container_failure(pod, but=CONTAINER)
+
+    @property
+    def hindrance(self) -> Trouble | None:
+        """Why nothing goes on at this moment: trouble of the pod, or the end of the one before."""
+        return self.trouble or (None if self.running else self.last_fate)
+
+    @property
+    def given_up(self) -> Trouble | None:
+        """Why the Job is to be stopped although Kubernetes would go on with it for ever."""
+        count, last = 0, None
+        for pod in self._ended_pods:
+            fate = podstate.pod_fate(pod)
+            if fate is None or fate.reason != podstate.EVICTED:
+                break
+            count, last = count + 1, last or fate
+        if count < MAX_EVICTIONS or last is None or self.running:
+            return None
+        text = f"{count} pods in a row were evicted, so it was stopped; the last one: "
+        return Trouble(podstate.EVICTED, text + last.message)
+
+    @property
+    def failure(self) -> Trouble:
+        """Why the Job failed."""
+        outcome, cond = self.outcome, self._condition("Failed") or {}
+        if outcome is not None and outcome.reason != "Succeeded":
+            return Trouble(outcome.reason, outcome.message)
         job = meta.name(self.job) if self.job else "Job"
         if cond.get("reason") == "DeadlineExceeded":
-            return "DeadlineExceeded", f"Job {job} ran longer than activeDeadlineSeconds"
-        if killed:
-            return killed
-        return (
+            text = f"Job {job} ran longer than activeDeadlineSeconds"
+            return Trouble("DeadlineExceeded", text)
+        why = cond.get("message") or "no reason given"
+        return self.last_fate or Trouble(
             str(cond.get("reason") or "JobFailed"),
-            f"Job {job} failed: {cond.get('message') or 'no reason given'}; see its pods' logs",
+            f"Job {job} failed: {why}; see its pods' logs",
         )
 
 
-def job_state(job: KubeObject | None, all_pods: Iterable[KubeObject]) -> JobState:
-    """The state of a Job from all pods of its owner."""
+def read_job(view: View, owner: KubeObject, name: str) -> JobState:
+    """The state of an object's Job by name. A Job of this name that is not its own is not seen;
+    that the name is taken is told when the operator tries to create its own."""
+    job = ownership.owned(owner, view.get("Job", meta.namespace(owner), name))
     if job is None:
         return JobState()
-    own = meta.uid(job)
-    mine = tuple(
-        p
-        for p in all_pods
-        if any(r.get("uid") == own for r in p["metadata"].get("ownerReferences") or ())
-    )
-    return JobState(job, mine)
+    pods = tuple(view.children(job, "Pod"))
+    names = {podstate.node_name(pod) for pod in pods if not podstate.ended(pod)} - {""}
+    nodes = {name: node for name in names if (node := view.get("Node", "", name)) is not None}
+    return replace(job_state(job, pods), nodes=nodes, refusal=refusal(view, job))
 
 
-def pod_trouble(pod: KubeObject) -> tuple[str, str] | None:
-    """Why a pod does not start: (reason, message), or None if nothing is wrong."""
-    name = meta.name(pod)
-    state = pod.get("status") or {}
-    statuses = [
-        *(state.get("initContainerStatuses") or ()),
-        *(state.get("containerStatuses") or ()),
-    ]
-    for one in statuses:
-        waiting = (one.get("state") or {}).get("waiting") or {}
-        reason, detail = waiting.get("reason"), waiting.get("message") or ""
-        if reason in PULL_REASONS:
-            return (
-                "ImagePullFailed",
-                f"pod {name} cannot pull image {one.get('image')}: {detail or reason}",
-            )
-        if reason in CONFIG_REASONS:
-            return "PodConfigError", f"pod {name} cannot start: {detail or reason}"
-    for cond in state.get("conditions") or ():
-        if cond.get("type") == "PodScheduled" and cond.get("status") == "False":
-            problem = "fits no node"
-            if cond.get("reason") not in (None, "Unschedulable"):
-                problem = f"is not given a node ({cond['reason']})"
-            return "Unschedulable", f"pod {name} {problem}: {cond.get('message', '')}"
-    return None
+def job_state(job: KubeObject | None, pods: Iterable[KubeObject]) -> JobState:
+    """The state of a Job from pods, of which those count that it controls."""
+    if job is None:
+        return JobState()
+    return JobState(job, tuple(pod for pod in pods if ownership.owns(job, pod)))
 
 
 def _age(pod: KubeObject) -> tuple[str, str]:
@@ -184,24 +207,24 @@ def _age(pod: KubeObject) -> tuple[str, str]:
 
 
 def _terminated(pod: KubeObject) -> KubeObject | None:
-    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+    """How the container ended whose termination message is the result. What any other container
+    of the pod says is never a result: it may run what is not ours."""
+    for one in meta.status(pod).get("containerStatuses") or ():
         if one.get("name") == CONTAINER:
-            terminated = (one.get("state") or {}).get("terminated")
-            return terminated
+            found: KubeObject | None = (one.get("state") or {}).get("terminated")
+            return found
     return None
 
 
-def _killed(pod: KubeObject) -> tuple[str, str] | None:
-    ended = _terminated(pod)
-    if ended is None or ended.get("message"):
-        return None
-    if ended.get("reason") == "OOMKilled":
-        return (
-            "OutOfMemory",
-            f"pod {meta.name(pod)} was killed for using more memory than its limit: raise "
-            "resources.memory or lower hyperparameters.batch or imgsz",
-        )
-    return None
+def _outcome(pod: KubeObject | None) -> Outcome | None:
+    return parse_outcome((_terminated(pod) or {}).get("message")) if pod is not None else None
+
+
+def stopped(state: JobState) -> tuple[KubeObject, ...]:
+    """The Job, suspended, if it is given up and still goes on: its pods stay for their logs."""
+    if state.given_up is None or state.job is None or state.suspended:
+        return ()
+    return () if state.succeeded or state.failed else (with_suspend(state.job, True),)
 
 
 def lost_result(attempt: int, job: str) -> tuple[str, str] | None:

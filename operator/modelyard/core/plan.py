@@ -114,8 +114,8 @@ class View(Protocol):
         """An object of any cached kind: ours, Job, Pod, Service, apps Deployment (as
         `apps/Deployment`), or None."""
 
-    def children(self, owner_uid: str, kind: str) -> Iterable[KubeObject]:
-        """Objects that carry the label `modelyard.dev/owner-uid` with this UID."""
+    def children(self, owner: KubeObject, kind: str) -> Iterable[KubeObject]:
+        """Objects of a kind whose controller is `owner`, in its namespace: see ownership.py."""
 
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[KubeObject]:
         """Objects by an index of Controller.indexes."""

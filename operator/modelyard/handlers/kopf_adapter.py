@@ -155,7 +155,7 @@ class WatchSession:
         on_event: OnEvent,
     ) -> None:
         self._session = connection.session(limit=0)
-        self._kinds = {kind.path(): kind.name for kind in kinds}
+        self._kinds = {kind.path(): kind for kind in kinds}
         self._watches = watches
         self._on_event = on_event
 
@@ -176,13 +176,17 @@ class WatchSession:
     async def request(self, method: str, url: str, **options: Any) -> Any:
         """Send a request of kopf's; report lists and watches of our kinds to `watches`."""
         parts = urlsplit(url)
-        kind = self._kinds.get(parts.path)
-        if kind is None:
+        found = self._kinds.get(parts.path)
+        if found is None:
             return await self._session.request(method, url, **options)
+        kind = found.name
         query = dict(parse_qsl(parts.query))
         watching = query.get("watch") == "true"
         if not watching:
             query |= {"fieldSelector": NO_OBJECT, "limit": "1"}
+        elif found.fields:
+            query["fieldSelector"] = found.fields
+        if "fieldSelector" in query:
             url = urlunsplit(parts._replace(query=urlencode(query)))
         try:
             response = await self._session.request(method, url, **options)

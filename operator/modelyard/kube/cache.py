@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from modelyard.contract.labels import OWNER_UID
+from modelyard.core import ownership
 from modelyard.core.plan import AggregateKind, Clock, IndexFunction, Key, KubeObject, QueryResult
 from modelyard.kube.aggregates import Aggregates
 from modelyard.kube.api import Object
@@ -68,7 +68,7 @@ class _Entry:
     user_hash: int
     """Hash of the part that users write, see Change.user_changed."""
     packed: Packed
-    owner: str | None
+    owner: ownership.Place | None
     values: tuple[tuple[str, str, Any], ...]
     """(index, value, projection) for each index entry of the object."""
 
@@ -95,7 +95,7 @@ class Cache:
             kind: {} for kind in (*kinds, *self._absent)
         }
         self._packings = {kind: Packing() for kind in self._names}
-        self._owned: dict[tuple[str, str], dict[str, None]] = {}
+        self._owned: dict[tuple[str, ownership.Place], dict[str, None]] = {}
         self._indexed: dict[tuple[str, str, str, str], dict[str, Any]] = {}
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         for (kind, index), function in (indexes or {}).items():
@@ -119,10 +119,11 @@ class Cache:
         uid = self._of(kind).get((namespace, name))
         return None if uid is None else self._decode(uid)
 
-    def children(self, owner_uid: str, kind: str) -> Iterable[KubeObject]:
+    def children(self, owner: KubeObject, kind: str) -> Iterable[KubeObject]:
         """See View.children."""
         self._of(kind)
-        return [self._decode(uid) for uid in self._owned.get((kind, owner_uid), ())]
+        place = ownership.place(owner)
+        return [self._decode(uid) for uid in self._owned.get((kind, place), ())]
 
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[KubeObject]:
         """See View.select."""
@@ -210,7 +211,7 @@ class Cache:
             version=version,
             user_hash=user_hash,
             packed=self._packings[kind].pack(orjson.dumps(obj)),
-            owner=(metadata.get("labels") or {}).get(OWNER_UID),
+            owner=ownership.owner_place(obj),
             values=self._values(kind, obj),
         )
         self._entries[uid] = new

@@ -72,6 +72,8 @@ class HttpApi:
         params = {"limit": str(PAGE_SIZE)}
         if kind.selector:
             params["labelSelector"] = kind.selector
+        if kind.fields:
+            params["fieldSelector"] = kind.fields
         while True:
             answer = await self._call("list", kind, "GET", kind.path(), params=params)
             items = answer.get("items") or []

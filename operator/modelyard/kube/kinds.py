@@ -2,8 +2,8 @@
 
 kopf and the API server need group, version and plural, since the plural `deployments` is both ours
 and that of `apps`. The cache and controllers use one name per kind: the kind itself, and
-`apps/Deployment` and `apps/DaemonSet` for those of `apps`. Our own kinds come from api/kinds.py;
-a built-in kind that a controller needs is added here.
+`apps/Deployment` and `apps/DaemonSet` for those of `apps`, `core/Event` for events that are read.
+Our own kinds come from api/kinds.py; a built-in kind that a controller needs is added here.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class KubeKind:
     kind: str
     selector: str | None = None
     """Label selector of the watch; None watches all objects."""
+    fields: str | None = None
+    """Field selector of the watch."""
 
     @property
     def ours(self) -> bool:
@@ -57,6 +59,16 @@ OURS = tuple(KubeKind(i.kind, GROUP, VERSION, i.plural, i.kind) for i in ALL_KIN
 
 BUILT_IN = (
     KubeKind("Node", "", "v1", "nodes", "Node"),
+    KubeKind(
+        "core/Event",
+        "",
+        "v1",
+        "events",
+        "Event",
+        # Of Jobs and DaemonSets, which say nowhere else that no pod could be made.
+        fields="reason=FailedCreate,involvedObject.kind!=ReplicaSet,"
+        "involvedObject.kind!=StatefulSet",
+    ),
     KubeKind("Job", "batch", "v1", "jobs", "Job", MANAGED),
     KubeKind("Pod", "", "v1", "pods", "Pod", MANAGED),
     KubeKind("Service", "", "v1", "services", "Service", MANAGED),

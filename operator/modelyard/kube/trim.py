@@ -15,7 +15,11 @@ from modelyard.kube.api import Object
 
 _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 _NODE_METADATA = ("name", "uid", "resourceVersion", "labels", "deletionTimestamp")
+_OWNER = ("apiVersion", "kind", "name", "uid", "controller")
 _CONTAINER_STATUS = ("name", "image", "ready", "restartCount", "state")
+_TERMINATED = ("exitCode", "reason", "signal")
+"""Of a container's last termination; its message, if it is a result, is of an earlier attempt."""
+_EVENT_METADATA = ("name", "namespace", "uid", "resourceVersion")
 
 
 def trimmed(kind: str, obj: Object) -> Object:
@@ -49,7 +53,7 @@ def _node(obj: Object) -> Object:
         "spec": _only(obj.get("spec"), ("unschedulable", "taints")),
         "status": {
             "conditions": [
-                _only(one, ("type", "status", "reason"))
+                _only(one, ("type", "status", "reason", "lastTransitionTime"))
                 for one in _list(obj.get("status"), "conditions")
                 if one.get("type") == "Ready"
             ]
@@ -65,7 +69,7 @@ def _pod(obj: Object) -> Object:
         metadata["annotations"] = {k: v for k, v in annotations.items() if k != RUN_ANNOTATION}
     owners = metadata.get("ownerReferences")
     if owners:
-        metadata["ownerReferences"] = [_only(one, ("kind", "name", "uid")) for one in owners]
+        metadata["ownerReferences"] = [_only(one, _OWNER) for one in owners]
     spec = obj.get("spec") or {}
     status = obj.get("status")
     kept = _only(status, ("phase", "reason", "message", "startTime"))
@@ -76,7 +80,7 @@ def _pod(obj: Object) -> Object:
     ]
     for field in ("initContainerStatuses", "containerStatuses"):
         if status and status.get(field):
-            kept[field] = [_only(one, _CONTAINER_STATUS) for one in status[field]]
+            kept[field] = [_container(one) for one in status[field]]
     return {
         **_type(obj),
         "metadata": metadata,
@@ -85,7 +89,29 @@ def _pod(obj: Object) -> Object:
     }
 
 
-TRIMS: Mapping[str, Callable[[Object], Object]] = {"Node": _node, "Pod": _pod}
+def _container(status: Object) -> Object:
+    kept = _only(status, _CONTAINER_STATUS)
+    last = (status.get("lastState") or {}).get("terminated")
+    if last:
+        kept["lastState"] = {"terminated": _only(last, _TERMINATED)}
+    return kept
+
+
+def _event(obj: Object) -> Object:
+    """Of which object an event is, when it was last, and its words."""
+    return {
+        **_type(obj),
+        "metadata": _only(obj["metadata"], _EVENT_METADATA),
+        "involvedObject": _only(obj.get("involvedObject"), ("kind", "name", "uid")),
+        **_only(obj, ("message", "lastTimestamp", "eventTime")),
+    }
+
+
+TRIMS: Mapping[str, Callable[[Object], Object]] = {
+    "Node": _node,
+    "Pod": _pod,
+    "core/Event": _event,
+}
 """Functions by the kind's name in the cache; other kinds are kept whole."""
 
 

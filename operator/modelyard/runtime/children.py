@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER_UID
+from modelyard.contract.labels import MANAGED_BY, MANAGER
+from modelyard.core import ownership
 from modelyard.core.plan import KubeObject
 from modelyard.kube import kinds
 from modelyard.kube.kinds import KubeKind
@@ -33,12 +34,13 @@ def is_watched(kind: KubeKind, obj: KubeObject) -> bool:
 
 def check_owner(manifest: KubeObject, live: KubeObject, kind: KubeKind) -> None:
     """Raises NameTaken if an existing object belongs to another owner."""
-    wanted = (manifest["metadata"].get("labels") or {}).get(OWNER_UID)
-    found = (live["metadata"].get("labels") or {}).get(OWNER_UID)
-    if wanted is None or wanted == found:
+    wanted, found = ownership.controller(manifest), ownership.controller(live)
+    if wanted is None:
+        return  # Fields of an object of others, such as a pod's label, named by its UID.
+    if found is not None and found.uid == wanted.uid and is_watched(kind, live):
         return
     namespace, name = place(manifest)
-    owner = f"an object with UID {found}" if found else "somebody else"
+    owner = f"{found.kind} {found.name} ({found.uid})" if found else "somebody else"
     raise NameTaken(
         f"{kind.kind} {namespace}/{name} exists and belongs to {owner}; delete or rename it"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from modelyard.contract.labels import OWNER
+from modelyard.core import ownership
 from modelyard.core.plan import Controller, Key, KubeObject, Mapper, View
 from modelyard.kube.cache import Change
 
@@ -81,9 +81,9 @@ class Router:
             yield Key(kind, namespace, metadata["name"])
         parents = self._parents.get(kind)
         if parents:
-            owner, _, name = (metadata.get("annotations") or {}).get(OWNER, "").partition("/")
-            if owner in parents and name:
-                yield Key(owner, namespace, name)
+            owner = ownership.parent(obj)
+            if owner is not None and owner[0] in parents:
+                yield Key(owner[0], namespace, owner[1])
         for mapper in self._mappers.get(kind, ()):
             try:
                 yield from list(mapper(obj, self._view))

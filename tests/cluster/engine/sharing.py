@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from modelyard.contract.labels import OWNER, labels
+from modelyard.core import meta
 from modelyard.core.plan import (
     AggregateKind,
     Apply,
@@ -69,17 +69,12 @@ def observe(view: View, obj: KubeObject, _: Settings) -> Observed:
 
 
 def child(obj: KubeObject, node: str) -> dict[str, Any]:
-    metadata = obj["metadata"]
-    name = metadata["name"]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": f"{name}-{node}",
-            "namespace": metadata["namespace"],
-            "labels": labels(component="test", owner_name=name, owner_uid=metadata["uid"]),
-            "annotations": {OWNER: f"Dataset/{name}"},
-        },
+        "metadata": meta.child_metadata(
+            obj, "Dataset", child=f"{obj['metadata']['name']}-{node}", component="test"
+        ),
         "data": {"node": node},
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from modelyard.contract.labels import OWNER, labels
+from modelyard.core import meta
 from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref, View
 from modelyard.core.settings import Settings
@@ -40,22 +40,17 @@ def observe(view: View, obj: KubeObject, _: Settings) -> Observed:
         obj,
         view.get("ConfigMap", place, f"{metadata['name']}-made"),
         view.get("ConfigMap", place, f"{metadata['name']}-kept"),
-        len(list(view.children(metadata["uid"], "ConfigMap"))),
+        len(list(view.children(obj, "ConfigMap"))),
     )
 
 
 def child(obj: KubeObject, suffix: str, data: dict[str, str]) -> dict[str, Any]:
-    metadata = obj["metadata"]
-    name = metadata["name"]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": f"{name}-{suffix}",
-            "namespace": metadata["namespace"],
-            "labels": labels(component="test", owner_name=name, owner_uid=metadata["uid"]),
-            "annotations": {OWNER: f"Dataset/{name}"},
-        },
+        "metadata": meta.child_metadata(
+            obj, "Dataset", child=f"{obj['metadata']['name']}-{suffix}", component="test"
+        ),
         "data": data,
     }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.rolloutstatus import ActionName
 from modelyard.api.rollbacktarget import rollback_target
+from modelyard.api.rolloutstatus import ActionName
 from modelyard.cli import rolloutactions as actions
 from modelyard.cli.errors import CliError
 

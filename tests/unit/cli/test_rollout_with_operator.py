@@ -18,7 +18,7 @@ from modelyard.cli.rollouttables import Layout
 from modelyard.cli.rolloutview import ended, view
 
 from ..core.sim import Sim
-from ..core.world import NOW, World, deployment, version
+from ..core.world import NOW, World, deployment, made_by, version
 
 STEPS = st.lists(
     st.one_of(
@@ -71,11 +71,7 @@ class Scene:
                 {
                     "apiVersion": "v1",
                     "kind": "Pod",
-                    "metadata": {
-                        "name": f"cameras-{number}",
-                        "namespace": "shop",
-                        "labels": dict(workload["spec"]["template"]["metadata"]["labels"]),
-                    },
+                    "metadata": {**made_by(workload), "name": f"cameras-{number}"},
                     "spec": {"nodeName": "node-1"},
                     "status": {
                         "phase": "Running",

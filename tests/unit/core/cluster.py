@@ -11,7 +11,7 @@ from typing import Any
 from modelyard.core.conditions import timestamp
 from modelyard.core.fleet.projections import node_of
 
-from .world import NOW, World, deployment, meant_for, version
+from .world import NOW, World, deployment, made_by, meant_for, version
 
 NAME = "cameras"
 EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "pool"}}}
@@ -111,12 +111,14 @@ class Cluster(World):
                 del self.objects["Pod", name_of(pod)]
         for name, node in wanted.items():
             if (node if self.edge else name) not in pods:
-                self._make_pod(name, node, workload["spec"]["template"])
+                self._make_pod(name, node, workload)
         self._schedule()
 
-    def _make_pod(self, name: str, node: str, template: dict[str, Any]) -> None:
+    def _make_pod(self, name: str, node: str, workload: dict[str, Any]) -> None:
         self.made += 1
-        asked = template["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+        asked = workload["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"][
+            "cpu"
+        ]
         words = TOO_BIG if asked == TOO_MUCH else NO_ROOM if self._full() else ""
         pending = bool(words)
         scheduled = {"type": "PodScheduled", "status": str(not pending)}
@@ -127,12 +129,10 @@ class Cluster(World):
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {
+                    **made_by(workload),
                     "name": f"{name}-{self.made}" if self.edge else name,
-                    "namespace": "shop",
                     "uid": f"uid-pod-{self.made}",
                     "creationTimestamp": timestamp(self.now),
-                    "labels": dict(template["metadata"]["labels"]),
-                    "annotations": dict(template["metadata"].get("annotations") or {}),
                 },
                 "spec": meant_for(node) if pending else {"nodeName": node},
                 "status": {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .world import NOW, World, artifact, condition, deployment, version
+from .world import NOW, World, artifact, condition, deployment, made_by, version
 
 
 def serving_pod(world: World, name: str, *, ready: bool = True) -> dict[str, Any]:
@@ -18,11 +18,7 @@ def serving_pod(world: World, name: str, *, ready: bool = True) -> dict[str, Any
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {
-                "name": name,
-                "namespace": "shop",
-                "labels": dict(workload["spec"]["template"]["metadata"]["labels"]),
-            },
+            "metadata": {**made_by(workload), "name": name},
             "spec": {"nodeName": "node-1"},
             "status": {
                 "phase": "Running",

@@ -24,7 +24,21 @@ EDGE = {"edge": {"nodeSelector": {"edge": "true"}, "pools": {"label": "site"}}}
 
 def part(kind: str, name: str, *, target: str = "edge", **fields: Any) -> dict[str, Any]:
     carried = {labels.OWNER_UID: OWNER, labels.COMPONENT: "server", labels.TARGET: target}
-    metadata = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "labels": carried}
+    maker: dict[str, Any] = {"apiVersion": "modelyard.dev/v1alpha1", "kind": "Deployment"}
+    maker |= {"name": "fleet", "uid": OWNER}
+    if kind == "Pod":
+        maker = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "fleet", "uid": "uid-ds"}
+    if kind == "Pod" and target == "cluster":
+        carried["pod-template-hash"] = "abc"
+        maker |= {"kind": "ReplicaSet", "name": "fleet-abc"}
+    metadata = {
+        "name": name,
+        "namespace": "shop",
+        "uid": f"uid-{name}",
+        "labels": carried,
+        "annotations": {labels.OWNER: "Deployment/fleet"},
+        "ownerReferences": [maker | {"controller": True}],
+    }
     return {"kind": kind, "metadata": metadata, **fields}
 
 
@@ -52,14 +66,14 @@ def test_the_order_of_news_does_not_matter() -> None:
         every = [deployment(), *parts("a-1"), *parts("a-2"), *parts("b-1")]
         for kind, obj in sorted(every, key=lambda one: order.index(one[0])):
             fleets.put(kind, obj)
-        fleet = fleets.of(OWNER)
+        fleet = fleets.of(deployment()[1])
         groups = {group: tuple(places) for group, places in fleet.groups.items()}
         found.add((frozenset(groups.items()), frozenset(fleet.sites.items())))
         # What is known can be taken back.
         for kind, obj in every:
             fleets.drop(kind, obj)
-        assert not fleets.of(OWNER).members
-        assert not fleets.of(OWNER).groups
+        assert not fleets.of(deployment()[1]).members
+        assert not fleets.of(deployment()[1]).groups
     assert len(found) == 1
     groups, sites = next(iter(found))
     assert {(g.pool, g.assigned, g.state, len(p)) for g, p in groups} == {
@@ -88,7 +102,7 @@ class _Told:
 
 def _comes_to(fleets: Fleets) -> dict[str, Any]:
     """All that decisions read of a fleet."""
-    fleet = fleets.of(OWNER)
+    fleet = fleets.of(deployment()[1])
     return {
         "groups": dict(fleet.groups),
         "members": {name: (m.pod, m.server, m.node, m.site) for name, m in fleet.members.items()},
@@ -182,7 +196,7 @@ def test_what_servers_report_of_themselves_wakes_nobody() -> None:
         server["status"]["reportedAt"] = f"2026-11-22T12:00:0{requests}Z"
         server["status"]["figures"] = {"version": 1, "seconds": 60, "requests": requests}
         assert told.put("ModelServer", server) == set()
-    total = told.fleets.of(OWNER).total(SHELF)
+    total = told.fleets.of(deployment()[1]).total(SHELF)
     assert total is not None
     assert (total.values[0], total.servers) == (2, 1)
     server["status"]["loaded"] = {"modelVersion": "shelf-2", "version": 2, "digest": "x"}

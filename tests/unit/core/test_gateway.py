@@ -10,12 +10,14 @@ from pydantic import ValidationError
 from modelyard.api.rollout import Step
 from modelyard.api.rolloutstatus import RolloutState
 from modelyard.contract import labels
+from modelyard.core import meta
 from modelyard.core.deployment import gateway
 from modelyard.core.deployment.traffic import Server, Split, mark
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.projections import read_server
 
 from .spec import EDGE, cluster, existing, wanting
+from .world import made_by
 
 OLD, NEW = "shelf-1:0.25:0.45:300", "shelf-2:0.25:0.45:300"
 CANARY = Split(stable=mark(OLD), candidate=mark(NEW), weight=10)
@@ -153,25 +155,30 @@ def key(version: int) -> str:
     return read.assigned
 
 
+def pod_metadata(owner: Any, name: str, label: str) -> dict[str, Any]:
+    """As the apps/v1 Deployment's controllers make it."""
+    marks = {labels.TARGET: "cluster", labels.SERVES: label}
+    template = meta.child_metadata(owner, "Deployment", child="", component="server", **marks)
+    workload = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {}}}
+    workload["spec"] = {"template": {"metadata": template}}
+    workload["metadata"] = {"name": owner["metadata"]["name"], "uid": "w"}
+    return {**made_by(workload), "name": name, "uid": f"pod-{name}"}
+
+
 def fleet_of(one: Any, *pods: tuple[str, int, str]) -> Any:
     """Servers by pod name, with the version that they hold and their label."""
     fleets = Fleets(lambda: 0.0)
-    uid = one.obj["metadata"]["uid"]
     fleets.put("Deployment", one.obj)
     for name, version, label in pods:
-        carried = {
-            labels.OWNER_UID: uid,
-            labels.COMPONENT: "server",
-            labels.TARGET: "cluster",
-            labels.SERVES: label,
-        }
         status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        metadata = {"name": name, "namespace": "shop", "uid": f"pod-{name}", "labels": carried}
-        fleets.put("Pod", {"kind": "Pod", "metadata": metadata, "spec": {}, "status": status})
+        pod = {"kind": "Pod", "metadata": pod_metadata(one.obj, name, label), "spec": {}}
+        fleets.put("Pod", {**pod, "status": status})
         server = model_server(name, version)
-        server["metadata"]["labels"] = carried
+        server["metadata"] |= meta.child_metadata(
+            one.obj, "Deployment", child=name, component="server"
+        )
         fleets.put("ModelServer", server)
-    return fleets.of(uid)
+    return fleets.of(one.obj)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +217,7 @@ def test_a_written_label_is_looked_at_since_weights_follow_from_it() -> None:
     fleets.put("Deployment", one.obj)
 
     def pod(label: str) -> Any:
-        carried = {
-            labels.OWNER_UID: one.obj["metadata"]["uid"],
-            labels.COMPONENT: "server",
-            labels.TARGET: "cluster",
-            labels.SERVES: label,
-        }
-        metadata = {"name": "a", "namespace": "shop", "uid": "a", "labels": carried}
+        metadata = pod_metadata(one.obj, "a", label)
         return {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running"}}
 
     fleets.put("Pod", pod(""))

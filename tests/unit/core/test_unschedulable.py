@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.core.jobstate import pod_trouble
+from modelyard.core.podstate import pod_trouble
 
 from .sim import BAD, Sim, error_rate
 from .world import condition, version
@@ -184,7 +184,7 @@ def test_pods_that_a_quota_refuses_are_told_in_its_words() -> None:
     for workload in sim.of("apps/Deployment"):
         told = f'pods "{name}" is {words}'
         failing = {"type": "ReplicaFailure", "status": "True", "message": told}
-        workload["status"] = {"conditions": [failing]}
+        workload["status"]["conditions"] = [failing]
     status = sim.operate()
     assert status["phase"] == "Paused"
     assert f"pods are refused: {words}" in status["message"]

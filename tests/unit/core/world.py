@@ -12,8 +12,8 @@ from typing import Any
 
 from modelyard.api import kind_info
 from modelyard.api.base import API_VERSION
-from modelyard.contract import labels
 from modelyard.contract.result import Outcome
+from modelyard.core import ownership
 from modelyard.core.controllers import CONTROLLERS
 from modelyard.core.plan import Apply, Controller, Create, KubeObject, Plan, QueryResult, Ref
 from modelyard.core.settings import Settings
@@ -94,6 +94,29 @@ def deployment(
     return obj("Deployment", name, {"modelLine": "shelf"} | spec, **(status or {}))
 
 
+def made_by(workload: dict[str, Any]) -> dict[str, Any]:
+    """Metadata that Kubernetes' controllers give a pod of a Job, Deployment or DaemonSet."""
+    own, template = workload["metadata"], workload["spec"]["template"]["metadata"]
+    kind, name, uid, marks = workload["kind"], own["name"], own["uid"], dict(template["labels"])
+    if kind == "Deployment":
+        marks["pod-template-hash"] = "5d764fdc8f"
+        kind, name, uid = "ReplicaSet", f"{name}-5d764fdc8f", f"uid-rs-{name}"
+    return {
+        "namespace": own.get("namespace", "shop"),
+        "labels": marks,
+        "annotations": dict(template.get("annotations") or {}),
+        "ownerReferences": [
+            {
+                "apiVersion": workload["apiVersion"],
+                "kind": kind,
+                "name": name,
+                "uid": uid,
+                "controller": True,
+            }
+        ],
+    }
+
+
 def meant_for(node: str) -> dict[str, Any]:
     """The spec of a pod of a DaemonSet that its node has no room for."""
     fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
@@ -128,12 +151,8 @@ class World:
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [o for (k, _), o in sorted(self.objects.items()) if k == kind]
 
-    def children(self, owner_uid: str, kind: str) -> Iterable[dict[str, Any]]:
-        return [
-            o
-            for o in self.of(kind)
-            if (o["metadata"].get("labels") or {}).get(labels.OWNER_UID) == owner_uid
-        ]
+    def children(self, owner: KubeObject, kind: str) -> Iterable[dict[str, Any]]:
+        return [o for o in self.of(kind) if ownership.owns(owner, o)]
 
     def select(self, kind: str, namespace: str, index: str, value: str) -> Iterable[dict[str, Any]]:
         function = next(c.indexes[kind, index] for c in CONTROLLERS if (kind, index) in c.indexes)
@@ -226,7 +245,16 @@ class World:
             self.born[key] += 1
             merged["metadata"]["uid"] = f"uid-{'-'.join(key)}-{self.born[key]}"
         self.add(merged)
+        if _kind(made) == "apps/Deployment":
+            self.rolled_out(merged)
         self.writes.append(f"apply {_kind(made)}")
+
+    def rolled_out(self, workload: dict[str, Any]) -> None:
+        """The controller of apps Deployments has seen the spec; all pods have its template."""
+        count = workload["spec"]["replicas"]
+        counts = dict.fromkeys(("replicas", "updatedReplicas"), count)
+        seen = {"observedGeneration": workload["metadata"]["generation"]}
+        workload["status"] = {**workload.get("status", {}), **seen, **counts}
 
     def _delete(self, ref: Ref) -> None:
         kind = BUILT_IN.get(f"{ref.api_version}/{ref.kind}", ref.kind)
@@ -261,10 +289,8 @@ class World:
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {
+                    **made_by(job),
                     "name": f"{job['metadata']['name']}-{number}",
-                    "namespace": "shop",
-                    "labels": dict(job["metadata"]["labels"]),
-                    "ownerReferences": [{"uid": job["metadata"]["uid"]}],
                     "creationTimestamp": f"2026-11-22T12:00:{number:02}Z",
                 },
                 "status": {"phase": phase, **status},

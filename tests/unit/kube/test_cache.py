@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from modelyard.contract.labels import OWNER_UID
 from modelyard.kube.cache import DECODED, Cache
 
 
@@ -18,9 +17,14 @@ def thing(name: str, version: int, *, uid: str = "", **more: Any) -> dict[str, A
         "resourceVersion": str(version),
         "generation": more.pop("generation", 1),
         "labels": more.pop("labels", {}),
+        "ownerReferences": [more.pop("owner")] if "owner" in more else [],
         "managedFields": [{"manager": "x" * 1000}],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, **more}
+
+
+def reference(uid: str) -> dict[str, Any]:
+    return {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": uid, "controller": True}
 
 
 @pytest.fixture
@@ -76,11 +80,18 @@ def test_a_late_answer_about_the_first_does_not_replace_the_second(cache: Cache)
 
 
 def test_children_and_indexes_follow_changes(cache: Cache) -> None:
-    cache.put("Pod", thing("a", 1, labels={OWNER_UID: "o1"}, spec={"nodeName": "n1"}))
-    cache.put("Pod", thing("b", 2, labels={OWNER_UID: "o1"}, spec={"nodeName": "n2"}))
-    assert [p["metadata"]["name"] for p in cache.children("o1", "Pod")] == ["a", "b"]
-    cache.put("Pod", thing("a", 3, labels={OWNER_UID: "o2"}, spec={"nodeName": "n2"}))
-    assert [p["metadata"]["name"] for p in cache.children("o1", "Pod")] == ["b"]
+    def pods(uid: str, namespace: str = "ns") -> list[str]:
+        found = cache.children({"metadata": {"namespace": namespace, "uid": uid}}, "Pod")
+        return [pod["metadata"]["name"] for pod in found]
+
+    cache.put("Pod", thing("a", 1, owner=reference("o1"), spec={"nodeName": "n1"}))
+    cache.put("Pod", thing("b", 2, owner=reference("o1"), spec={"nodeName": "n2"}))
+    assert pods("o1") == ["a", "b"]
+    assert pods("o1", "another") == [], "a UID of another namespace is no claim"
+    cache.put("Pod", thing("a", 3, owner=reference("o2"), spec={"nodeName": "n2"}))
+    cache.put("Pod", thing("c", 4, owner=reference("o1") | {"controller": False}))
+    cache.put("Pod", thing("d", 5, labels={"modelyard.dev/owner-uid": "o1"}))
+    assert pods("o1") == ["b"]
     assert not list(cache.select("Pod", "ns", "node", "n1"))
     assert {p["metadata"]["name"] for p in cache.select("Pod", "ns", "node", "n2")} == {"a", "b"}
     cache.drop("uid-b")

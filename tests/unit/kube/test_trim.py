@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from modelyard.core.fleet.projections import read_node, read_pod, status_written
-from modelyard.core.jobstate import job_state, pod_trouble
+from modelyard.core.jobstate import job_state
+from modelyard.core.podstate import pod_trouble
 from modelyard.kube.cache import Cache
 from modelyard.kube.kinds import by_name
 from modelyard.kube.trim import trimmed
@@ -61,7 +62,14 @@ def pod(**status: Any) -> dict[str, Any]:
             "labels": labels,
             "annotations": {"modelyard.dev/run": "{}" * 1000, "modelyard.dev/owner": "Dataset/d"},
             "ownerReferences": [
-                {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j1"}
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "Job",
+                    "name": "j",
+                    "uid": "j1",
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
             ],
         },
         "spec": {"nodeName": "edge-1", "containers": [{"name": "main", "image": "i" * 500}]},
@@ -129,7 +137,7 @@ def test_decisions_read_the_same_of_a_pod() -> None:
         pod(phase="Succeeded", containerStatuses=[{"name": "main", "state": ended}]),
         unscheduled("edge-7"),
     ]
-    job = {"metadata": {"uid": "j1", "name": "j"}, "spec": {}, "status": {}}
+    job = {"metadata": {"uid": "j1", "name": "j", "namespace": "ns"}, "spec": {}, "status": {}}
     for case in cases:
         kept = trimmed("Pod", deepcopy(case))
         assert read_pod(kept) == read_pod(case)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.contract.labels import MANAGED_BY, MANAGER, OWNER
+from modelyard.contract.labels import MANAGED_BY, MANAGER
 from modelyard.core.plan import AggregateKind, Apply, Controller, Create, Key, KubeObject, Plan
 from modelyard.runtime.engine import Engine
 from modelyard.runtime.leadership import Leadership
@@ -87,7 +87,15 @@ def one_job(job_and_name: tuple[KubeObject | None, str], _: Any) -> Plan:
         "namespace": "ns",
         "name": f"{name}-job",
         "labels": {MANAGED_BY: MANAGER},
-        "annotations": {OWNER: f"TrainingJob/{name}"},
+        "ownerReferences": [
+            {
+                "apiVersion": "modelyard.dev/v1alpha1",
+                "kind": "TrainingJob",
+                "name": name,
+                "uid": f"uid-{name}",
+                "controller": True,
+            }
+        ],
     }
     return Create(({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata},))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.contract.labels import OWNER
+from modelyard.api.base import API_VERSION
 from modelyard.core.plan import AggregateKind, Apply, Controller, Key, KubeObject, Plan, View
 from modelyard.kube.cache import Cache, Change
 from modelyard.runtime.routing import Router
@@ -40,8 +40,12 @@ def router() -> Router:
 
 def thing(name: str, **more: Any) -> dict[str, Any]:
     owner = more.pop("owner", None)
-    annotations = {OWNER: owner} if owner else {}
-    return {"metadata": {"namespace": "ns", "name": name, "annotations": annotations}, **more}
+    kind, _, of = (owner or "").partition("/")
+    references = [
+        {"apiVersion": API_VERSION, "kind": kind, "name": of, "uid": "o", "controller": True}
+    ]
+    metadata = {"namespace": "ns", "name": name, "ownerReferences": references if owner else []}
+    return {"metadata": metadata, **more}
 
 
 def test_watched_kinds_are_all_that_is_named() -> None:

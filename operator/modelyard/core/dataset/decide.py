@@ -18,7 +18,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.dataset import reasons
 from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
-from modelyard.core.jobstate import lost_result
+from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.namespace_policy import namespace_verdict
 from modelyard.core.plan import Apply, Controller, Create, Event, Plan, Ref
 from modelyard.core.policy import Verdict
@@ -55,14 +55,16 @@ def _resolve(observed: Observed, now: datetime) -> Plan:
     silent = observed.job.silent_seconds(now)
     if observed.job.succeeded and silent is None:
         return _finished(observed, now)
-    if observed.job.failed and silent is None:
-        reason, message = observed.job.failure
+    given_up = observed.job.given_up
+    if given_up or (observed.job.failed and silent is None):
+        reason, message = given_up or observed.job.failure
         failed = Verdict(reason, message, stalled=True, phase=DatasetPhase.FAILED)
         return Apply(
+            apply=stopped(observed.job),
             status=_waiting(observed, failed, now),
             events=(Event("Warning", reason, message),),
         )
-    reason, message = observed.job.trouble or (
+    reason, message = observed.job.hindrance or (
         reasons.FETCHING,
         "fetching and checking the data",
     )

@@ -8,7 +8,7 @@ from typing import Any
 from modelyard.api.dataset import DatasetSpec
 from modelyard.core import meta
 from modelyard.core.dataset import names
-from modelyard.core.jobstate import JobState, job_state
+from modelyard.core.jobstate import JobState, read_job
 from modelyard.core.plan import KubeObject, View
 from modelyard.core.references import used_by
 from modelyard.core.settings import Settings
@@ -44,8 +44,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     status = meta.status(obj)
     attempt = int(status.get("attempt", 0)) if status.get("runHash") == run_hash else 0
     job_name = names.job_name(obj, spec, run_hash, attempt)
-    jobs = list(view.children(meta.uid(obj), "Job"))
-    job = next((j for j in jobs if meta.name(j) == job_name), None)
+    jobs = view.children(obj, "Job")
     return Observed(
         obj=obj,
         spec=spec,
@@ -53,7 +52,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         run_hash=run_hash,
         attempt=attempt,
         job_name=job_name,
-        job=job_state(job, view.children(meta.uid(obj), "Pod")),
+        job=read_job(view, obj, job_name),
         other_jobs=tuple(j for j in jobs if meta.name(j) != job_name and not meta.deleting(j)),
         used_by=used_by(view, obj, "Dataset"),
     )

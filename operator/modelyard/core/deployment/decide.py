@@ -27,6 +27,7 @@ from modelyard.core.deployment.resources import (
     model_server,
     pod_template,
     service,
+    settings_hash,
     template_hash,
     workload,
 )
@@ -95,6 +96,7 @@ def _plan(
         override=wishes.wanted.override,
         actions=wishes.actions.acted_on,
         missing=routes.problem or scaling.problem,
+        template=settings_hash(pods),
     )
     report = assess(observed, situation)
     rollout = course.rollout
@@ -205,7 +207,7 @@ def _events(observed: Observed, report: Assessment, course: Course) -> tuple[Eve
 
 def _advance(view: View, obj: KubeObject, now: datetime) -> None:
     """Let servers that have fallen silent count as offline."""
-    view.aggregate("fleets").of(meta.uid(obj)).sweep(now.timestamp())
+    view.aggregate("fleets").of(obj).sweep(now.timestamp())
 
 
 def _debounce(view: View, key: Key) -> float:
@@ -213,7 +215,7 @@ def _debounce(view: View, key: Key) -> float:
     obj = view.get("Deployment", key.namespace, key.name)
     if obj is None:
         return 0.0
-    servers = len(view.aggregate("fleets").of(meta.uid(obj)).members)
+    servers = len(view.aggregate("fleets").of(obj).members)
     return 0.0 if servers < 50 else min(0.5, servers / 4000)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from modelyard.api.deployment import DeploymentSpec
 from modelyard.contract.naming import edge_server_name
-from modelyard.core import meta
+from modelyard.core import meta, ownership
 from modelyard.core.deployment import names
 from modelyard.core.deployment.queries import filled, placeholders
 from modelyard.core.deployment.recorded import Recorded
@@ -22,6 +22,7 @@ from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import Member
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import KubeObject, QueryResult, View
+from modelyard.core.refusals import refusal
 from modelyard.core.settings import Settings
 from modelyard.core.specs import OfSpec
 
@@ -54,6 +55,8 @@ class Observed:
     """When the next server may fall silent: seconds since the epoch."""
     workload: KubeObject | None = None
     """The apps/v1 Deployment or DaemonSet."""
+    refusal: str = ""
+    """What the API server said of the last pod that it refused a DaemonSet."""
 
     @property
     def edge(self) -> bool:
@@ -123,7 +126,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     if recorded.model_line not in ("", spec.model_line):
         refused = spec.model_line
         spec = spec.model_copy(update={"model_line": recorded.model_line})
-    space, uid = meta.namespace(obj), meta.uid(obj)
+    space = meta.namespace(obj)
     versions = {
         int(v["spec"]["version"]): v
         for v in view.select("ModelVersion", space, "model-line", spec.model_line)
@@ -131,7 +134,8 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     }
     kind = "apps/DaemonSet" if spec.target.edge else "apps/Deployment"
     available = frozenset(kind for kind in OPTIONAL if view.kind_available(kind))
-    fleet = view.aggregate("fleets").of(uid)
+    fleet = view.aggregate("fleets").of(obj)
+    workload = ownership.owned(obj, view.get(kind, space, names.workload_name(obj)))
     asked = set(_queries(obj, spec, recorded))
     return Observed(
         obj=obj,
@@ -144,12 +148,13 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         children={
             (kind, meta.name(child)): child
             for kind in (*CHILDREN, *available)
-            for child in view.children(uid, kind)
+            for child in view.children(obj, kind)
         },
         available_kinds=available,
         refused_line=refused,
         next_silence=fleet.next_silence,
-        workload=view.get(kind, space, names.workload_name(obj)),
+        workload=workload,
+        refusal=refusal(view, workload)[1] if workload is not None and spec.target.edge else "",
     )
 
 

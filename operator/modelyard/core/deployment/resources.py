@@ -115,6 +115,12 @@ def template_hash(template: KubeObject) -> str:
     return str(template["metadata"]["labels"].get(labels.TEMPLATE, ""))
 
 
+def settings_hash(template: KubeObject) -> str:
+    """Names a pod template of a cluster target, in an annotation of the apps Deployment: it says
+    whether that one has the present spec already."""
+    return short_hash(template)
+
+
 def workload(observed: Observed, template: KubeObject, now: datetime) -> dict[str, Any]:
     """The apps/v1 Deployment or DaemonSet that makes pods from a pod_template. Nothing in them
     depends on the model version: versions come and go inside running servers.
@@ -144,12 +150,15 @@ def _since(observed: Observed, template: KubeObject, now: datetime) -> str:
 
 
 def _deployment(observed: Observed, template: KubeObject) -> dict[str, Any]:
+    own = metadata(observed.obj, names.workload_name(observed.obj))
+    own["annotations"][labels.TEMPLATE] = settings_hash(template)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(observed.obj, names.workload_name(observed.obj)),
+        "metadata": own,
         "spec": {
             "replicas": observed.replicas,
+            "progressDeadlineSeconds": observed.spec.rollout.progress_deadline_seconds,
             "selector": {"matchLabels": selector(observed.obj)},
             "strategy": {
                 "type": "RollingUpdate",

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelyard.api.base import API_VERSION
 from modelyard.contract import labels
-from modelyard.core import meta
+from modelyard.core import meta, ownership
 from modelyard.core.plan import KubeObject, Ref
 
 Children = Mapping[tuple[str, str], KubeObject]
@@ -38,9 +38,7 @@ def scale_target(obj: KubeObject) -> dict[str, Any]:
 def leftover(obj: KubeObject, live: Children, kind: str, name: str) -> tuple[Ref, ...]:
     """A child that is wanted no more, if there is one and it is ours."""
     found = live.get((kind, name))
-    if found is None or meta.deleting(found):
-        return ()
-    if (found["metadata"].get("labels") or {}).get(labels.OWNER_UID) != meta.uid(obj):
+    if found is None or meta.deleting(found) or not ownership.owns(obj, found):
         return ()
     where = meta.namespace(obj)
     return (Ref(found["apiVersion"], found["kind"], where, name, meta.uid(found)),)

@@ -20,7 +20,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.current_release import made_again
 from modelyard.core.deployment.lifecycle import Course
-from modelyard.core.deployment.missing import missing
+from modelyard.core.deployment.missing import behind, missing, overdue, refusal
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.recorded import Recorded
 from modelyard.core.deployment.releases import Release
@@ -28,11 +28,14 @@ from modelyard.core.deployment.resources import label_selector
 from modelyard.core.deployment.selection import Tallies
 from modelyard.core.fleet.member import Assigned
 from modelyard.core.fleet.projections import Side, name_in
-from modelyard.core.jobstate import POD_TROUBLES
+from modelyard.core.podstate import POD_TROUBLES
 from modelyard.core.policy import Verdict
 from modelyard.core.statusing import unfinished
 
 MAX_POOLS = 50
+
+MANY_ENDED = 3
+"""Pods in a row that their nodes end before somebody is asked to act."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Situation:
     actions: Mapping[str, str]
     missing: str = ""
     """What the spec needs that is not installed in the cluster."""
+    template: str = ""
+    """Hash of the pod template of a cluster target's servers; see resources.settings_hash."""
 
     @property
     def recorded(self) -> Recorded:
@@ -278,16 +283,34 @@ def _missing_servers(
     # On the edge, what cannot be reached follows when it returns; it holds up nobody.
     away = total.unfit + (total.offline if observed.edge else 0)
     desired = max(observed.replicas, total.servers) if observed.edge else observed.replicas
-    if total.done + away < desired or (not observed.edge and total.servers != desired):
-        return Verdict(
-            reasons.WAITING_FOR_SERVERS,
-            f"{total.done} of {desired} servers answer with {serving}{_aside(fields)}",
-            phase=DeploymentPhase.PROGRESSING,
-        )
+    text = f"{total.done} of {desired} servers answer with {serving}{_aside(fields)}"
+    unfinished = behind(observed, situation.template)
+    lacking = total.done + away < desired or (not observed.edge and total.servers != desired)
+    if lacking or unfinished:
+        return _incomplete(observed, f"{text}; {unfinished}" if unfinished else text)
     if not observed.counted:
         text = f"waiting for the nodes to be counted that are to serve {serving}"
         return Verdict(reasons.WAITING_FOR_SERVERS, text, phase=DeploymentPhase.PROGRESSING)
     return None
+
+
+def _incomplete(observed: Observed, text: str) -> Verdict:
+    """Servers are missing, or have an earlier spec's settings: why, as far as Kubernetes says. What
+    the API server refuses is worth waiting for until the deadline of the rollout; pods that their
+    nodes end one after the other are not."""
+    failing, refused = observed.fleet.failing(), refusal(observed)
+    reason, phase = reasons.WAITING_FOR_SERVERS, DeploymentPhase.PROGRESSING
+    if failing is not None:
+        count, fate = failing
+        many = count >= MANY_ENDED
+        row = f" ({MANY_ENDED} or more pods in a row)" if many else ""
+        reason, text = fate.reason, f"{text}; {fate.message}{row}"
+        phase = DeploymentPhase.DEGRADED if many else phase
+    if refused is not None:
+        reason = refused.reason  # Its words follow in any case, see assess.
+    if overdue(observed):
+        phase = DeploymentPhase.DEGRADED
+    return Verdict(reason, text, phase=phase)
 
 
 def _other_content(observed: Observed, situation: Situation) -> str:

@@ -20,7 +20,15 @@ from typing import TypeVar
 from modelyard.core.fleet.arrival import arrival
 from modelyard.core.fleet.figures import Sums, Total
 from modelyard.core.fleet.member import Assigned, FleetConfig, Group, Member, Place
-from modelyard.core.fleet.projections import ZONE_LABEL, NodeFact, PodFact, ServerFact, Side
+from modelyard.core.fleet.projections import (
+    ZONE_LABEL,
+    Ended,
+    NodeFact,
+    PodFact,
+    ServerFact,
+    Side,
+)
+from modelyard.core.podstate import Trouble, not_ready
 
 K = TypeVar("K")
 
@@ -44,6 +52,8 @@ class Fleet:
         """Members that are only a ModelServer whose pod (cluster) or node (edge) is gone."""
         self.troubled: dict[str, tuple[str, str]] = {}
         """Reason and words of members that cannot do what they should."""
+        self.ended: dict[str, Ended] = {}
+        """Pods that failed and are still there, by UID."""
         self._totals: dict[tuple[str, bool], Total] = {}
         self._shadows: dict[str, Total] = {}
         self._silence: list[tuple[float, str]] = []
@@ -85,12 +95,19 @@ class Fleet:
         return self._settle(member)
 
     def set_node(self, name: str, node: NodeFact | None) -> bool:
-        """The node of an edge member has changed or is gone."""
+        """The node of a member has changed or is gone."""
         member = self.members.get(name)
         if member is None:
             return False
         member.node = node
         return self._settle(member)
+
+    def set_ended(self, uid: str, pod: Ended | None) -> bool:
+        """A pod has failed, or is gone."""
+        before = self.ended.pop(uid, None)
+        if pod is not None:
+            self.ended[uid] = pod
+        return before != pod
 
     def sweep(self, now: float) -> None:
         """Find servers that have fallen silent, or have not started in time, by `now` (seconds
@@ -140,6 +157,16 @@ class Fleet:
         last = since - self.config.offline_after
         members = (self.members[name] for _, _, name in self.groups[group])
         return sum(member.started and member.arrived >= last for member in members)
+
+    def failing(self) -> tuple[int, Trouble] | None:
+        """How many pods in a row failed until now, and why the last one did; None if one that was
+        made after them all answers. Visits every server, but only while there are such pods."""
+        if not self.ended:
+            return None
+        made = (m.pod.made for m in self.members.values() if m.pod is not None and m.pod.ready)
+        good = max(made, default=0.0)
+        found = [one for one in self.ended.values() if one.made > good]
+        return (len(found), max(found).fate) if found else None
 
     def ordered(self, groups: Iterable[Group]) -> Iterator[Member]:
         """The members of several groups in their common order; lazy."""
@@ -300,7 +327,13 @@ class Fleet:
     def _trouble(self, member: Member) -> tuple[str, str] | None:
         if member.server is not None and member.server.failure:
             return "LoadFailed", member.server.failure
-        return member.pod.trouble if member.pod is not None else None
+        pod, node = member.pod, member.node
+        if pod is None:
+            return None
+        # On the edge a node that is away is usual: it counts as offline.
+        if node is not None and not node.ready and not pod.ready and not self.config.edge:
+            return not_ready(pod.name, node.name, since=node.since, why=node.why)
+        return pod.trouble
 
     def _count(self, member: Member, sign: int) -> None:
         """Add a member's figures to the totals of its group, or take them back."""

@@ -10,41 +10,54 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from modelyard.contract import labels
-from modelyard.core import meta
+from modelyard.core import meta, ownership
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.member import config_of
 from modelyard.core.fleet.projections import (
+    Ended,
     NodeFact,
     PodFact,
     ServerFact,
+    read_ended,
     read_node,
     read_pod,
     read_server,
 )
+from modelyard.core.ownership import FleetKey
 from modelyard.core.plan import AggregateKind, Clock, Key, KubeObject
 
 EMPTY = Fleet("")
 """For a Deployment that nothing is known of yet. Nothing is ever put into it."""
 
+_Where = tuple[FleetKey, str]
+"""A member of a Deployment's fleet."""
+
+NOWHERE = FleetKey("", "", "")
+"""Of no Deployment."""
+
 
 class Fleets:
-    """The fleets by the UID of their Deployment."""
+    """The fleets by their Deployment. What belongs to one: ownership.fleet_of."""
 
     def __init__(self, clock: Clock) -> None:
         """By `clock` it is known when servers' reports arrive."""
         self._clock = clock
-        self._fleets: dict[str, Fleet] = {}
-        self._keys: dict[str, Key] = {}
-        """Deployment's UID → its key."""
+        self._fleets: dict[FleetKey, Fleet] = {}
+        self._known: set[FleetKey] = set()
+        """Deployments that exist."""
         self._nodes: dict[str, NodeFact] = {}
-        self._on_node: dict[str, set[str]] = {}
-        """Node → UIDs of the edge Deployments that have a member there."""
-        self._at: dict[str, tuple[str, str]] = {}
-        """UID of a pod or ModelServer → (UID of its Deployment, member)."""
+        self._on_node: dict[str, set[_Where]] = {}
+        """Node → members there."""
+        self._node_of: dict[_Where, str] = {}
+        """The same, the other way round."""
+        self._ended: dict[str, FleetKey] = {}
+        """UID of a pod that failed → its Deployment."""
+        self._at: dict[str, _Where] = {}
+        """UID of a pod or ModelServer → (its Deployment, member)."""
 
-    def of(self, uid: str) -> Fleet:
+    def of(self, deployment: KubeObject) -> Fleet:
         """The fleet of a Deployment."""
-        return self._fleets.get(uid, EMPTY)
+        return self._fleets.get(ownership.fleet_key(deployment), EMPTY)
 
     def put(self, kind: str, obj: KubeObject) -> Iterable[Key]:
         """See core.plan.Aggregate."""
@@ -52,13 +65,14 @@ class Fleets:
             fact = read_node(obj)
             return self._node(fact.name, fact)
         if kind == "Deployment":
-            uid = meta.uid(obj)
-            self._keys[uid] = meta.key(obj, "Deployment")
-            self._fleet(uid).configure(config_of(obj["spec"]))
+            own = ownership.fleet_key(obj)
+            self._known.add(own)
+            self._fleet(own).configure(config_of(obj["spec"]))
             return ()  # It is looked at anyway.
         if kind == "Pod":
-            pod = read_pod(obj)
-            return self._place(kind, obj, pod, pod.name if pod else "", pod.node if pod else "")
+            pod, ended = read_pod(obj), self._set_ended(obj, read_ended(obj))
+            name, node = (pod.name, pod.node) if pod else ("", "")
+            return {*ended, *self._place(kind, obj, pod, name, node)}
         server = read_server(obj)
         if server is None:
             return self.drop(kind, obj)
@@ -68,45 +82,57 @@ class Fleets:
         """See core.plan.Aggregate."""
         if kind == "Node":
             return self._node(meta.name(obj), None)
-        uid = meta.uid(obj)
         if kind == "Deployment":
             # Its children go after it, one by one; the fleet goes with the last of them.
-            self._keys.pop(uid, None)
-            self._tidy(uid)
+            own = ownership.fleet_key(obj)
+            self._known.discard(own)
+            self._tidy(own)
             return ()
-        return self._leave(kind, uid)
+        ended = self._set_ended(obj, None) if kind == "Pod" else ()
+        return {*ended, *self._leave(kind, meta.uid(obj))}
+
+    def _set_ended(self, obj: KubeObject, ended: Ended | None) -> Iterable[Key]:
+        """A pod has failed; or it has not, or is gone."""
+        uid = meta.uid(obj)
+        owner = ownership.fleet_of(obj) if ended else self._ended.pop(uid, None)
+        if owner is None:
+            return ()
+        if ended:
+            self._ended[uid] = owner
+        fleet = self._fleet(owner) if ended else self._fleets.get(owner)
+        changed = fleet is not None and fleet.set_ended(uid, ended)
+        self._tidy(owner)
+        return (_key(owner),) if changed and owner in self._known else ()
 
     def _place(
         self, kind: str, obj: KubeObject, fact: PodFact | ServerFact | None, pod: str, node: str
     ) -> Iterable[Key]:
         """Take a pod or ModelServer in as a part of the member that it belongs to."""
-        carried = obj["metadata"].get("labels") or {}
-        owner, uid = carried.get(labels.OWNER_UID), meta.uid(obj)
-        edge = carried.get(labels.TARGET) == "edge"
+        owner, uid = ownership.fleet_of(obj), meta.uid(obj)
+        edge = (obj["metadata"].get("labels") or {}).get(labels.TARGET) == "edge"
         member = node if edge else pod
-        if fact is None or not owner or not member:
+        if fact is None or owner is None or not member:
             return self._leave(kind, uid)
         keys: Iterable[Key] = ()
         if uid in self._at and self._at[uid] != (owner, member):
             keys = self._leave(kind, uid)
         fleet = self._fleet(owner)
-        if edge and member not in fleet.members:
-            self._on_node.setdefault(member, set()).add(owner)
         self._at[uid] = (owner, member)
+        if node:
+            self._move((owner, member), node)
         if isinstance(fact, PodFact):
             changed = fleet.set_pod(member, fact)
         else:
             changed = fleet.set_server(member, fact, self._clock())
-        if edge:
-            known = fleet.members[member]
-            here = self._nodes.get(member)
-            if known.node != here:
-                changed = fleet.set_node(member, here) or changed
-        return {*keys, *self._key(owner, obj)} if changed else keys
+        known = fleet.members.get(member)
+        here = self._nodes.get(self._node_of.get((owner, member), ""))
+        if known is not None and known.node != here:
+            changed = fleet.set_node(member, here) or changed
+        return {*keys, _key(owner)} if changed else keys
 
     def _leave(self, kind: str, uid: str) -> Iterable[Key]:
         """Take a pod or ModelServer out of where it was."""
-        owner, member = self._at.pop(uid, ("", ""))
+        owner, member = self._at.pop(uid, (NOWHERE, ""))
         fleet = self._fleets.get(owner)
         known = fleet.members.get(member) if fleet else None
         if fleet is None or known is None:
@@ -118,13 +144,10 @@ class Fleets:
             fleet.set_pod(member, None)
         else:
             fleet.set_server(member, None, self._clock())
-        if member not in fleet.members and member in self._on_node:
-            self._on_node[member].discard(owner)
-            if not self._on_node[member]:
-                del self._on_node[member]
+        if member not in fleet.members:
+            self._move((owner, member), "")
         self._tidy(owner)
-        key = self._keys.get(owner)
-        return (key,) if key else ()
+        return (_key(owner),) if owner in self._known else ()
 
     def _node(self, name: str, fact: NodeFact | None) -> Iterable[Key]:
         if self._nodes.get(name) == fact:
@@ -134,28 +157,37 @@ class Fleets:
         else:
             self._nodes[name] = fact
         keys = set()
-        for uid in self._on_node.get(name, ()):
-            if self._fleets[uid].set_node(name, fact) and uid in self._keys:
-                keys.add(self._keys[uid])
+        for owner, member in self._on_node.get(name, ()):
+            if self._fleets[owner].set_node(member, fact) and owner in self._known:
+                keys.add(_key(owner))
         return keys
 
-    def _fleet(self, uid: str) -> Fleet:
-        fleet = self._fleets.get(uid)
+    def _move(self, where: _Where, node: str) -> None:
+        """A member is on a node; on none if it is gone."""
+        before = self._node_of.pop(where, "")
+        if before and before != node:
+            self._on_node[before].discard(where)
+            if not self._on_node[before]:
+                del self._on_node[before]
+        if node:
+            self._node_of[where] = node
+            self._on_node.setdefault(node, set()).add(where)
+
+    def _fleet(self, owner: FleetKey) -> Fleet:
+        fleet = self._fleets.get(owner)
         if fleet is None:
-            fleet = self._fleets[uid] = Fleet(uid)
+            fleet = self._fleets[owner] = Fleet(owner.uid)
         return fleet
 
-    def _tidy(self, uid: str) -> None:
-        fleet = self._fleets.get(uid)
-        if fleet is not None and not fleet.members and uid not in self._keys:
-            del self._fleets[uid]
+    def _tidy(self, owner: FleetKey) -> None:
+        fleet = self._fleets.get(owner)
+        empty = fleet is not None and not fleet.members and not fleet.ended
+        if empty and owner not in self._known:
+            del self._fleets[owner]
 
-    def _key(self, owner: str, obj: KubeObject) -> Iterable[Key]:
-        known = self._keys.get(owner)
-        if known is not None:
-            return (known,)
-        kind, _, name = (meta.annotation(obj, labels.OWNER) or "").partition("/")
-        return (Key("Deployment", meta.namespace(obj), name),) if kind == "Deployment" else ()
+
+def _key(owner: FleetKey) -> Key:
+    return Key("Deployment", owner.namespace, owner.name)
 
 
 FLEETS = AggregateKind(("Deployment", "Pod", "ModelServer", "Node"), Fleets)

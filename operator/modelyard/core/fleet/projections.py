@@ -12,16 +12,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelyard.api.pipeline import Pipeline
 from modelyard.contract import labels
 from modelyard.core import meta
-from modelyard.core.conditions import is_true, parse_timestamp
+from modelyard.core.conditions import find, is_true, parse_timestamp
 from modelyard.core.fleet.figures import Sums, read_figures, read_shadow
-from modelyard.core.jobstate import pod_trouble
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import KubeObject
+from modelyard.core.podstate import Trouble, pod_fate, pod_trouble
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -161,6 +161,10 @@ class NodeFact:
     name: str
     labels: Mapping[str, str]
     ready: bool
+    since: str = ""
+    """When that changed last (RFC 3339)."""
+    why: str = ""
+    """Kubernetes' reason."""
 
     @property
     def product(self) -> str:
@@ -188,6 +192,20 @@ def read_pod(pod: KubeObject) -> PodFact | None:
         serves=carried.get(labels.SERVES),
         made=_seconds(pod["metadata"].get("creationTimestamp")),
     )
+
+
+class Ended(NamedTuple):
+    """A serving pod that its node ended, or refused. The pod stays, and another one is made."""
+
+    made: float
+    """Seconds since the epoch."""
+    fate: Trouble
+
+
+def read_ended(pod: KubeObject) -> Ended | None:
+    """A serving pod that failed; None for any other."""
+    fate = None if meta.deleting(pod) else pod_fate(pod)
+    return Ended(_seconds(pod["metadata"].get("creationTimestamp")), fate) if fate else None
 
 
 def node_of(spec: KubeObject) -> str:
@@ -294,8 +312,11 @@ def _state(wanted: Any, reported: Any, done: Side) -> tuple[str, Side]:
 
 def read_node(node: KubeObject) -> NodeFact:
     """A node; one that is being deleted counts as not ready."""
+    ready = find(node, "Ready") or {}
     return NodeFact(
         name=meta.name(node),
         labels=dict(node["metadata"].get("labels") or {}),
-        ready=is_true(node, "Ready") and not meta.deleting(node),
+        ready=ready.get("status") == "True" and not meta.deleting(node),
+        since=str(ready.get("lastTransitionTime") or ""),
+        why=str(ready.get("reason") or ""),
     )

@@ -15,7 +15,7 @@ from modelyard.api.modelversion import GateResult
 from modelyard.api.modelversion import ModelVersionPhase as Phase
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
-from modelyard.core.jobstate import lost_result
+from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.modelversion.gates import describe, judge
 from modelyard.core.modelversion.observed import Observed, observe
@@ -42,6 +42,7 @@ def decide(observed: Observed, now: datetime) -> Plan:
     failed = _failure(observed, (*roles, *(g.role for g in observed.groups)), now)
     if failed is not None:
         return Apply(
+            apply=tuple(job for state in observed.jobs.values() for job in stopped(state)),
             status=_status(observed, now, failed),
             events=(Event("Warning", failed.reason, failed.message),),
         )
@@ -67,8 +68,9 @@ def decide(observed: Observed, now: datetime) -> Plan:
 def _failure(observed: Observed, roles: Iterable[str], now: datetime) -> Verdict | None:
     for role in roles:
         state = observed.jobs[role]
-        if state.failed and state.silent_seconds(now) is None:
-            reason, message = state.failure
+        given_up = state.given_up
+        if given_up or (state.failed and state.silent_seconds(now) is None):
+            reason, message = given_up or state.failure
             return Verdict(reason, f"{role}: {message}", stalled=True, phase=Phase.FAILED)
     return None
 
@@ -76,7 +78,7 @@ def _failure(observed: Observed, roles: Iterable[str], now: datetime) -> Verdict
 def _progress(observed: Observed, roles: list[str], stage: str) -> Verdict:
     """What is going on in a stage, which is a reason and a phase; a pod's trouble comes first."""
     for role in roles:
-        trouble = observed.jobs[role].trouble
+        trouble = observed.jobs[role].hindrance
         if trouble is not None:
             return Verdict(trouble[0], f"{role}: {trouble[1]}", phase=Phase(stage))
     return Verdict(stage, f"waiting for {', '.join(roles)}", phase=Phase(stage))

@@ -19,7 +19,7 @@ from modelyard.api.modelversion import (
 )
 from modelyard.contract.result import EvaluateResult, ExportResult
 from modelyard.core import meta
-from modelyard.core.jobstate import JobState, job_state
+from modelyard.core.jobstate import JobState, read_job
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.plan import KubeObject, View
 from modelyard.core.references import used_by
@@ -74,11 +74,8 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     status = ModelVersionStatus.model_validate(meta.status(obj))
     attempt = status.attempt or 0
     groups = evaluation_groups(spec)
-    own_pods = list(view.children(meta.uid(obj), "Pod"))
-    jobs = {}
-    for role in (*(names.export_role(e.name) for e in spec.exports), *(g.role for g in groups)):
-        job = view.get("Job", meta.namespace(obj), names.job_name(obj, role, attempt))
-        jobs[role] = job_state(job, own_pods)
+    roles = (*(names.export_role(e.name) for e in spec.exports), *(g.role for g in groups))
+    jobs = {role: read_job(view, obj, names.job_name(obj, role, attempt)) for role in roles}
     # What is recorded wins: a version's figures never change once written.
     artifacts = {a.name: a for a in status.artifacts or ()}
     evaluations = {e.artifact: e for e in status.evaluations or ()}

@@ -16,7 +16,7 @@ from modelyard.contract.result import TrainResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import with_suspend
-from modelyard.core.jobstate import lost_result
+from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished
@@ -47,9 +47,11 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return Apply(requeue_after=silent)
     if observed.job.succeeded:
         return _finish(observed, now)
-    if observed.job.failed:
-        reason, message = observed.job.failure
+    given_up = observed.job.given_up
+    if observed.job.failed or given_up:
+        reason, message = given_up or observed.job.failure
         return Apply(
+            apply=stopped(observed.job),
             status=_ended(observed, now, Phase.FAILED, reason, message),
             events=(Event("Warning", reason, message),),
         )
@@ -130,7 +132,8 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
     if job.trouble is not None:
         reason, message = job.trouble
-        verdict = Verdict(reason, message + note)
+        phase = Phase.RUNNING if job.running else Phase.PENDING
+        verdict = Verdict(reason, message + note, phase=phase)
         return Apply(
             apply=apply,
             status=_going(observed, now, verdict, **pinned),
@@ -142,8 +145,12 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         pinned["podName"] = pod
         return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
     retries = int((job.job or {}).get("status", {}).get("failed") or 0)
-    if retries:
-        why = job.outcome.message if job.outcome else "its pod was lost"
+    fate = job.last_fate
+    if fate and not retries:
+        text = f"waiting for a new pod to resume from the last checkpoint: {fate.message}{note}"
+        verdict = Verdict(fate.reason, text)
+    elif retries:
+        why = fate.message if fate else "its pod was lost"
         verdict = Verdict(
             reasons.RESUMING,
             f"waiting for pod {retries + 1} of at most {observed.spec.backoff_limit + 1} to resume "

@@ -11,7 +11,7 @@ from typing import Any
 from modelyard.api.trainingjob import TrainingJobSpec
 from modelyard.contract import paths
 from modelyard.core import meta
-from modelyard.core.jobstate import JobState, job_state
+from modelyard.core.jobstate import JobState, read_job
 from modelyard.core.naming import short_hash
 from modelyard.core.plan import KubeObject, View
 from modelyard.core.settings import Settings
@@ -70,7 +70,6 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     space, own = meta.namespace(obj), meta.uid(obj)
     attempt = int(meta.status(obj).get("attempt", 0))
     job_name = names.job_name(obj, attempt)
-    job = view.get("Job", space, job_name)
     line, base = spec.output.model_line, spec.base_version
     taken = (
         view.projections("ModelVersion", space, "number", line),
@@ -83,7 +82,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         settings=settings,
         attempt=attempt,
         job_name=job_name,
-        job=job_state(job, view.children(own, "Pod")),
+        job=read_job(view, obj, job_name),
         dataset=view.get("Dataset", space, spec.dataset.name),
         base_version=view.get("ModelVersion", space, base.name) if base else None,
         version=next(iter(versions), None),
