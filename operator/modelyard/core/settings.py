@@ -40,10 +40,17 @@ class Settings:
     agent_service_account: str = "modelyard-agent"
     namespaces: tuple[str, ...] = ()
     """Namespaces prepared for workloads by the chart; empty means all are."""
+    allowed_images: tuple[str, ...] = ()
+    """Images that objects may name for their pods; see core/images.py."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets, in each workload namespace, with registry credentials."""
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=default_resources)
     """CPU and memory of pods by component (KindInfo.components), where an object says nothing."""
+
+    @property
+    def trainer_images(self) -> tuple[str, ...]:
+        """Images that a TrainingJob may name, as admission has them."""
+        return (*self.allowed_images, self.images.trainer, self.images.tensorrt)
 
     def service_account(self, reporter: Reporter) -> str:
         """The service account of pods that report."""

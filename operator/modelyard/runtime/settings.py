@@ -97,6 +97,9 @@ class EngineSettings(BaseSettings):
     agent_service_account: str = _DEFAULTS.agent_service_account
     namespaces: Names = ()
     """Comma-separated namespaces that are prepared for workloads; empty for all."""
+    allowed_images: Names = ()
+    """Comma-separated images that objects may name for their pods, each a reference or, with a `*`
+    at its end, the beginning of one; empty for none."""
     image_pull_secrets: Names = ()
     """Comma-separated Secrets with registry credentials, for all pods that the operator creates."""
     resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
@@ -152,6 +155,7 @@ class EngineSettings(BaseSettings):
             trainer_service_account=self.trainer_service_account,
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,
+            allowed_images=self.allowed_images,
             image_pull_secrets=self.image_pull_secrets,
             resources={
                 component: {**defaults, **self.resources.get(component, {})}
