@@ -25,6 +25,8 @@ from ..prebuild import say, wanted
 ROOT = Path(__file__).parents[2]
 NAME = "e2e"
 NAMESPACE = "e2e"
+VALUES = {"workloads": {"allowedImages": ["127.0.0.1:1/nobody/*"]}}
+"""Chart values beside the demo's own."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -60,7 +62,10 @@ class Demo:
 def run_demo(folder: Path, *arguments: str) -> None:
     """`modelyard demo …` as a user runs it; its output goes to the test's."""
     command = [sys.executable, "-m", "modelyard.cli.main", "demo"]
-    options = [] if "down" in arguments else ["--name", NAME, "--namespace", NAMESPACE]
+    values = folder / "values.json"
+    values.write_text(json.dumps(VALUES))
+    named = ["--name", NAME, "--namespace", NAMESPACE, "--values", str(values)]
+    options = [] if "down" in arguments else named
     done = subprocess.run(
         [*command, *options, *arguments, "--folder", str(folder)],
         cwd=ROOT,

@@ -16,6 +16,8 @@ from typing import Any
 
 from modelyard.contract.result import Outcome
 
+STAGED = ("export", "evaluate")
+"""Workloads whose pods have stages before the last one (core/stages.py)."""
 OBJECT = {"namespace": "test", "name": "shapes", "uid": "u-1"}
 
 
@@ -39,25 +41,38 @@ class WorkloadRunner:
         self, module: str, run: dict[str, Any], **environment: str
     ) -> subprocess.Popen[bytes]:
         """The pod's process, its log in `logs[-1]`, with a scratch directory of its own."""
+        self.new_pod(run)
+        return self.stage(module, **environment)
+
+    def new_pod(self, run: dict[str, Any]) -> Path:
+        """The folder of a new pod, with its run spec and the volumes between its stages."""
         self.runs += 1
         pod = self.folder / f"pod{self.runs}"
-        pod.mkdir()
+        for volume in ("inputs", "labels", "outputs"):
+            (pod / "work" / volume).mkdir(parents=True)
         (pod / "run.json").write_text(
             json.dumps({"object": OBJECT, "store": self.store, "cpuLimit": self.cpus, **run})
         )
         self.logs.append(pod / "log")
+        return pod
+
+    def stage(self, module: str, name: str = "", **environment: str) -> subprocess.Popen[bytes]:
+        """One container of the last pod: `name` is a stage, or nothing for the last one."""
+        pod = self.logs[-1].parent
         settings = os.environ | {
-            "MODELYARD_RUN": str(pod / "run.json"),
-            "MODELYARD_TERMINATION_LOG": str(pod / "termination"),
-            "MODELYARD_SCRATCH": str(pod / "scratch"),
+            "MODELYARD_RUN": str(pod / ("work/inputs" if name == "isolated" else "") / "run.json"),
+            "MODELYARD_TERMINATION_LOG": str(pod / f"termination{name}"),
+            "MODELYARD_SCRATCH": str(pod / f"scratch{name}"),
+            "MODELYARD_WORK": str(pod / "work"),
             "MODELYARD_SOURCE": str(self.folder / "source"),
             "POD_NAME": f"pod-{self.runs}",
             **environment,
         }
         settings.pop("KUBERNETES_SERVICE_HOST", None)
-        with self.logs[-1].open("wb") as log:
+        arguments = [name] if name else []
+        with self.logs[-1].open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", f"modelyard.workloads.{module}"],
+                [sys.executable, "-P", "-m", f"modelyard.workloads.{module}", *arguments],
                 env=settings, stdout=log, stderr=log, cwd=pod,
                 start_new_session=True,
             )  # fmt: skip
@@ -66,14 +81,23 @@ class WorkloadRunner:
         return Outcome.model_validate_json((self.logs[-1].parent / "termination").read_text())
 
     def run(self, module: str, run: dict[str, Any], code: int = 0, **environment: str) -> Outcome:
-        """Run to the end; the exit code must be `code`."""
-        process = self.start(module, run, **environment)
+        """Run a pod to the end, stage by stage; its exit code must be `code`."""
+        self.new_pod(run)
+        if module in STAGED:
+            self.finish(module, "fetch", **environment)
+            if run["weights"].get("format", "pt") == "pt":
+                self.finish(module, "isolated", **environment)
+        self.finish(module, code=code, **environment)
+        return self.outcome()
+
+    def finish(self, module: str, name: str = "", code: int = 0, **environment: str) -> None:
+        """Run one container of the last pod to its end."""
+        process = self.stage(module, name, **environment)
         try:
             found = process.wait(timeout=280)
         finally:
             self.end(process, signal.SIGKILL)
         assert found == code, self.log()
-        return self.outcome()
 
     def log(self) -> str:
         return self.logs[-1].read_text(errors="replace")

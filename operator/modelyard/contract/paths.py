@@ -10,6 +10,14 @@ RUN_ANNOTATION = "modelyard.dev/run"
 RUN_FILE = Path("/etc/modelyard/run.json")
 SCRATCH = Path("/scratch")
 """Writable emptyDir of jobs; the root file system is read-only."""
+WORK = Path("/work")
+"""Volumes that hand files from one stage of a Job's pod to the next: INPUTS, LABELS, OUTPUTS."""
+INPUTS = "inputs"
+"""What the first stage has fetched; all stages may read it."""
+LABELS = "labels"
+"""Labels of the holdout: only the container that judges may read them."""
+OUTPUTS = "outputs"
+"""What a stage without credentials has written. Its content is not to be trusted."""
 SOURCE = Path("/source")
 """Where a Dataset's PersistentVolumeClaim is mounted, read-only."""
 MODELS = Path("/models")

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from modelyard.api.base import Metrics, StatusModel
+from modelyard.api.base import Digest, Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
 from modelyard.api.modelversion import Artifact, ArtifactEvaluation
 from modelyard.contract.statustext import MAX_MESSAGE, truncate
@@ -94,15 +94,19 @@ class DataResult(Result):
 
 
 class TrainResult(Result):
-    """A finished training."""
+    """A finished training, as a pod tells it that runs code of the user's choice.
+
+    `metrics` are shown and decide nothing: a version is judged by its own evaluation. What goes on
+    into the ModelVersion has the bounds of that kind's schema.
+    """
 
     run: ClassVar[str] = "train"
 
-    weights_digest: str
-    initial_weights_digest: str | None = None
+    weights_digest: Digest
+    initial_weights_digest: Digest | None = None
     metrics: Metrics
     epochs: int
-    imgsz: int
+    imgsz: int = Field(ge=32, le=8192)
 
 
 class ExportResult(Result):

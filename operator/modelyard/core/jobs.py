@@ -11,8 +11,11 @@ from modelyard.contract.run import BaseRun, dump_run
 from modelyard.core import meta, pods
 from modelyard.core.plan import KubeObject
 from modelyard.core.settings import Settings
+from modelyard.core.stages import Stage, init_container, mounts, volumes
 
 CONTAINER = "main"
+MAIN = Stage(CONTAINER, store=True)
+"""The only container of a pod without stages."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class JobSpec:
     env: tuple[dict[str, Any], ...] = ()
     volumes: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = ()
     """Further volumes with their mounts."""
+    stages: tuple[Stage, ...] = ()
+    """Containers that run before `main`, in this order."""
+    main: Stage = MAIN
+    """What `main` sees of the volumes between stages, and whether it uses the store."""
 
 
 def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, Any]:
@@ -70,6 +77,7 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
 
 def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> dict[str, Any]:
     store_volumes, store_mounts = pods.store_volume(settings, read_only=False)
+    store_env = pods.store_env(settings.store_secret)
     pairs = [
         pods.run_volume(),
         pods.empty_dir("scratch", str(paths.SCRATCH)),
@@ -77,23 +85,29 @@ def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> di
         pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="1Gi"),  # noqa: S108
         *spec.volumes,
     ]
+    used = [*(mount for _, mount in pairs), *mounts(spec.main)]
     container = {
         "name": CONTAINER,
         "image": spec.image,
         "imagePullPolicy": settings.images.pull_policy,
-        "command": ["python", "-m", spec.module],
-        "env": [*pods.identity_env(), *pods.store_env(settings.store_secret), *spec.env],
+        "command": ["python", "-P", "-m", spec.module],
+        "env": [*pods.identity_env(), *store_env, *spec.env],
         "resources": requirements,
         "securityContext": pods.container_security(),
-        "volumeMounts": [*(mount for _, mount in pairs), *store_mounts],
+        "volumeMounts": [*used, *store_mounts],
     }
+    first = [init_container(one, container, store_mounts) for one in spec.stages]
+    if not spec.main.store:
+        container |= {"env": [*pods.identity_env(), *spec.env], "volumeMounts": used}
+    between = volumes(spec.stages)
     pod_spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
         "automountServiceAccountToken": spec.service_account is not None,
         "securityContext": pods.pod_security(),
+        **({"initContainers": first} if first else {}),
         "containers": [container],
-        "volumes": [*(volume for volume, _ in pairs), *store_volumes],
+        "volumes": [*(volume for volume, _ in pairs), *between, *store_volumes],
         "terminationGracePeriodSeconds": 60,
     }
     pod_spec |= pods.pull_secrets(settings) | pods.scheduling_fields(spec.scheduling)

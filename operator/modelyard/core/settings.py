@@ -43,6 +43,8 @@ class Settings:
     """Namespaces prepared for workloads by the chart; empty means all are."""
     allowed_private_networks: tuple[str, ...] = ()
     """Networks (CIDR) with private addresses that pods may fetch datasets and weights from."""
+    allowed_images: tuple[str, ...] = ()
+    """Images that objects may name for their pods; see core/images.py."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets, in each workload namespace, with registry credentials."""
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=default_resources)
@@ -51,6 +53,11 @@ class Settings:
     def store_of(self, namespace: str) -> StoreLocation:
         """The part of the store that belongs to a namespace."""
         return self.store.within(namespace)
+
+    @property
+    def trainer_images(self) -> tuple[str, ...]:
+        """Images that a TrainingJob may name, as admission has them."""
+        return (*self.allowed_images, self.images.trainer, self.images.tensorrt)
 
     def service_account(self, reporter: Reporter) -> str:
         """The service account of pods that report."""

@@ -109,6 +109,9 @@ class EngineSettings(BaseSettings):
     """Comma-separated namespaces that are prepared for workloads; empty for all."""
     allowed_private_networks: Annotated[Names, AfterValidator(_private_networks)] = ()
     """Comma-separated networks (CIDR) with private addresses that pods may fetch from."""
+    allowed_images: Names = ()
+    """Comma-separated images that objects may name for their pods, each a reference or, with a `*`
+    at its end, the beginning of one; empty for none."""
     image_pull_secrets: Names = ()
     """Comma-separated Secrets with registry credentials, for all pods that the operator creates."""
     resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
@@ -165,6 +168,7 @@ class EngineSettings(BaseSettings):
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,
             allowed_private_networks=self.allowed_private_networks,
+            allowed_images=self.allowed_images,
             image_pull_secrets=self.image_pull_secrets,
             resources={
                 component: {**defaults, **self.resources.get(component, {})}

@@ -24,5 +24,15 @@ class RetryableError(WorkloadError):
     """The store, the network or the node failed; trying again may help."""
 
 
+class StageFailed(Exception):
+    """An earlier stage of the pod failed, with this reason, message and exit code."""
+
+    def __init__(self, reason: str, message: str, code: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.code = code
+
+
 class Terminated(BaseException):
     """The pod was asked to stop (SIGTERM). No Exception, so that no library swallows it."""

@@ -7,6 +7,9 @@ A workload is a handler `(run, context) -> Outcome`:
     if __name__ == "__main__":
         main(handle, DataRun)
 
+A pod with several stages (core/stages.py) calls `main_stage` in all but the last one: it ends with
+code 0 and leaves a failure in its volume (handover.py), for the last stage alone reports.
+
 Raised errors become the Outcome's reason and message, and one of contract.exitcodes: a UserError
 fails the Job at once, a RetryableError is tried again. SIGTERM runs the callbacks registered with
 `context.on_terminate`, then unwinds the handler with Terminated and exits as retryable.
@@ -40,7 +43,8 @@ from modelyard.store.errors import (
     StoreError,
     StoreUnavailable,
 )
-from modelyard.workloads.errors import RetryableError, Terminated, UserError
+from modelyard.workloads import handover
+from modelyard.workloads.errors import RetryableError, StageFailed, Terminated, UserError
 
 __all__ = [
     "Context",
@@ -50,6 +54,7 @@ __all__ = [
     "classify",
     "execute",
     "main",
+    "main_stage",
 ]
 
 RUN_ENV = "MODELYARD_RUN"
@@ -58,6 +63,8 @@ TERMINATION_LOG_ENV = "MODELYARD_TERMINATION_LOG"
 """Path of the termination log, in place of paths.TERMINATION_LOG."""
 SCRATCH_ENV = "MODELYARD_SCRATCH"
 """Writable directory, in place of paths.SCRATCH."""
+WORK_ENV = "MODELYARD_WORK"
+"""Where the volumes between stages are, in place of paths.WORK."""
 SOURCE_ENV = "MODELYARD_SOURCE"
 """Where a Dataset's claim is mounted, in place of paths.SOURCE."""
 
@@ -76,6 +83,8 @@ class Context:
         self.run = run
         self.scratch = _path(SCRATCH_ENV, paths.SCRATCH)
         """A writable directory, empty when the pod starts."""
+        self.work = _path(WORK_ENV, paths.WORK)
+        """Where the volumes between stages are mounted."""
         self.source = _path(SOURCE_ENV, paths.SOURCE)
         """Where a Dataset's claim is mounted."""
         self.workers = worker_count(run.cpu_limit)
@@ -112,10 +121,43 @@ def main(handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun]) 
     sys.exit(execute(handler, run_type))
 
 
+def main_stage(
+    handler: Callable[[AnyRun, Context], None], run_type: type[AnyRun], volume: str
+) -> NoReturn:
+    """Run one stage of a pod that is not its last, and exit; `volume` is the one it writes."""
+    sys.exit(execute_stage(handler, run_type, volume))
+
+
+def execute_stage(
+    handler: Callable[[AnyRun, Context], None], run_type: type[AnyRun], volume: str
+) -> int:
+    """Run one stage of a pod that is not its last; returns its exit code.
+
+    A failure is left in the volume; then the stages after it do nothing, and the last one reports
+    it. Only a stage that was asked to stop ends with another code than 0.
+    """
+    log_to_stdout()
+    work = _path(WORK_ENV, paths.WORK)
+    if handover.failed(work / paths.INPUTS):
+        log.info("an earlier stage failed: nothing to do")
+        return exitcodes.OK
+
+    def handle(run: AnyRun, context: Context) -> Outcome:
+        handler(run, context)
+        return Outcome()
+
+    outcome, code = _outcome(handle, run_type, last=False)
+    if code == exitcodes.OK or outcome.reason == "Terminated":
+        return code
+    log.error("%s%s", outcome.reason, _tail(outcome.message))
+    handover.leave_failure(work / volume, reason=outcome.reason, message=outcome.message, code=code)
+    return exitcodes.OK
+
+
 def execute(handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun]) -> int:
     """Run a workload; returns its exit code, with the Outcome in the termination log."""
     log_to_stdout()
-    outcome, code = _outcome(handler, run_type)
+    outcome, code = _outcome(handler, run_type, last=True)
     # From here on a late SIGTERM must not tear the message.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -132,6 +174,8 @@ def classify(error: BaseException) -> tuple[Outcome, int]:
         return Outcome(reason=error.reason, message=error.message), exitcodes.USER_ERROR
     if isinstance(error, RetryableError):
         return Outcome(reason=error.reason, message=error.message), exitcodes.RETRYABLE
+    if isinstance(error, StageFailed):
+        return Outcome(reason=error.reason, message=error.message), error.code
     if isinstance(error, StoreError):
         reason, code = next(row[1:] for row in _STORE_ERRORS if isinstance(error, row[0]))
         return Outcome(reason=reason, message=str(error)), code
@@ -162,7 +206,7 @@ _STORE_ERRORS: tuple[tuple[type[StoreError], str, int], ...] = (
 
 
 def _outcome(
-    handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun]
+    handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun], *, last: bool
 ) -> tuple[Outcome, int]:
     path = _path(RUN_ENV, paths.RUN_FILE)
     try:
@@ -186,7 +230,8 @@ def _outcome(
     try:
         _catch_sigterm(context)
         outcome = handler(run, context)
-        _check(outcome, run_type)
+        if last:
+            _check(outcome, run_type)
         return outcome, exitcodes.OK
     except (Exception, Terminated) as error:
         outcome, code = classify(error)

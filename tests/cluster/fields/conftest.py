@@ -35,6 +35,7 @@ class Operator:
             "MODELYARD_LISTEN_PORT": "0",
             "MODELYARD_LEASE_NAMESPACE": SPACE,
             "MODELYARD_LOG_FORMAT": "logfmt",
+            "MODELYARD_ALLOWED_IMAGES": "*",
             # A busy machine is no reason to lose it: the operator must not start over here.
             "MODELYARD_LEASE_SECONDS": "60",
         }

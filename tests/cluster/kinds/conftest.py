@@ -65,6 +65,7 @@ class Site:
             "MODELYARD_LEASE_SECONDS": "3",
             "MODELYARD_LEASE_NAMESPACE": SPACE,
             "MODELYARD_LOG_FORMAT": "logfmt",
+            "MODELYARD_ALLOWED_IMAGES": "registry.invalid/nobody/*",
         }
         with (self._folder / "operator.log").open("ab") as log:
             self._process = subprocess.Popen(

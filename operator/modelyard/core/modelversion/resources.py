@@ -6,15 +6,21 @@ from typing import Any
 
 from modelyard.api.base import Resources, Scheduling, Toleration
 from modelyard.api.modelversion import Export
+from modelyard.contract import paths
 from modelyard.contract.run import EvaluateRun, ExportRun, ObjectId
 from modelyard.core import meta
-from modelyard.core.jobs import JobSpec, make_job
+from modelyard.core.jobs import CONTAINER, JobSpec, make_job
 from modelyard.core.modelversion import names
 from modelyard.core.modelversion.observed import Group, Observed
 from modelyard.core.pods import GPU_RESOURCE
+from modelyard.core.stages import FETCH, ISOLATED, Stage
 
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 """Node label of NVIDIA's GPU feature discovery."""
+
+DEADLINE_SECONDS = 24 * 3600
+"""Maximum duration of an export or evaluation: code in a `.pt` file could wait for ever."""
+_ISOLATED = Stage(ISOLATED, reads=(paths.INPUTS,), writes=(paths.OUTPUTS,))
 
 
 def _object(observed: Observed) -> ObjectId:
@@ -41,7 +47,14 @@ def _hardware(
 
 
 def _job(
-    observed: Observed, role: str, export: Export | None, module: str, run: Any
+    observed: Observed,
+    role: str,
+    export: Export | None,
+    module: str,
+    run: Any,
+    *,
+    stages: tuple[Stage, ...],
+    main: Stage,
 ) -> dict[str, Any]:
     image, resources, scheduling = _hardware(observed, export)
     return make_job(
@@ -57,6 +70,9 @@ def _job(
             resources=resources,
             scheduling=scheduling,
             role=role,
+            active_deadline_seconds=DEADLINE_SECONDS,
+            stages=stages,
+            main=main,
         ),
         observed.settings,
     )
@@ -72,7 +88,12 @@ def export_job(observed: Observed, export: Export) -> dict[str, Any]:
         dataset_digest=observed.spec.dataset.digest if export.precision == "int8" else None,
     )
     role = names.export_role(export.name)
-    return _job(observed, role, export, "modelyard.workloads.export", run)
+    fetch = Stage(FETCH, store=True, writes=(paths.INPUTS,))
+    # ONNX weights are data: nothing has to be loaded to adopt them.
+    isolated = (_ISOLATED,) if run.weights.format == "pt" else ()
+    main = Stage(CONTAINER, store=True, reads=(paths.INPUTS, *(s.writes[0] for s in isolated)))
+    module = "modelyard.workloads.export"
+    return _job(observed, role, export, module, run, stages=(fetch, *isolated), main=main)
 
 
 def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
@@ -87,4 +108,11 @@ def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
         evaluation=observed.spec.evaluation,
     )
     hardware = next((e for e in group.exports if e.format == "tensorrt"), None)
-    return _job(observed, group.role, hardware, "modelyard.workloads.evaluate", run)
+    fetch = Stage(FETCH, store=True, writes=(paths.INPUTS, paths.LABELS))
+    # Neither are engines data: they are programs for a GPU.
+    source = group.include_source and run.weights.format == "pt"
+    isolated = (_ISOLATED,) if source or hardware else ()
+    reads = (paths.INPUTS, paths.LABELS, *(s.writes[0] for s in isolated))
+    module = "modelyard.workloads.evaluate"
+    main = Stage(CONTAINER, reads=reads)
+    return _job(observed, group.role, hardware, module, run, stages=(fetch, *isolated), main=main)

@@ -11,7 +11,7 @@ from modelyard.api.dataset import DatasetPhase
 from modelyard.api.hyperparameters import check
 from modelyard.api.modelversion import ModelVersionPhase
 from modelyard.api.trainingjob import TrainingJobPhase
-from modelyard.core import meta
+from modelyard.core import images, meta
 from modelyard.core.namespace_policy import namespace_verdict
 from modelyard.core.policy import Policy, Verdict
 from modelyard.core.trainingjob import reasons
@@ -29,6 +29,16 @@ def hyperparameters_valid(observed: Observed) -> Verdict | None:
     if not problems:
         return None
     return Verdict(reasons.INVALID_HYPERPARAMETERS, "; ".join(problems), stalled=True)
+
+
+def image_allowed(observed: Observed) -> Verdict | None:
+    """The administrator's list has the user's image. Admission refuses the rest already, but may
+    be switched off, or the list may have become shorter since."""
+    image, patterns = observed.spec.image, observed.settings.trainer_images
+    if image is None or images.allowed(image, patterns):
+        return None
+    refusal = images.refusal("spec.image", image, patterns)
+    return Verdict(reasons.IMAGE_NOT_ALLOWED, refusal, stalled=True)
 
 
 def not_suspended(observed: Observed) -> Verdict | None:
@@ -103,6 +113,7 @@ def base_version_ready(observed: Observed) -> Verdict | None:
 START: tuple[Policy[Observed], ...] = (
     namespace_prepared,  # nothing can run elsewhere
     hyperparameters_valid,  # the user's own mistake is told first, whatever else is missing
+    image_allowed,  # likewise
     not_suspended,  # asked for: no need to complain about missing inputs
     dataset_ready,  # pinned at the start
     base_version_ready,  # likewise

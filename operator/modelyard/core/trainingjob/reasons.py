@@ -3,6 +3,7 @@
 TRAINED = "Trained"
 
 INVALID_HYPERPARAMETERS = "InvalidHyperparameters"
+IMAGE_NOT_ALLOWED = "ImageNotAllowed"
 SUSPENDED = "Suspended"
 DATASET_NOT_FOUND = "DatasetNotFound"
 DATASET_NOT_READY = "DatasetNotReady"

@@ -1,8 +1,22 @@
-"""`python -m modelyard.workloads.evaluate`: the pod that judges a ModelVersion's artifacts."""
+"""`python -m modelyard.workloads.evaluate [fetch|isolated]`: the stages of an evaluation's pod.
 
+fetch       moves the holdout, the artifacts and the weights from the store; loads none of them
+isolated    loads what can execute code (.pt files, engines) and writes boxes; has no credentials
+            and does not see the labels
+(none)      judges those boxes, and the ONNX artifacts, against the labels, and reports
+"""
+
+import sys
+
+from modelyard.contract import paths
 from modelyard.contract.run import EvaluateRun
-from modelyard.workloads.evaluate.job import handle
-from modelyard.workloads.runner import main
+from modelyard.workloads import stages
+from modelyard.workloads.evaluate import isolated, job
+from modelyard.workloads.runner import main, main_stage
 
 if __name__ == "__main__":
-    main(handle, EvaluateRun)
+    if sys.argv[1:] == [stages.FETCH]:
+        main_stage(job.fetch, EvaluateRun, paths.INPUTS)
+    if sys.argv[1:] == [stages.ISOLATED]:
+        main_stage(isolated.handle, EvaluateRun, paths.OUTPUTS)
+    main(job.handle, EvaluateRun)

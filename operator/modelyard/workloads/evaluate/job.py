@@ -1,168 +1,135 @@
-"""An evaluation's pod: each artifact, and the weights it came from, on the same images."""
+"""First and last stage of an evaluation's pod: the holdout in, figures out.
+
+The last stage judges. It has no credentials of the store, and loads no `.pt` file and no engine:
+their boxes come from isolated.py. ONNX files are data; their boxes it computes itself.
+"""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
-from modelyard.contract.datasetindex import DatasetIndex
-from modelyard.contract.manifest import ArtifactManifest, parse_manifest
+from modelyard.api.modelversion import ArtifactEvaluation
+from modelyard.contract import paths
 from modelyard.contract.result import EvaluateResult, Outcome
 from modelyard.contract.run import EvaluateRun
 from modelyard.store import Store
-from modelyard.workloads import weights
+from modelyard.workloads import handover, stages
 from modelyard.workloads.data import materialize, read_index
 from modelyard.workloads.errors import UserError
-from modelyard.workloads.export import tensorrtfile
-from modelyard.workloads.metrics import metrics_of
+from modelyard.workloads.evaluate import artifacts, boxes, judging, predicting
+from modelyard.workloads.evaluate.boxes import Claim
+from modelyard.workloads.evaluate.task import DATASET, MIN_DETECTIONS, Task
 from modelyard.workloads.runner import Context
 from modelyard.workloads.train import environment
-from modelyard.workloads.train.failures import recognised
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 log = logging.getLogger("modelyard.evaluate")
 
-SOURCE = "source"
-"""Name of the weights themselves among the evaluations."""
-SINGLE_CLASS = ("item",)
-"""Classes of a model that was trained with single_cls."""
-SOURCE_BATCH = 8
-"""Images at a time for the weights; artifacts of a fixed shape take one."""
-CUDA_PROVIDER = "CUDAExecutionProvider"
-"""ONNX Runtime's name for computing on an NVIDIA GPU; its usual package has none."""
 
+def fetch(run: EvaluateRun, context: Context) -> None:
+    """Fetch the pinned split, the artifacts and the weights; the labels go to their own volume.
 
-@dataclass(frozen=True)
-class Candidate:
-    """One file to evaluate."""
-
-    name: str
-    path: Path
-    manifest: ArtifactManifest | None
-    """None for the weights themselves."""
-
-
-def handle(run: EvaluateRun, context: Context) -> Outcome:
-    """Evaluate everything on the pinned split.
-
-    Raises UserError (ClassMismatch, SplitMissing, …), RetryableError, StoreError.
+    Raises UserError (DatasetMissing, SplitMissing, …), RetryableError, StoreError.
     """
     store = Store.open(run.store)
     index = read_index(store, run.dataset_digest)
-    with ThreadPoolExecutor(1, "dataset") as pool:
-        folder = context.scratch / "dataset"
-        data = pool.submit(materialize, store, run.dataset_digest, folder, [run.evaluation.split])
-        candidates = _candidates(run, store, context.scratch)
-        environment.load(context.scratch, context.workers)
-        environment.bound_onnxruntime(context.workers)
-        data_file = data.result()
-    imgsz = next((c.manifest.imgsz[0] for c in candidates if c.manifest), None)
-    evaluations = [_evaluate(one, run, index, data_file, context, imgsz) for one in candidates]
+    inputs, labels = context.work / paths.INPUTS, context.work / paths.LABELS
+    split = run.evaluation.split
+    materialize(store, run.dataset_digest, inputs / DATASET, [split])
+    shutil.move(inputs / DATASET / "labels" / split, labels / split)
+    found = artifacts.fetch(run, store, inputs)
+    if artifacts.judges_source(run):
+        stages.fetch_weights(run, context, store)
+    root = inputs / DATASET / "images" / split
+    images = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    task = Task(classes=index.classes, images=sorted(images))
+    most = max(len(one) for one in judging.read_labels(labels / split, task.images))
+    sizes = (one.manifest.imgsz[0] for one in found)
+    changes = {"max_detections": max(MIN_DETECTIONS, most), "imgsz": next(sizes, None)}
+    task.model_copy(update=changes).leave(inputs)
+    stages.leave_run(run, context)
+
+
+def handle(run: EvaluateRun, context: Context) -> Outcome:
+    """Judge everything on the pinned split.
+
+    Raises UserError (ClassMismatch, InvalidDetections, …), RetryableError, and StageFailed for
+    what an earlier stage has left.
+    """
+    handover.raise_failure(context.work)
+    inputs, outputs = context.work / paths.INPUTS, context.work / paths.OUTPUTS
+    task = Task.read(inputs)
+    labels = judging.read_labels(context.work / paths.LABELS / run.evaluation.split, task.images)
+    environment.load(context.scratch, context.workers)
+    environment.bound_onnxruntime(context.workers)
+
+    def judged(name: str, found: NDArray[Any], claim: Claim) -> ArtifactEvaluation:
+        return _judged(name, found, claim, task, labels, run.dataset_digest)
+
+    def handed_over(name: str) -> ArtifactEvaluation:
+        taken = boxes.take(
+            outputs, name, images=len(task.images), classes=len(task.classes),
+            per_image=task.max_detections,
+        )  # fmt: skip
+        return judged(name, *taken)
+
+    evaluations = []
+    for one in artifacts.fetched(run, inputs):
+        if one.manifest.format == "tensorrt":
+            evaluations.append(handed_over(one.name))
+            continue
+        _check_classes(one.name, one.manifest.classes, task.classes, run.dataset_digest)
+        device = artifacts.device("onnx")
+        candidate = predicting.Candidate(one.name, one.path, one.manifest, device)
+        evaluations.append(judged(one.name, *_predicted(candidate, run, task, inputs, context)))
+    if artifacts.judges_source(run):
+        evaluations.append(handed_over(artifacts.SOURCE))
     return Outcome(result=EvaluateResult(evaluations=evaluations))
 
 
-def _candidates(run: EvaluateRun, store: Store, scratch: Path) -> list[Candidate]:
-    """The files, verified by digest. The weights come last, so that they are evaluated at the
-    artifacts' size."""
-    folder = scratch / "candidates"
-    found = [_artifact(one, store, folder) for one in run.artifacts]
-    if run.include_source and run.weights.format == "pt":
-        found.append(Candidate(SOURCE, weights.fetch(store, run, run.weights, folder), None))
-    return found
+def _predicted(
+    candidate: predicting.Candidate, run: EvaluateRun, task: Task, inputs: Path, context: Context
+) -> tuple[NDArray[Any], Claim]:
+    return predicting.predict(candidate, run.evaluation, task, inputs / DATASET, context)
 
 
-def _artifact(artifact: Artifact, store: Store, folder: Path) -> Candidate:
-    try:
-        manifest = parse_manifest(store.get_bytes(artifact.manifest_digest))
-    except ValueError as error:
-        raise UserError(
-            "ManifestUnreadable",
-            f"artifact {artifact.name}: {artifact.manifest_digest} is not an artifact's manifest",
-        ) from error
-    suffix = {"onnx": ".onnx", "tensorrt": ".engine"}[manifest.format]
-    path = store.get_file(artifact.digest, folder / f"{artifact.name}{suffix}")
-    if manifest.format == "tensorrt":
-        path.write_bytes(tensorrtfile.join_header(manifest, path.read_bytes()))
-    return Candidate(artifact.name, path, manifest)
-
-
-def _evaluate(
-    candidate: Candidate,
-    run: EvaluateRun,
-    index: DatasetIndex,
-    data_file: Path,
-    context: Context,
-    imgsz: int | None,
+def _judged(
+    name: str,
+    found: NDArray[Any],
+    claim: Claim,
+    task: Task,
+    labels: list[NDArray[Any]],
+    digest: str,
 ) -> ArtifactEvaluation:
-    from ultralytics import YOLO
-
-    with recognised():
-        model = YOLO(str(candidate.path), task="detect")
-        if candidate.manifest:
-            classes = candidate.manifest.classes
-        else:
-            classes = tuple(str(model.names[i]) for i in range(len(model.names)))
-        single = classes == SINGLE_CLASS and len(index.classes) > 1
-        if not single:
-            _check_classes(candidate.name, classes, index.classes, run.dataset_digest)
-        size = candidate.manifest.imgsz[0] if candidate.manifest else imgsz
-        settings: dict[str, Any] = {
-            "data": str(data_file),
-            "split": run.evaluation.split,
-            "conf": run.evaluation.confidence,
-            "iou": run.evaluation.iou,
-            "imgsz": size or int(model.overrides.get("imgsz", 640)),
-            "batch": SOURCE_BATCH if candidate.manifest is None else 1,
-            # As served: every image letterboxed to the same shape.
-            "rect": False,
-            "single_cls": single,
-            "device": _device(candidate),
-            "workers": context.workers,
-            "plots": False,
-            "verbose": False,
-            "project": str(context.scratch / "runs"),
-            "name": candidate.name,
-            "exist_ok": True,
-        }
-        results = model.val(**settings)
-    figures = metrics_of(results.results_dict)
-    split = index.split(run.evaluation.split)
-    log.info("%s: %s", candidate.name, figures)
+    classes = tuple(claim.classes)
+    _check_classes(name, classes, task.classes, digest)
+    single = predicting.single_class(classes, task.classes)
+    figures = judging.figures(found, labels, task, single=single)
+    log.info("%s: %s", name, figures)
     return ArtifactEvaluation(
-        artifact=candidate.name,
-        images=split.images if split else None,
+        artifact=name,
+        images=len(task.images),
         metrics=figures,
-        milliseconds_per_image=round(float(results.speed["inference"]), 3),
+        milliseconds_per_image=claim.milliseconds,
     )
 
 
-def _device(candidate: Candidate) -> str:
-    """A GPU where there is one and the file can use it. Raises UserError without TensorRT."""
-    import onnxruntime
-    import torch
-
-    file_format = candidate.manifest.format if candidate.manifest else "pt"
-    if file_format == "tensorrt":
-        tensorrtfile.require(f"artifact {candidate.name}")
-        return "0"
-    # Images on the GPU would have to come back for an ONNX Runtime that computes on the CPU.
-    usable = file_format == "pt" or CUDA_PROVIDER in onnxruntime.get_available_providers()
-    return "0" if usable and torch.cuda.is_available() else "cpu"
-
-
-def _check_classes(name: str, classes: Sequence[str], dataset: Sequence[str], digest: str) -> None:
+def _check_classes(name: str, classes: Sequence[str], dataset: list[str], digest: str) -> None:
     """Raises UserError unless the model's classes are the dataset's, id by id."""
-    if list(classes) == list(dataset):
+    if list(classes) == dataset or predicting.single_class(tuple(classes), dataset):
         return
     if len(classes) != len(dataset):
         difference = f"{len(classes)} classes instead of {len(dataset)}"
     else:
         at = next(i for i, (a, b) in enumerate(zip(classes, dataset, strict=True)) if a != b)
-        difference = f'class {at} is "{classes[at]}" instead of "{dataset[at]}"'
+        claimed = handover.printable(classes[at][:100])
+        difference = f'class {at} is "{claimed}" instead of "{dataset[at]}"'
     raise UserError(
         "ClassMismatch",
         f"{name} does not fit the holdout dataset {digest}: {difference}; evaluate on a dataset "

@@ -1,8 +1,21 @@
-"""`python -m modelyard.workloads.export`: the pod that makes one artifact of a ModelVersion."""
+"""`python -m modelyard.workloads.export [fetch|isolated]`: the stages of an export's pod.
 
+fetch       moves weights, and images for calibration, from the store; never loads the weights
+isolated    loads a .pt file and writes what the exporter makes of it; has no credentials
+(none)      checks that file, publishes it and reports; never loads a .pt file
+"""
+
+import sys
+
+from modelyard.contract import paths
 from modelyard.contract.run import ExportRun
-from modelyard.workloads.export.job import handle
-from modelyard.workloads.runner import main
+from modelyard.workloads import stages
+from modelyard.workloads.export import convert, job
+from modelyard.workloads.runner import main, main_stage
 
 if __name__ == "__main__":
-    main(handle, ExportRun)
+    if sys.argv[1:] == [stages.FETCH]:
+        main_stage(job.fetch, ExportRun, paths.INPUTS)
+    if sys.argv[1:] == [stages.ISOLATED]:
+        main_stage(convert.handle, ExportRun, paths.OUTPUTS)
+    main(job.handle, ExportRun)

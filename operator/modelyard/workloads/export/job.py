@@ -1,4 +1,8 @@
-"""An export's pod: weights in, artifact and manifest in the store."""
+"""First and last stage of an export's pod: weights in, artifact and manifest in the store.
+
+Neither loads a `.pt` file: that is convert.py, in a container of its own without credentials. What
+it leaves is copied before it is checked, so that nothing changes between check and upload.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,45 @@ import logging
 from pathlib import Path
 
 from modelyard.api.modelversion import Artifact
+from modelyard.contract import paths
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.contract.result import ExportResult, Outcome
 from modelyard.contract.run import ExportRun
 from modelyard.store import Store
-from modelyard.workloads import weights
+from modelyard.workloads import handover, stages, weights
+from modelyard.workloads.data import materialize
 from modelyard.workloads.errors import UserError
 from modelyard.workloads.export import onnxfile, tensorrtfile
+from modelyard.workloads.export.convert import MANIFEST, MODEL
 from modelyard.workloads.runner import Context
-from modelyard.workloads.train import environment
 
 log = logging.getLogger("modelyard.export")
 
+MAX_ENGINE_BYTES = 8 * 1024**3
+"""Maximum size of a TensorRT plan; onnxfile.MAX_BYTES is that of an ONNX file."""
 
-def handle(run: ExportRun, context: Context) -> Outcome:
-    """Export, and publish the artifact with its manifest.
 
-    Raises UserError (ExportFailed, DigestMismatch, GpuMismatch, …), RetryableError, StoreError.
+def fetch(run: ExportRun, context: Context) -> None:
+    """Fetch the weights, and the images that an int8 engine is calibrated on.
+
+    Raises UserError (WeightsUnavailable, DigestMismatch, …), RetryableError, StoreError.
     """
     store = Store.open(run.store)
-    file = weights.fetch(store, run, run.weights, context.scratch / "weights")
-    path, manifest = _made(run, context, store, file)
+    stages.fetch_weights(run, context, store)
+    if run.dataset_digest:
+        materialize(store, run.dataset_digest, context.work / paths.INPUTS / "dataset", ["train"])
+    stages.leave_run(run, context)
+
+
+def handle(run: ExportRun, context: Context) -> Outcome:
+    """Check what the isolated stage has made, and publish it with its manifest.
+
+    Raises UserError (ExportFailed, UntrustedOutput, …), RetryableError, StoreError, and
+    StageFailed for what an earlier stage has left.
+    """
+    handover.raise_failure(context.work)
+    path, manifest = _checked(run, context)
+    store = Store.open(run.store)
     digest = store.put_file(path)
     if digest != manifest.file.digest:
         raise UserError(weights.MISMATCH, f"{path.name} changed while it was being published")
@@ -42,17 +64,20 @@ def handle(run: ExportRun, context: Context) -> Outcome:
     return Outcome(result=ExportResult(artifact=artifact))
 
 
-def _made(
-    run: ExportRun, context: Context, store: Store, file: Path
-) -> tuple[Path, ArtifactManifest]:
+def _checked(run: ExportRun, context: Context) -> tuple[Path, ArtifactManifest]:
+    """The artifact in this container's own scratch directory, with its manifest."""
     if run.weights.format == "onnx":
         if run.export.format != "onnx":
             raise UserError(
                 "ExportFailed",
                 f"export {run.export.name}: weights of format onnx can only be served as onnx",
             )
-        return onnxfile.adopt(file, run.export)
-    environment.load(context.scratch, context.workers)
+        return onnxfile.adopt(stages.weights_file(run, context), run.export)
+    outputs = context.work / paths.OUTPUTS
+    made = outputs / MODEL[run.export.format]
     if run.export.format == "tensorrt":
-        return tensorrtfile.build(run, store, file, context.scratch)
-    return onnxfile.export(file, run.export)
+        path = handover.take_file(made, context.scratch / "weights.plan", MAX_ENGINE_BYTES)
+        claimed = handover.take_bytes(outputs / MANIFEST, tensorrtfile.MAX_MANIFEST_BYTES)
+        return path, tensorrtfile.checked_manifest(claimed, path, run.export)
+    path = handover.take_file(made, context.scratch / "weights.onnx", onnxfile.MAX_BYTES)
+    return path, onnxfile.finish(path, run.export)

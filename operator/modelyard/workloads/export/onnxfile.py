@@ -1,9 +1,14 @@
-"""ONNX artifacts, exported from a .pt file or provided by the user, and their manifest."""
+"""ONNX artifacts, exported from a .pt file or provided by the user, and their manifest.
+
+The file's bytes come from a stranger: they were written by a process that had loaded the weights,
+or by the user. Nothing outside the file is read (`read`), and the metadata is parsed as literals.
+"""
 
 from __future__ import annotations
 
 import ast
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +19,36 @@ from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, DataType
 from modelyard.store import sha256_file
 from modelyard.workloads.errors import UserError
 from modelyard.workloads.export import exporting
+from modelyard.workloads.handover import printable
 
 log = logging.getLogger("modelyard.export")
 
 VOLATILE = frozenset({"date", "description"})
 """Metadata that differs from one export of the same weights to the next: time and local paths."""
+MAX_BYTES = 2 * 1024**3 - 1
+"""Maximum size of a protobuf message, and so of an ONNX file without external data."""
+MAX_METADATA = 4 * 1024**2
+"""Maximum characters of one metadata value: 100,000 class names fit."""
+COMPILED = "EPContext"
+"""Operator that holds, or names a file with, a program compiled for one execution provider."""
 
 
-def export(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
-    """Export a .pt file. Equal weights and settings give equal bytes, so that a repeated export
-    is the same artifact. Raises UserError."""
+def finish(path: Path, spec: Export) -> ArtifactManifest:
+    """Check an exported file in place, and leave out what differs between exports: equal weights
+    and settings give equal bytes, so that a repeated export is the same artifact.
+
+    Raises UserError.
+    """
     import onnx
 
-    path = exporting.export(file, spec, format="onnx", device="cpu")
     with exporting.failures(spec):
-        model = onnx.load(str(path))
+        model = read(path, spec)
         kept = [one for one in model.metadata_props if one.key not in VOLATILE]
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
-    return path, describe(path, model, spec)
+    return describe(path, model, spec)
 
 
 def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
@@ -42,7 +56,7 @@ def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
     import onnx
 
     with exporting.failures(spec):
-        model = onnx.load(str(file))
+        model = read(file, spec)
         onnx.checker.check_model(model, full_check=True)
     manifest = describe(file, model, spec)
     if spec.imgsz and manifest.imgsz != (spec.imgsz, spec.imgsz) and not manifest.dynamic:
@@ -54,12 +68,54 @@ def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
     return file, manifest
 
 
+def read(path: Path, spec: Export) -> Any:
+    """The model (onnx.ModelProto), which refers to nothing outside its file.
+
+    Raises UserError for one that names other files, which would be read here and on every server.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    for message in _messages(model):
+        if isinstance(message, onnx.TensorProto):
+            outside = message.data_location == onnx.TensorProto.EXTERNAL or message.external_data
+        else:
+            outside = isinstance(message, onnx.NodeProto) and message.op_type == COMPILED
+        if outside:
+            raise UserError(
+                "ExportFailed",
+                f"export {spec.name}: the ONNX file refers to data outside of it (in "
+                f'"{printable(message.name)[:100]}"): save the model as one file, with its weights '
+                "inside",
+            )
+    return model
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A protobuf message and all messages inside it, subgraphs and functions included."""
+    waiting = [message]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        for field, value in one.ListFields():
+            if field.message_type is None:
+                continue
+            # Only repeated fields have a length that is not the message's own.
+            waiting.extend([value] if hasattr(value, "ListFields") else value)
+
+
 def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
     """The manifest, from the graph and from the metadata that Ultralytics puts into the file.
 
     Raises UserError for a graph that cannot be served.
     """
     metadata = {one.key: one.value for one in model.metadata_props}
+    if any(len(value) > MAX_METADATA for value in metadata.values()):
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: a value in the ONNX file's metadata has more than "
+            f"{MAX_METADATA} characters: export it again",
+        )
     known = {one.name for one in model.graph.initializer}
     inputs = [tensor(one) for one in model.graph.input if one.name not in known]
     outputs = tuple(tensor(one) for one in model.graph.output)
@@ -96,7 +152,10 @@ def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
         raise UserError(
             "ExportFailed", f"export {spec.name}: the ONNX file cannot be served: {detail}"
         ) from error
-    except (ValueError, SyntaxError, KeyError, IndexError, TypeError) as error:
+    # The last two are what parsing deeply nested literals raises.
+    except (
+        ValueError, SyntaxError, KeyError, IndexError, TypeError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
         raise UserError(
             "ExportFailed",
             f"export {spec.name}: the ONNX file's metadata is not what Ultralytics writes "

@@ -15,10 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.api.modelversion import Export
-from modelyard.contract.manifest import ArtifactManifest, DataType, EngineTarget, TensorSpec
+from modelyard.contract.manifest import (
+    ArtifactManifest,
+    DataType,
+    EngineTarget,
+    TensorSpec,
+    parse_manifest,
+)
 from modelyard.contract.run import ExportRun
-from modelyard.store import Store
-from modelyard.workloads.data import materialize, read_index
+from modelyard.workloads.data.materialize import DATA_FILE
 from modelyard.workloads.errors import RetryableError, UserError
 from modelyard.workloads.export import exporting
 from modelyard.workloads.export.onnxfile import file_of
@@ -30,6 +35,8 @@ DYNAMIC_BATCH = 8
 CALIBRATION_BATCH = 8
 CALIBRATION_IMAGES = 512
 """Images that int8 ranges are taken from; NVIDIA recommends some 500."""
+MAX_MANIFEST_BYTES = 8 * 1024**2
+"""Maximum size of an engine's manifest; 100,000 class names fit."""
 SHARED_SUFFIX = "-SHARED"
 """What GPU feature discovery appends to the product of a time-sliced GPU."""
 
@@ -44,12 +51,12 @@ _DTYPES: dict[str, DataType] = {
 }
 
 
-def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path, ArtifactManifest]:
+def build(run: ExportRun, data: Path | None, file: Path) -> tuple[Path, ArtifactManifest]:
     """Build an engine from a .pt file on this pod's GPU.
 
-    int8 is calibrated on images of the training split, so that the holdout stays unseen.
-    Raises UserError (ExportFailed, GpuMismatch, TensorRtMissing), RetryableError without a GPU,
-    StoreError.
+    int8 is calibrated on images of the training split, which lie in `data`, so that the holdout
+    stays unseen. Raises UserError (ExportFailed, GpuMismatch, TensorRtMissing), RetryableError
+    without a GPU.
     """
     spec = run.export
     gpu_product, capability = _gpu(spec)
@@ -61,7 +68,7 @@ def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path
         "batch": DYNAMIC_BATCH if spec.dynamic else 1,
     }
     if spec.precision == "int8":
-        settings |= _calibration(run, store, scratch)
+        settings |= _calibration(run, data)
     engine = exporting.export(file, spec, **settings)
     with exporting.failures(spec):
         metadata, plan = split_header(engine.read_bytes())
@@ -80,6 +87,29 @@ def build(run: ExportRun, store: Store, file: Path, scratch: Path) -> tuple[Path
         gpu_product=gpu_product, compute_capability=capability, tensorrt_version=version
     )
     return path, _manifest(path, spec, metadata, inputs[0], outputs, target)
+
+
+def checked_manifest(claimed: bytes, path: Path, spec: Export) -> ArtifactManifest:
+    """The manifest that an isolated stage wrote for its plan, held against the plan's bytes.
+
+    An engine can only be read on its GPU, where it is a program. What it does is measured by the
+    evaluation, in a container without credentials; a wrong manifest fails there.
+    Raises UserError.
+    """
+    try:
+        manifest = parse_manifest(claimed)
+    except ValidationError as error:
+        detail = "; ".join(one["msg"] for one in error.errors()[:3])
+        raise UserError(
+            "ExportFailed", f"export {spec.name}: the engine's manifest cannot be read: {detail}"
+        ) from error
+    found = file_of(path)
+    same = (manifest.file.digest, manifest.file.size_bytes) == (found.digest, found.size_bytes)
+    if manifest.format != "tensorrt" or not same:
+        raise UserError(
+            "ExportFailed", f"export {spec.name}: the engine is not the one that its manifest names"
+        )
+    return manifest
 
 
 def require(what: str) -> None:
@@ -152,18 +182,15 @@ def _gpu(spec: Export) -> tuple[str, str]:
     return spec.gpu_product or found, f"{major}.{minor}"
 
 
-def _calibration(run: ExportRun, store: Store, scratch: Path) -> dict[str, Any]:
-    if run.dataset_digest is None:
+def _calibration(run: ExportRun, data: Path | None) -> dict[str, Any]:
+    if data is None:
         raise UserError(
             "ExportFailed", f"export {run.export.name}: int8 needs a dataset to calibrate on"
         )
-    index = read_index(store, run.dataset_digest)
-    split = index.split("train")
-    images = split.images if split else 0
-    data = materialize(store, run.dataset_digest, scratch / "dataset", ["train"])
+    images = sum(1 for path in (data / "images" / "train").rglob("*") if path.is_file())
     log.info("calibrating on %d of %d images", min(images, CALIBRATION_IMAGES), images)
     return {
-        "data": str(data),
+        "data": str(data / DATA_FILE),
         "split": "train",
         "fraction": min(1.0, CALIBRATION_IMAGES / max(images, 1)),
         "batch": min(CALIBRATION_BATCH, max(images, 1)) if run.export.dynamic else 1,

@@ -35,6 +35,10 @@ def load(scratch: Path, threads: int) -> None:
         "YOLO_AUTOINSTALL": "false",
         "YOLO_CONFIG_DIR": str(home),
         "MPLCONFIGDIR": str(home / "matplotlib"),
+        # Checkpoints may contain Ultralytics' and torch's classes and nothing else (weights_only):
+        # a guard beside the isolation (core/stages.py), not instead of it. A user's trainer image
+        # with classes of its own sets it to false.
+        "ULTRALYTICS_SAFE_LOAD": os.environ.get("ULTRALYTICS_SAFE_LOAD", "true"),
         "TORCH_HOME": str(home / "torch"),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
