@@ -100,6 +100,10 @@ class TrainResult(Result):
     metrics: Metrics
     epochs: int
     imgsz: int
+    images: int | None = None
+    """Images that were trained on; None of a result that an older release has stored."""
+    validation_images: int | None = None
+    """Images that `metrics` were measured on."""
 
 
 class ExportResult(Result):

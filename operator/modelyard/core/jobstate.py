@@ -102,6 +102,14 @@ class JobState:
         return max(done, key=_age, default=None)
 
     @property
+    def started(self) -> bool:
+        """Whether a pod of the Job has run, as far as can be seen."""
+        counts = (self.job or {}).get("status") or {}
+        phases = ((p.get("status") or {}).get("phase") for p in self.pods)
+        ended = any(counts.get(key) for key in ("succeeded", "failed", "ready"))
+        return ended or any(phase not in (None, "Pending") for phase in phases)
+
+    @property
     def _ended_pods(self) -> list[KubeObject]:
         return [p for p in self.pods if _terminated(p) is not None]
 

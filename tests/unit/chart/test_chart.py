@@ -29,7 +29,7 @@ def test_the_operator_understands_its_environment(
         "workloads": {
             "namespaces": ["vision", "lab"],
             "trainerServiceAccount": "teach",
-            "resources": {"training": {"cpu": "8", "memory": "32Gi"}},
+            "resources": {"training": {"cpu": 8, "memory": "32Gi"}, "export": {"cpu": 1.5}},
         },
         "store": {
             "url": "s3://bucket/prefix",
@@ -61,6 +61,7 @@ def test_the_operator_understands_its_environment(
     assert decisions.store_claim is None
     assert decisions.trainer_service_account == "teach"
     assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["export"]["cpu"] == "1.5"
     assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
 
 

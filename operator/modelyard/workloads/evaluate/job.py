@@ -21,7 +21,7 @@ from modelyard.workloads.errors import UserError
 from modelyard.workloads.export import tensorrtfile
 from modelyard.workloads.metrics import metrics_of
 from modelyard.workloads.runner import Context
-from modelyard.workloads.train import environment
+from modelyard.workloads.train import environment, used
 from modelyard.workloads.train.failures import recognised
 
 log = logging.getLogger("modelyard.evaluate")
@@ -128,9 +128,12 @@ def _evaluate(
             "name": candidate.name,
             "exist_ok": True,
         }
+        seen: list[int] = []
+        model.add_callback("on_val_end", lambda validator: seen.append(validator.seen))
         results = model.val(**settings)
     figures = metrics_of(results.results_dict)
     split = index.split(run.evaluation.split)
+    used.require_seen(next(iter(seen), None), run.evaluation.split, split.images if split else 0)
     log.info("%s: %s", candidate.name, figures)
     return ArtifactEvaluation(
         artifact=candidate.name,
