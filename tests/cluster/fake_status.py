@@ -167,8 +167,8 @@ def _loaded_version(assignment: Mapping[str, Any]) -> dict[str, Any]:
 
 def data_outcome(digest: str = DIGEST_A) -> Outcome:
     """A dataset without problems."""
-    split = SplitStatus(name="train", images=3, boxes=5)
-    result = DataResult(valid=True, digest=digest, images=3, splits=[split], class_count=2)
+    splits = [SplitStatus(name=name, images=3, boxes=5) for name in ("train", "val")]
+    result = DataResult(valid=True, digest=digest, images=6, splits=splits, class_count=2)
     return Outcome(result=result)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from modelyard.api.pipeline import Pipeline
 from modelyard.serving.models.postprocess.model import select_raw, to_image
@@ -52,6 +54,20 @@ async def test_each_image_format_is_answered_in_pixels_of_the_image(
     assert answer.outputs["boxes"].tolist() == [[0, 32, 48, 96]]
     assert answer.outputs["labels"].tolist() == ["bird"]
     assert answer.outputs["scores"] == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+async def test_boxes_are_those_of_the_image_as_people_see_it(switcher, triton, models, kind):
+    """64 x 128 pixels, to be turned by 90 degrees: as the picture of 128 x 64 above."""
+    await switcher.ensure(1, *models.constant("v1", BOX), ServingSettings())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(picture(64, 128)).save(file, kind, exif=exif)
+
+    answer = await triton.infer_image(switcher.line, file.getvalue())
+
+    assert answer.outputs["boxes"].tolist() == [[0, 32, 48, 96]]
 
 
 async def test_end_to_end_networks_need_no_suppression(switcher, triton, models):

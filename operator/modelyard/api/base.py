@@ -37,21 +37,37 @@ LineName = Annotated[
 ]
 """A model line: short enough that children's names derived from it stay under 63 characters."""
 
+
+def _quantity_text(value: Any) -> Any:
+    """`cpu: 8` is the quantity "8", as in a pod."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _int_or_quantity(largest: int) -> dict[str, Any]:
+    """The `json_schema_extra` of a quantity: a whole number from 1 to `largest`, or a text with the
+    field's pattern."""
+    return {"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": largest}
+
+
 Cpu = Annotated[
     str,
+    BeforeValidator(_quantity_text),
     Field(
         pattern=r"^([1-9][0-9]{0,6}m|[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])$",
         max_length=16,
+        json_schema_extra=_int_or_quantity(9999),
     ),
 ]
-"""CPUs as a Kubernetes quantity, such as 500m, 1.5 or 2, not finer than 1m; quote bare numbers."""
+"""CPUs as a Kubernetes quantity, such as 500m, "1.5" or 2, not finer than 1m."""
 
 Memory = Annotated[
     str,
+    BeforeValidator(_quantity_text),
     Field(
         pattern=r"^([1-9][0-9]{0,17}"
         r"|([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])(k|M|G|T|Ki|Mi|Gi|Ti))$",
         max_length=32,
+        json_schema_extra=_int_or_quantity(10**15),
     ),
 ]
 """Bytes as a Kubernetes quantity, such as 512Mi or 4Gi. Within what fits into 64 bits, and without

@@ -87,6 +87,9 @@ class DeploymentSpec(ApiModel):
     """Model line to serve; also the model's name in Triton. Cannot change."""
     version: VersionPolicy = Field(default_factory=VersionPolicy)
     """Which version of the model line is served."""
+    allow_unvalidated: bool = False
+    """Also serve versions whose evaluation was skipped (spec.evaluation.skip of the ModelVersion).
+    A Deployment without it waits for a version that passed its gates."""
     target: Target = Field(default_factory=lambda: Target(cluster=ClusterTarget()))
     """Where servers run."""
     server: Server = Field(default_factory=Server)

@@ -85,6 +85,10 @@ def default_exports() -> list[Export]:
     return [Export()]
 
 
+REASON_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""One line of text that is not blank."""
+
+
 class Evaluation(ApiModel):
     """Settings of the evaluation of artifacts."""
 
@@ -94,6 +98,10 @@ class Evaluation(ApiModel):
     """Minimum confidence of a detection, 0 to 1, as in Ultralytics' `val()`."""
     iou: Fraction = 0.7
     """IoU threshold of non-maximum suppression, as in Ultralytics' `val()`."""
+    skip: str | None = Field(default=None, min_length=1, max_length=256, pattern=REASON_PATTERN)
+    """Why nothing is evaluated, such as "pretrained on COCO, to be tried". The version becomes
+    Ready with the condition Validated=False, and only Deployments with allowUnvalidated serve it.
+    Empty to evaluate."""
 
 
 class Gates(ApiModel):
@@ -111,6 +119,15 @@ class Gates(ApiModel):
     parity: Fraction | None = 0.02
     """Maximum difference by which an artifact's mAP50to95 may be lower than that of the weights;
     1 allows any difference."""
+
+
+GATES_NEED_EVALUATION = cel(
+    "!has(self.evaluation) || !has(self.evaluation.skip) || !has(self.gates) || "
+    "!(has(self.gates.mAP50) || has(self.gates.mAP50to95) || has(self.gates.precision) || "
+    "has(self.gates.recall))",
+    "gates need an evaluation: leave evaluation.skip out, or the gates",
+)
+"""CEL rule of an object with `evaluation` and `gates`."""
 
 
 class WeightsSource(ApiModel):
@@ -173,6 +190,13 @@ class ModelVersionSpec(ApiModel):
                 "self.weights.format != 'onnx' || self.exports.all(e, e.format == 'onnx')",
                 "weights of format onnx can only be served as onnx",
             ),
+            cel(
+                "has(self.dataset) || (has(self.evaluation) && has(self.evaluation.skip) && "
+                "self.exports.all(e, !has(e.precision) || e.precision != 'int8'))",
+                "dataset is missing: name the dataset version to evaluate on (and to calibrate "
+                "int8 on), or say in evaluation.skip why nothing is evaluated",
+            ),
+            GATES_NEED_EVALUATION,
         )
     )
 
@@ -184,8 +208,8 @@ class ModelVersionSpec(ApiModel):
     """Task of the model."""
     weights: WeightsSource
     """The weights."""
-    dataset: HoldoutDataset
-    """Dataset version that artifacts are evaluated on."""
+    dataset: HoldoutDataset | None = None
+    """Dataset version that artifacts are evaluated on. Needed unless evaluation.skip is set."""
     lineage: Lineage = Field(default_factory=Lineage)
     """Origin of the version."""
     exports: Exports = Field(default_factory=default_exports)

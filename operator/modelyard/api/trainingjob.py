@@ -5,7 +5,6 @@ core/trainingjob/ decides what to do about one; workloads/train/ runs in its pod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -26,12 +25,20 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
-from modelyard.api.modelversion import Evaluation, Exports, Gates, default_exports
+from modelyard.api.modelversion import (
+    GATES_NEED_EVALUATION,
+    Evaluation,
+    Exports,
+    Gates,
+    default_exports,
+)
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
 
 class Output(ApiModel):
     """The ModelVersion to create from a successful training."""
+
+    model_config = ConfigDict(json_schema_extra=rules(GATES_NEED_EVALUATION))
 
     model_line: LineName
     """Model line of the new version, which gets the line's next number: versions are named LINE-1,
@@ -42,6 +49,23 @@ class Output(ApiModel):
     """Settings of the evaluation of the exported artifacts."""
     gates: Gates = Field(default_factory=Gates)
     """Minimum metrics that the version needs to become Ready."""
+
+
+NOT_SERVED = (
+    "^(yolo.*-(seg|sem|cls|pose|obb|depth|reid|world|worldv2|rtdetr|grayscale)[.-]"
+    "|rtdetr|yoloe-|yolo_nas_|(mobile_)?sam[0-9._]|FastSAM-)"
+)
+"""Ultralytics' names of models that are not detectors with a YOLO head for RGB images, as a
+pattern. A file of another name may hold such a model all the same: then the trainer refuses it
+(workloads/train/servable.py)."""
+
+
+def _served_model() -> dict[str, Any]:
+    says = (
+        "is not a detection model with a YOLO head: Modelyard trains and serves models such as "
+        "yolo11n.pt or yolo26s.yaml"
+    )
+    return cel(f"!self.matches('{NOT_SERVED}')", says, messageExpression=f"self + ' {says}'")
 
 
 class TrainingJobSpec(ApiModel):
@@ -58,11 +82,15 @@ class TrainingJobSpec(ApiModel):
     )
 
     model: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|yaml)$", max_length=128
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|yaml)$",
+        max_length=128,
+        json_schema_extra=rules(_served_model()),
     )
     """Pretrained weights by their Ultralytics name (yolo11n.pt, yolo26s.pt), read from the
     store or else downloaded once from Ultralytics' release; or an architecture (yolo11n.yaml) to
-    train from scratch. Exactly one of `model` and `baseVersion` must be set."""
+    train from scratch. Models for other tasks than detection, and RT-DETR, are refused. Exactly one
+    of `model` and `baseVersion` must be set."""
     model_digest: Digest | None = None
     """SHA-256 digest that the pretrained weights must have; empty accepts any."""
     base_version: LocalReference | None = None
@@ -76,11 +104,13 @@ class TrainingJobSpec(ApiModel):
     """Arguments of Ultralytics' `train()`, such as epochs, imgsz, batch, lr0, seed. Names and
     types are checked before a pod starts."""
     resources: Resources = Field(default_factory=Resources)
-    """Resources of the training pod."""
+    """Resources of the training pod; can be changed until it has started. Shared memory (/dev/shm),
+    through which the data loader's workers hand over images, is as large as the memory."""
     scheduling: Scheduling | None = None
-    """Constraints on the node of the training pod."""
+    """Constraints on the node of the training pod; can be changed until it has started."""
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
-    """Trainer image; empty for the operator's default."""
+    """Trainer image; empty for the operator's default. Can be changed until the training pod has
+    started."""
     backoff_limit: int = Field(default=3, ge=0, le=100)
     """Maximum number of times that a failed pod is replaced. A new pod resumes from the last
     checkpoint."""
@@ -133,6 +163,10 @@ class TrainingJobStatus(CommonStatus):
     """Digest of the trained weights (the best checkpoint)."""
     metrics: Metrics | None = None
     """Final validation metrics of the best checkpoint: mAP50, mAP50to95, precision, recall."""
+    images: int | None = None
+    """Number of images that were trained on."""
+    validation_images: int | None = None
+    """Number of images that the metrics were measured on."""
     attempt: int | None = None
     """Number of the current Job, from 0."""
     job_name: str | None = None
@@ -165,21 +199,20 @@ _STARTED = ".status.runHash"
 """Set once the inputs are pinned."""
 
 
-def _frozen_once_started(*fields: str) -> tuple[Mapping[str, Any], ...]:
-    """One rule for all fields, since each status patch pays for every rule."""
+def _frozen(since: str, when: str, *fields: str) -> dict[str, Any]:
+    """The rule that `fields` of the spec do not change once the status has the field `since`. One
+    rule for all of them, since each status patch pays for every rule."""
     same = [
         f"has(self.spec.{field}) == has(oldSelf.spec.{field}) && "
         f"(!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
         for field in fields
     ]
     changed = "".join(f"!({one}) ? '{field}' : " for one, field in zip(same, fields, strict=True))
-    return (
-        cel(
-            f"!has(oldSelf.status) || !has(oldSelf.status.runHash) || ({' && '.join(same)})",
-            "the spec cannot change once the training has started: create a new TrainingJob",
-            messageExpression=f"'spec.' + ({changed}'?') + ' cannot change once the training has "
-            "started: create a new TrainingJob'",
-        ),
+    return cel(
+        f"!has(oldSelf.status) || !has(oldSelf.status.{since}) || ({' && '.join(same)})",
+        f"the spec cannot change once {when}: create a new TrainingJob",
+        messageExpression=f"'spec.' + ({changed}'?') + ' cannot change once {when}: create a new "
+        "TrainingJob'",
     )
 
 
@@ -202,17 +235,20 @@ KIND = KindInfo(
         AGE,
     ),
     wide=frozenset({"Message"}),
-    root_rules=_frozen_once_started(
-        "model",
-        "modelDigest",
-        "baseVersion",
-        "dataset",
-        "resources",
-        "scheduling",
-        "image",
-        "backoffLimit",
-        "activeDeadlineSeconds",
-        "output",
+    root_rules=(
+        _frozen(
+            "runHash",
+            "the training has started",
+            "model",
+            "modelDigest",
+            "baseVersion",
+            "dataset",
+            "backoffLimit",
+            "activeDeadlineSeconds",
+            "output",
+        ),
+        # What a pod that fits no node, or whose image cannot be pulled, may need.
+        _frozen("podName", "the training pod has started", "resources", "scheduling", "image"),
     ),
     phases=TrainingJobPhase,
     good=frozenset({TrainingJobPhase.SUCCEEDED}),
@@ -242,5 +278,6 @@ KIND = KindInfo(
         "output": {"modelLine": "digits"},
     },
     example_name="digits",
-    components={"training": {"cpu": "2", "memory": "8Gi"}},
+    # One CPU: a node with two never has both free.
+    components={"training": {"cpu": "1", "memory": "8Gi"}},
 )

@@ -165,7 +165,8 @@ def _version(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
         if not gate.get("passed")
     ]
     formats = [f"{a['name']} {_short(a['digest'])}" for a in found.get("artifacts") or []]
-    return [_metrics(found), *formats, *missed]
+    skipped = "not evaluated" if _get(spec, "evaluation", "skip") else ""
+    return [skipped or _metrics(found), *formats, *missed]
 
 
 def _deployment(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from modelyard.cli.errors import CliError
 from modelyard.cli.inference import Detection
+from modelyard.serving.models.preprocess.orientation import orientation
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""EXIF orientation → Pillow's Image.Transpose."""
 _GOLDEN_RATIO = 0.618033988749895
 _SMALLEST_SIDE = 512
 """Smaller images are enlarged, so that labels do not cover their boxes."""
@@ -28,11 +31,14 @@ def draw(image: bytes, detections: Iterable[Detection]) -> Image.Image:
     An image whose longer side is under 512 pixels is enlarged by a whole factor. Raises CliError
     if the bytes are not an image.
     """
-    from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageDraw, UnidentifiedImageError
 
     try:
-        # The server applies the EXIF orientation too, so its boxes refer to the upright image.
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB")
+        # Boxes refer to the image as the server turns it.
+        picture = Image.open(io.BytesIO(image)).convert("RGB")
+        turned = _TURNS.get(orientation(image))
+        if turned is not None:
+            picture = picture.transpose(Image.Transpose(turned))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise CliError(f"the image cannot be read: {error}") from error
     factor = max(1, -(-_SMALLEST_SIDE // max(picture.size)))

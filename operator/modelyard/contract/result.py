@@ -107,6 +107,10 @@ class TrainResult(Result):
     metrics: Metrics
     epochs: int
     imgsz: int = Field(ge=32, le=8192)
+    images: int | None = Field(default=None, ge=0, le=100_000_000)
+    """Images that were trained on; None of a result that an older release has stored."""
+    validation_images: int | None = Field(default=None, ge=0, le=100_000_000)
+    """Images that `metrics` were measured on."""
 
 
 class ExportResult(Result):

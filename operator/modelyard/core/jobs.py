@@ -47,6 +47,8 @@ class JobSpec:
     """Containers that run before `main`, in this order."""
     main: Stage = MAIN
     """What `main` sees of the volumes between stages, and whether it uses the store."""
+    spec_hash: str | None = None
+    """Hash of the owner's spec that the Job is made from, kept as an annotation."""
 
 
 def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, Any]:
@@ -58,6 +60,9 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
     metadata = meta.child_metadata(
         owner, spec.kind, child=spec.name, component=spec.component, **{labels.ROLE: spec.role}
     )
+    pod_annotations = {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)}
+    if spec.spec_hash:
+        metadata["annotations"][labels.SPEC_HASH] = spec.spec_hash
     job_spec: dict[str, Any] = {
         "backoffLimit": spec.backoff_limit,
         "suspend": spec.suspend,
@@ -65,7 +70,7 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
         "template": {
             "metadata": {
                 "labels": dict(metadata["labels"]),
-                "annotations": {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)},
+                "annotations": pod_annotations,
             },
             "spec": _pod_spec(spec, settings, requirements),
         },
@@ -78,11 +83,13 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
 def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> dict[str, Any]:
     store_volumes, store_mounts = pods.store_volume(settings, read_only=False)
     store_env = pods.store_env(settings.store_secret)
+    memory = requirements["limits"]["memory"]
     pairs = [
         pods.run_volume(),
         pods.empty_dir("scratch", str(paths.SCRATCH)),
         pods.empty_dir("tmp", "/tmp"),  # noqa: S108
-        pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit="1Gi"),  # noqa: S108
+        # What lies in it counts as the container's memory: one limit for both, one figure to raise.
+        pods.empty_dir("shm", "/dev/shm", medium="Memory", sizeLimit=memory),  # noqa: S108
         *spec.volumes,
     ]
     used = [*(mount for _, mount in pairs), *mounts(spec.main)]

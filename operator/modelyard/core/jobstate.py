@@ -103,6 +103,14 @@ class JobState:
         return max(done, key=_age, default=None)
 
     @property
+    def started(self) -> bool:
+        """Whether a pod of the Job has run, as far as can be seen."""
+        counts = (self.job or {}).get("status") or {}
+        phases = ((p.get("status") or {}).get("phase") for p in self.pods)
+        ended = any(counts.get(key) for key in ("succeeded", "failed", "ready"))
+        return ended or any(phase not in (None, "Pending") for phase in phases)
+
+    @property
     def _ended_pods(self) -> list[KubeObject]:
         """Newest first."""
         found = [p for p in self.pods if podstate.ended(p) or _terminated(p) is not None]
@@ -124,9 +132,9 @@ class JobState:
             lost = None if podstate.ended(pod) else podstate.node_trouble(pod, self._node(pod))
             if lost is not None:
                 return lost
-        pod = self.live_pod
-        if pod is not None:
-            return podstate.pod_trouble(pod)
+        live = self.live_pod
+        if live is not None:
+            return podstate.pod_trouble(live)
         moment, words = self.refusal
         made = max((_age(pod)[0] for pod in self.pods), default="")
         if not words or moment < made or self.suspended or self.succeeded or self.failed:

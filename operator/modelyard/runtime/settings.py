@@ -58,6 +58,15 @@ def _private_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _number_as_text(value: object) -> object:
+    """`cpu: 8` among the chart's values is the quantity "8", as in a pod."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    # Helm writes large whole numbers as 8.589934592e+09.
+    return str(int(value)) if value == int(value) else str(value)
+
+
+_Quantity = Annotated[str, BeforeValidator(_number_as_text)]
 Optional = Annotated[str | None, BeforeValidator(_empty_is_none)]
 Address = Annotated[
     Annotated[str, Field(pattern=r"^https?://[^/]")] | None, BeforeValidator(_empty_is_none)
@@ -114,7 +123,7 @@ class EngineSettings(BaseSettings):
     at its end, the beginning of one; empty for none."""
     image_pull_secrets: Names = ()
     """Comma-separated Secrets with registry credentials, for all pods that the operator creates."""
-    resources: Annotated[dict[str, dict[str, str]], AfterValidator(_known_components)] = {}
+    resources: Annotated[dict[str, dict[str, _Quantity]], AfterValidator(_known_components)] = {}
     """CPU and memory of pods by component, unless the object sets them."""
 
     lease_name: str = "modelyard-operator"

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("folder", ["digits", "rollouts", "serving"])
+@pytest.mark.parametrize("folder", ["digits", "pretrained", "rollouts", "serving"])
 def test_examples_are_admitted(crds: Any, folder: str) -> None:
     files = sorted((ROOT / "examples" / folder).glob("*.yaml"))
     out = crds.kubectl("apply", "--dry-run=server", *[f"--filename={file}" for file in files])

@@ -27,6 +27,22 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
         "TrainingJob",
         {"resources": {"cpu": "500m", "memory": "4Gi", "gpus": 1}},
     ),
+    "resources as bare numbers": (
+        "TrainingJob",
+        {"resources": {"cpu": 8, "memory": 8589934592}},
+    ),
+    "bare numbers of a server": (
+        "Deployment",
+        {"server.resources": {"cpu": 2}, "target.cluster.cache": {"quota": 4294967296}},
+    ),
+    "weights of one's own with a name like another task's": (
+        "TrainingJob",
+        {"model": "shelf-segments.pt"},
+    ),
+    "a version that is not evaluated": (
+        "ModelVersion",
+        {"dataset": None, "evaluation": {"skip": "pretrained on COCO"}},
+    ),
     "a tensorrt export": (
         "ModelVersion",
         {
@@ -76,6 +92,43 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"resources": {"memory": "4 gigabytes"}},
         "spec.resources.memory",
     ),
+    "CPUs that are none": ("TrainingJob", {"resources": {"cpu": 0}}, "spec.resources.cpu"),
+    "RT-DETR weights": (
+        "TrainingJob",
+        {"model": "rtdetr-l.pt"},
+        "rtdetr-l.pt is not a detection model with a YOLO head",
+    ),
+    "an RT-DETR architecture": (
+        "TrainingJob",
+        {"model": "yolov8-rtdetr.yaml"},
+        "yolov8-rtdetr.yaml is not a detection model with a YOLO head",
+    ),
+    "a model for another task": (
+        "TrainingJob",
+        {"model": "yolo11n-obb.yaml"},
+        "yolo11n-obb.yaml is not a detection model with a YOLO head",
+    ),
+    "a version without a dataset": ("ModelVersion", {"dataset": None}, "dataset is missing"),
+    "int8 without a dataset": (
+        "ModelVersion",
+        {
+            "dataset": None,
+            "evaluation": {"skip": "a trial"},
+            "exports": [{"format": "tensorrt", "precision": "int8", "gpuProduct": "Orin"}],
+        },
+        "dataset is missing",
+    ),
+    "gates without an evaluation": (
+        "ModelVersion",
+        {"evaluation": {"skip": "a trial"}, "gates": {"mAP50": 0.5}},
+        "gates need an evaluation",
+    ),
+    "gates of a training without an evaluation": (
+        "TrainingJob",
+        {"output.evaluation": {"skip": "a trial"}, "output.gates": {"recall": 0.5}},
+        "gates need an evaluation",
+    ),
+    "a blank reason": ("ModelVersion", {"evaluation": {"skip": "  "}}, "spec.evaluation.skip"),
     "too many GPUs": ("TrainingJob", {"resources": {"gpus": 2}}, "less than or equal to 1"),
     "a tensorrt export without GPU": (
         "ModelVersion",
@@ -188,9 +241,6 @@ def test_model_version_is_immutable(api: Any, valid: Any) -> None:
     [
         {"model": "yolo11s.yaml"},
         {"dataset": {"name": "other"}},
-        {"resources": {"cpu": "4"}},
-        {"scheduling": {"nodeSelector": {"a": "b"}}},
-        {"image": "example.org/trainer:2"},
         {"backoffLimit": 1},
         {"activeDeadlineSeconds": 60},
         {"output": {"modelLine": "other"}},
@@ -205,6 +255,28 @@ def test_training_is_frozen_once_started(api: Any, valid: Any, change: dict[str,
     api.kubectl(*target, "--dry-run=server")
     api.set_status("tj", NS, name, {"runHash": "abc"})
     assert f"spec.{field} cannot change once the training has started" in api.refused(*target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resources": {"cpu": 4}},
+        {"scheduling": {"nodeSelector": {"a": "b"}}},
+        {"image": "example.org/trainer:2"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_a_pod_needs_may_be_corrected_until_it_has_started(
+    api: Any, valid: Any, change: dict[str, Any]
+) -> None:
+    field = next(iter(change))
+    name = f"correctable-{field}"
+    target = ("-n", NS, "patch", "tj", name, "--type=merge", "-p", json.dumps({"spec": change}))
+    api.create(valid("TrainingJob", name))
+    api.set_status("tj", NS, name, {"runHash": "abc", "jobName": "job"})
+    api.kubectl(*target, "--dry-run=server")
+    api.set_status("tj", NS, name, {"podName": "job-x"})
+    assert f"spec.{field} cannot change once the training pod has started" in api.refused(*target)
 
 
 def test_training_may_be_suspended_after_it_started(api: Any, valid: Any) -> None:
@@ -225,6 +297,7 @@ def test_defaults_of_a_deployment(api: Any, valid: Any) -> None:
     assert api.get("mdep", NS, "defaults")["spec"] == {
         "modelLine": "shelf",
         "version": {"policy": "Latest"},
+        "allowUnvalidated": False,
         "target": {
             "cluster": {
                 "replicas": 1,

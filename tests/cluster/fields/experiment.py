@@ -331,6 +331,11 @@ class Experiment:
 
     async def _edit_late(self) -> None:
         arm = next(a for a in self._references.values() if a.spec == SPECS["TrainingJob"])
+        # Until its pod has started, an edit is carried out.
+        pod = self._view.of_owner("Pod", self._now(arm)["metadata"]["uid"])[0]["metadata"]
+        path = f"/api/v1/namespaces/{pod['namespace']}/pods/{pod['name']}/status"
+        await self._server.merge(path, {"status": {"phase": "Running"}})
+        await self._settle("the started training")
         await self._set(arm, {**arm.spec, "hyperparameters": EDITED})
         await self._settle("the edited training")
         self.record.late_edit = self._now(arm)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api import base, target
+from modelyard.api import base, modelversion, target
 from modelyard.api.edge import NodeCache
 
 from ...kinds import EXAMPLES
@@ -124,6 +124,11 @@ PATTERNS: dict[str, Values] = {
         boundary=["a", "a" * 512],
         invalid=["", "a b", " a", "a\n", "a\u00a0b", "ä"],
     ),
+    modelversion.REASON_PATTERN: Values(
+        valid=["pretrained on COCO, to be tried"],
+        boundary=["a", "ä" * 256],
+        invalid=["", " ", "a\nb", "a\u0000"],
+    ),
     r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": Values(
         valid=["other"], boundary=["abc", "a" * 63], invalid=["ab", "A" * 4, "-ab", "a/b"]
     ),
@@ -161,7 +166,15 @@ PATTERNS: dict[str, Values] = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(pt|yaml)$": Values(
         valid=["yolo26s.pt", "yolo11s.yaml"],
         boundary=["a.pt", "a" * 125 + ".pt"],
-        invalid=["../x.pt", "yolo11n", "yolo11n.onnx", ".pt", "a/b.pt"],
+        invalid=[
+            "../x.pt",
+            "yolo11n",
+            "yolo11n.onnx",
+            ".pt",
+            "a/b.pt",
+            "rtdetr-l.pt",
+            "yolo11n-seg.yaml",
+        ],
     ),
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": Values(
         valid=["other"], boundary=["a", "a" * 20], invalid=["", "Other", "-a", "a-", "a.b"]
@@ -257,6 +270,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     # ModelVersion and TrainingJob.output
     "ModelVersion:modelLine": Entry(context={"version": 2}),
+    "Deployment:allowUnvalidated": Entry(silent="shows only where a version was not evaluated"),
     "exports": Entry(item=lambda i: {"name": f"e{i}"}, invalid=([{"name": "a"}, {"name": "a"}],)),
     "exports[]": Entry(context={"exports[].name": "onnx"}),
     "exports[].name": Entry(invalid=("a" * 21,)),

@@ -170,6 +170,8 @@ def derive(
         values.invalid += ["true", 1]
     elif kind == "string":
         _string(schema, values, examples)
+    elif schema.get("x-kubernetes-int-or-string") and "pattern" in schema:
+        _quantity(schema, values, examples)
     elif kind == "array" and item is not None:
         _sized(schema, values, "Items", lambda count: [item(i) for i in range(count)])
         values.invalid.append({"a": "b"})
@@ -222,6 +224,15 @@ def _string(schema: Mapping[str, Any], values: Values, examples: Mapping[str, Va
     elif high is not None:
         values.valid, values.boundary = ["other"], ["x" * high]
         values.invalid.append("x" * (high + 1))
+
+
+def _quantity(schema: Mapping[str, Any], values: Values, examples: Mapping[str, Values]) -> None:
+    low, high = schema["minimum"], schema["maximum"]
+    _string(schema, values, examples)
+    values.invalid.remove(5)
+    values.valid.append(2)
+    values.taken += [low, high]
+    values.invalid += [low - 1, high + 1, 1.5, True]
 
 
 def _sized(

@@ -91,6 +91,58 @@ def test_a_training_waits_starts_fails_resumes_and_becomes_a_version(site: Site)
     assert site.get("Dataset", "later")["status"].get("usedBy") in (None, ["TrainingJob till"])
 
 
+def test_what_no_node_can_hold_is_corrected_before_the_pod_has_started(site: Site) -> None:
+    ready_dataset(site, "large")
+    spec = {
+        "model": "yolo11n.yaml",
+        "dataset": {"name": "large"},
+        "resources": {"cpu": 64},
+        "output": {"modelLine": "large"},
+    }
+    site.create("TrainingJob", "large", spec)
+    first = site.pod("TrainingJob/large")
+    assert first.spec.containers[0].resources.requests["cpu"] == "64"
+    started = until(lambda: (site.get("TrainingJob", "large").get("status") or {}).get("startTime"))
+    site.patch("TrainingJob", "large", spec={"resources": {"cpu": 1}})
+
+    def replaced() -> Any:
+        pods = site.pods("TrainingJob/large")
+        return len(pods) == 1 and pods[0].metadata.uid != first.metadata.uid and pods[0]
+
+    second = until(replaced)
+    assert second.spec.containers[0].resources.requests["cpu"] == "1"
+    assert second.metadata.owner_references[0].name == first.metadata.owner_references[0].name
+    site.play(second, "Running")
+    running = site.reaches("TrainingJob", "large", "Running")
+    assert running["status"]["startTime"] == started
+    site.play(second, "Succeeded", outcome=train_outcome())
+    assert site.reaches("TrainingJob", "large", "Succeeded")["status"]["modelVersion"] == "large-1"
+
+
+def test_a_version_that_was_not_evaluated_is_served_only_where_that_is_allowed(site: Site) -> None:
+    spec = {
+        "modelLine": "coco",
+        "version": 1,
+        "weights": {"digest": DIGEST_B},
+        "evaluation": {"skip": "pretrained on COCO"},
+    }
+    site.create("ModelVersion", "coco-1", spec)
+    pod = site.pod("ModelVersion/coco-1", "export-onnx")
+    site.play(pod, "Succeeded", outcome=export_outcome(1))
+    made = site.reaches("ModelVersion", "coco-1", "Ready")
+    conditions = {one["type"]: one for one in made["status"]["conditions"]}
+    validated = conditions["Validated"]
+    assert (validated["status"], validated["reason"]) == ("False", "Skipped")
+    assert len(site.pods("ModelVersion/coco-1")) == 1
+
+    site.create("Deployment", "careful", {"modelLine": "coco"})
+    site.create("Deployment", "curious", {"modelLine": "coco", "allowUnvalidated": True})
+    until(lambda: (site.get("Deployment", "curious").get("status") or {}).get("stable"))
+    careful = site.reaches("Deployment", "careful", "Pending")
+    assert "set spec.allowUnvalidated" in careful["status"]["message"]
+    assert "stable" not in careful["status"]
+
+
 def test_a_users_mistake_fails_the_training_at_once(site: Site) -> None:
     ready_dataset(site, "mistaken")
     spec = {

@@ -33,7 +33,7 @@ def test_the_operator_understands_its_environment(
             "namespaces": ["vision", "lab"],
             "trainerServiceAccount": "teach",
             "allowedPrivateNetworks": ["10.20.0.0/16", "fd12::/48"],
-            "resources": {"training": {"cpu": "8", "memory": "32Gi"}},
+            "resources": {"training": {"cpu": 8, "memory": "32Gi"}, "export": {"cpu": 1.5}},
         },
         "store": {
             "url": "s3://bucket/prefix",
@@ -67,6 +67,7 @@ def test_the_operator_understands_its_environment(
     assert decisions.allowed_private_networks == ("10.20.0.0/16", "fd12::/48")
     assert decisions.trainer_service_account == "teach"
     assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
+    assert decisions.resources["export"]["cpu"] == "1.5"
     assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
 
 

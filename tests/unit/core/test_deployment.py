@@ -284,3 +284,47 @@ def test_copies_and_batches_reach_the_agent_and_say_nothing_where_they_are_left_
     run = told(instances=1, maxBatchSize=16)
     assert (run["instances"], run["maxBatchSize"]) == (1, 16)
     assert not {"instances", "maxBatchSize"} & set(told())
+
+
+SKIPPED: dict[str, Any] = {"evaluation": {"skip": "pretrained on COCO"}}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_version_that_was_not_evaluated_waits_for_somebody_to_allow_it(pinned: bool) -> None:
+    policy: dict[str, Any] = {"version": {"policy": "Pinned", "number": 1}} if pinned else {}
+    world = World(deployment(**policy), version(1, **SKIPPED))
+    cameras = world.settle("Deployment", "cameras")
+    assert condition(cameras, "Ready")["reason"] == "VersionUnvalidated"
+    assert "set spec.allowUnvalidated" in cameras["status"]["message"]
+    assert "pretrained on COCO" in cameras["status"]["message"]
+    assert world.of("apps/Deployment") == []
+    cameras["spec"]["allowUnvalidated"] = True
+    cameras = world.settle("Deployment", "cameras")
+    assert cameras["status"]["stable"]["modelVersion"] == "shelf-1"
+
+
+def test_a_newer_version_that_was_not_evaluated_replaces_none_that_was() -> None:
+    world = World(deployment(), version(1), version(2, **SKIPPED))
+    world.settle("Deployment", "cameras")
+    cameras = world.settle("Deployment", "cameras")
+    assert cameras["status"]["stable"]["modelVersion"] == "shelf-1"
+    assert "candidate" not in cameras["status"]
+
+
+def test_nobody_rolls_back_to_a_version_that_was_not_evaluated() -> None:
+    world = World(deployment(), version(1, **SKIPPED), version(2))
+    cameras = world.settle("Deployment", "cameras")
+    cameras["metadata"]["annotations"] = {"modelyard.dev/rollback": "1"}
+    plan = world.reconcile("Deployment", "cameras")
+    assert "shelf-1 was not evaluated" in plan.events[0].message
+    cameras = world.settle("Deployment", "cameras")
+    assert cameras["status"]["stable"]["modelVersion"] == "shelf-2"
+
+
+def test_what_serves_goes_on_when_it_is_no_longer_allowed() -> None:
+    world = World(deployment(allowUnvalidated=True), version(1, **SKIPPED))
+    cameras = world.settle("Deployment", "cameras")
+    cameras["spec"]["allowUnvalidated"] = False
+    cameras = world.settle("Deployment", "cameras")
+    assert cameras["status"]["stable"]["modelVersion"] == "shelf-1"
+    assert "was not evaluated" in cameras["status"]["message"]

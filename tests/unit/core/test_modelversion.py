@@ -129,3 +129,23 @@ def test_names_who_uses_it() -> None:
     assert world.settle("ModelVersion", "shelf-1")["status"]["usedBy"] == ["Deployment cameras"]
     del world.objects["Deployment", "cameras"]
     assert "usedBy" not in world.settle("ModelVersion", "shelf-1")["status"]
+
+
+def test_a_version_that_says_so_is_exported_and_not_evaluated() -> None:
+    unlabelled = version(1, None, evaluation={"skip": "pretrained on COCO"})
+    del unlabelled["spec"]["dataset"]
+    world = World(unlabelled)
+    world.settle("ModelVersion", "shelf-1")
+    world.finish(jobs(world, "export-onnx")[0], exported())
+    made = world.settle("ModelVersion", "shelf-1")
+    assert len(world.of("Job")) == 1
+    assert made["status"]["phase"] == "Ready"
+    assert condition(made, "Ready")["status"] == "True"
+    validated = condition(made, "Validated")
+    assert (validated["status"], validated["reason"]) == ("False", "Skipped")
+    assert "pretrained on COCO" in validated["message"]
+    assert "gates" not in made["status"]
+    assert "mAP50" not in made["status"]
+    before = len(world.writes)
+    world.settle("ModelVersion", "shelf-1")
+    assert len(world.writes) == before

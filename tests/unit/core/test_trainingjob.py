@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,17 @@ from modelyard.contract.result import Outcome, TrainResult
 from modelyard.core.plan import Create
 from modelyard.core.settings import Settings
 
-from .world import DIGEST_B, DIGEST_C, World, condition, dataset, ready_dataset, training, version
+from .world import (
+    DIGEST_B,
+    DIGEST_C,
+    World,
+    condition,
+    dataset,
+    ready_dataset,
+    split,
+    training,
+    version,
+)
 
 
 def trained() -> Outcome:
@@ -255,3 +266,144 @@ def test_pods_bring_registry_credentials() -> None:
     world.settle("TrainingJob", "first")
     pod = world.of("Job")[0]["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+TWO_SPLITS = dataset(
+    phase="Ready", digest=DIGEST_B, observedGeneration=1, splits=[split("train"), split("val")]
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"output": {"modelLine": "shelf", "evaluation": {"split": "test"}}},
+            "spec.output.evaluation.split is test, but Dataset shelf has train, val only",
+        ),
+        (
+            {"hyperparameters": {"split": "test"}},
+            "spec.hyperparameters.split is test, but Dataset shelf has train, val only",
+        ),
+    ],
+)
+def test_a_split_that_the_dataset_lacks_is_told_before_the_training(
+    changes: dict[str, Any], says: str
+) -> None:
+    world = World(training(**changes), TWO_SPLITS)
+    first = world.settle("TrainingJob", "first")
+    assert condition(first, "Stalled")["reason"] == "SplitMissing"
+    assert says in first["status"]["message"]
+    assert world.of("Job") == []
+
+
+def test_a_version_that_is_not_evaluated_needs_no_split() -> None:
+    output = {"modelLine": "shelf", "evaluation": {"split": "test", "skip": "a trial"}}
+    world = World(training(output=output), TWO_SPLITS)
+    world.settle("TrainingJob", "first")
+    assert len(world.of("Job")) == 1
+
+
+def pod_spec(world: World) -> dict[str, Any]:
+    (job,) = world.of("Job")
+    return dict(job["spec"]["template"]["spec"])
+
+
+@pytest.mark.parametrize("memory", ["8Gi", "32Gi", None])
+def test_shared_memory_is_as_large_as_the_memory(memory: str | None) -> None:
+    world = World(training(resources={"memory": memory} if memory else {}), ready_dataset())
+    world.settle("TrainingJob", "first")
+    (shm,) = [v["emptyDir"] for v in pod_spec(world)["volumes"] if v["name"] == "shm"]
+    assert shm == {"medium": "Memory", "sizeLimit": memory or "8Gi"}
+
+
+def test_without_resources_it_leaves_a_core_of_two_to_the_rest() -> None:
+    """The demo's own node has two, of which what runs there already asks for some."""
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    assert pod_spec(world)["containers"][0]["resources"]["requests"]["cpu"] == "1"
+
+
+def edit(world: World, **spec: Any) -> dict[str, Any]:
+    first = world.objects["TrainingJob", "first"]
+    first["spec"] = first["spec"] | spec
+    first["metadata"]["generation"] += 1
+    return world.settle("TrainingJob", "first")
+
+
+CORRECTIONS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any], Any]] = {
+    "resources": (
+        {"resources": {"cpu": "500m"}},
+        lambda pod: pod["containers"][0]["resources"]["requests"]["cpu"],
+        "500m",
+    ),
+    "scheduling": (
+        {"scheduling": {"nodeSelector": {"zone": "a"}}},
+        lambda pod: pod["nodeSelector"],
+        {"zone": "a"},
+    ),
+    "image": ({"image": "mine:2"}, lambda pod: pod["containers"][0]["image"], "mine:2"),
+}
+
+
+@pytest.mark.parametrize("field", CORRECTIONS)
+@pytest.mark.parametrize("pod", ["none", "Pending"])
+def test_what_keeps_the_pod_from_starting_can_be_corrected(field: str, pod: str) -> None:
+    change, look, wanted = CORRECTIONS[field]
+    world = World(training(resources={"cpu": "64"}), ready_dataset())
+    world.settle("TrainingJob", "first")
+    if pod == "Pending":
+        world.pod_of(world.of("Job")[0], phase="Pending")
+    first = edit(world, **change)
+    assert look(pod_spec(world)) == wanted
+    assert "edited" not in first["status"]["message"]
+    (job,) = world.of("Job")
+    assert first["status"]["runHash"] == job["metadata"]["annotations"]["modelyard.dev/spec-hash"]
+    before = len(world.writes)
+    world.settle("TrainingJob", "first")
+    assert len(world.writes) == before
+
+
+def test_a_correction_is_complete_whatever_is_lost_on_the_way() -> None:
+    """Killed after the Job's deletion, or after the new one was made."""
+    world = World(training(resources={"cpu": "64"}), ready_dataset())
+    world.settle("TrainingJob", "first")
+    first = world.objects["TrainingJob", "first"]
+    first["spec"]["resources"] = {"cpu": "1"}
+    plan = world.plan("TrainingJob", "first")
+    (job,) = plan.delete
+    assert job.uid == world.of("Job")[0]["metadata"]["uid"]
+    del world.objects["Job", job.name]
+    plan = world.plan("TrainingJob", "first")
+    assert isinstance(plan, Create)
+    world.add({**plan.children[0], "status": {}})
+    world.settle("TrainingJob", "first")
+    assert len(world.of("Job")) == 1
+    assert pod_spec(world)["containers"][0]["resources"]["requests"]["cpu"] == "1"
+
+
+@pytest.mark.parametrize("what", ["a running pod", "a pod that failed", "an earlier pod"])
+def test_a_training_that_has_started_is_never_made_again(what: str) -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    (job,) = world.of("Job")
+    if what == "a running pod":
+        world.pod_of(job)
+    elif what == "a pod that failed":
+        world.pod_of(job, phase="Failed")
+    else:
+        job["status"] = {"failed": 1}
+    uid = job["metadata"]["uid"]
+    first = edit(world, resources={"cpu": "4"})
+    assert [j["metadata"]["uid"] for j in world.of("Job")] == [uid]
+    assert "keeps what it was started with" in first["status"]["message"]
+
+
+def test_the_status_counts_what_was_trained_on() -> None:
+    world = World(training(), ready_dataset())
+    world.settle("TrainingJob", "first")
+    result = TrainResult(
+        weights_digest=DIGEST_C, metrics={}, epochs=3, imgsz=128, images=48, validation_images=16
+    )
+    world.finish(world.of("Job")[0], Outcome(result=result))
+    status = world.settle("TrainingJob", "first")["status"]
+    assert (status["images"], status["validationImages"]) == (48, 16)

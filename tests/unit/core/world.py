@@ -51,6 +51,11 @@ def ready_dataset(name: str = "shelf", digest: str = DIGEST_A) -> dict[str, Any]
     return dataset(name, phase="Ready", digest=digest, observedGeneration=1)
 
 
+def split(name: str, images: int = 5) -> dict[str, Any]:
+    """A split in a Dataset's status."""
+    return {"name": name, "images": images, "boxes": images}
+
+
 def training(
     name: str = "first", status: dict[str, Any] | None = None, **spec: Any
 ) -> dict[str, Any]:

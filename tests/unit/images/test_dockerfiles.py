@@ -91,3 +91,27 @@ def _wanted(lock: Lock) -> list[Requirement]:
             else:
                 found.append(requirement)
     return found
+
+
+def test_all_parts_decode_images_with_one_release_line_of_opencv() -> None:
+    """The dataset check, training and evaluation, both servers, and these tests."""
+    name = "opencv-python-headless"
+    named = [
+        _pins(ROOT / "images" / path)[name]
+        for path in (
+            "worker/requirements.txt", "trainer/requirements.txt", "trainer/requirements-gpu.txt"
+        )
+    ]  # fmt: skip
+    named += re.findall(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert len(set(named)) == 1
+    assert len(named) == 4
+    ranges = [
+        re.findall(rf"{name}(>=[^\s\"]+)", (ROOT / path).read_text())
+        for path in ("images/triton/requirements.txt", "images/triton/Dockerfile.nvidia")
+    ]
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (wanted,) = [one for one in map(Requirement, data["data"]) if one.name == name]
+    for (one,) in ranges:
+        assert Requirement(f"{name}{one}").specifier == wanted.specifier
+    assert wanted.specifier.contains(named[0])
+    assert not wanted.specifier.contains("4.12.0"), "a line is a minor release"

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from modelyard.serving.models.preprocess import model as step
+from modelyard.serving.models.preprocess.orientation import orientation
 from modelyard.serving.warmup import grey_png
 
 
@@ -44,6 +45,44 @@ def test_png_comes_out_bit_for_bit_also_from_base64():
 
     for form in (data, text, b"data:image/png;base64," + text, base64.encodebytes(data)):
         assert np.array_equal(step.decode(form), image)
+
+
+def turned(value: int, kind: str) -> bytes:
+    """A picture without symmetry, with an EXIF orientation."""
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[:8, :8], image[:8, -8:] = 255, (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = value
+    file = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    Image.fromarray(image).save(file, kind, exif=exif, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("value", range(1, 9))
+def test_every_orientation_of_every_format_is_as_people_see_it(kind, value):
+    """Pillow is the other implementation of the EXIF standard here."""
+    data = turned(value, kind)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+
+    difference = step.decode(data).astype(int) - np.asarray(upright)[:, :, ::-1]
+
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_data_turns_nothing_and_harms_nothing(kind):
+    data = turned(6, kind)
+    at = data.index(b"MM\0*") if b"MM\0*" in data else data.index(b"II*\0")
+    rng = np.random.default_rng(3)
+    exif = data[at : at + 30]
+    for _ in range(200):
+        damaged = bytearray(exif)
+        damaged[int(rng.integers(2, len(exif)))] = int(rng.integers(256))
+        assert orientation(data[:at] + damaged + data[at + len(exif) :]) in range(1, 9)
+    for end in range(len(data)):
+        assert orientation(data[:end]) in range(1, 9)
 
 
 @pytest.mark.parametrize(("orientation", "shape"), [(1, (20, 30)), (6, (30, 20)), (3, (20, 30))])

@@ -23,6 +23,16 @@ from modelyard.workloads.train.failures import recognise, recognised
             "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
             "dataloader's workers are out of shared memory", UserError, "OutOfSharedMemory",
         ),
+        # What the user read before: "this is a bug in Modelyard".
+        (
+            "DataLoader worker (pid(s) 41, 42) exited unexpectedly", UserError,
+            "OutOfSharedMemory",
+        ),
+        (
+            "unable to open shared memory object </torch_7_1> in read-write mode: No space left",
+            UserError, "OutOfSharedMemory",
+        ),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", UserError, "OutOfMemory"),
         ("Training failed: NaN persisted for 4 epochs", UserError, "Diverged"),
         ("Invalid CUDA 'device=0' requested. Use 'device=cpu'", RetryableError, "GpuUnavailable"),
         ("CUDA error: an illegal memory access was encountered", RetryableError, "GpuFailed"),
@@ -43,6 +53,15 @@ def test_a_known_failure_gets_reason_and_advice(
         raise RuntimeError(text)
     assert caught.value.reason == reason
     assert text[:30] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "text", ["worker (pid 7) is killed by signal: Bus error", "worker exited unexpectedly"]
+)
+def test_too_little_shared_memory_says_what_to_raise(text: str) -> None:
+    error = recognise(RuntimeError(f"DataLoader {text}"))
+    assert error is not None
+    assert "raise spec.resources.memory" in error.message
 
 
 def test_an_unknown_failure_stays_as_it_is() -> None:

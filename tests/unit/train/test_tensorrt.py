@@ -87,7 +87,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
         def __init__(self, path: str) -> None:
             self.path = Path(path)
             self.overrides = {"imgsz": 96}
-            self.model = SimpleNamespace(stride=[8, 16, 32])
+            head = type("Detect", (), {})()
+            self.model = SimpleNamespace(stride=[8, 16, 32], model=[head], yaml={})
 
         def export(self, **settings: Any) -> str:
             gpu.asked = settings

@@ -29,6 +29,12 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
 
 
+def draw(path: Path, kind: str) -> None:
+    """An image with its label, of a format whatever its name says."""
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path, kind)
+    write(path.parents[2] / "labels" / path.parent.name / f"{path.stem}.txt", "")
+
+
 BREAK: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing label": (
         lambda d: (d / "labels/train/0.txt").unlink(),
@@ -53,6 +59,23 @@ BREAK: dict[str, tuple[Callable[[Path], Any], str]] = {
     "tiny image": (
         lambda d: Image.new("RGB", (64, 5)).save(d / "images/train/3.png"),
         "images/train/3.png: is 64x5 pixels; each side must have at least 10",
+    ),
+    "GIF named .jpg": (
+        lambda d: draw(d / "images/train/9.jpg", "GIF"),
+        "images/train/9.jpg: is a GIF image by its content",
+    ),
+    "PPM named .png": (
+        lambda d: draw(d / "images/train/9.png", "PPM"),
+        "images/train/9.png: is a PPM image by its content",
+    ),
+    # Pillow reads it, the trainer's and the server's OpenCV do not.
+    "AVIF": (
+        lambda d: draw(d / "images/train/9.avif", "AVIF"),
+        "images/train/9.avif: is a AVIF image by its content",
+    ),
+    "one channel": (
+        lambda d: write(d / "data.yaml", (d / "data.yaml").read_text() + "\nchannels: 1\n"),
+        "data.yaml: has channels: 1; models are trained and served on RGB images",
     ),
     "leakage": (
         lambda d: shutil.copy(d / "images/train/2.png", d / "images/val/0.png"),
@@ -98,6 +121,38 @@ def test_an_invalid_dataset_is_a_result_that_names_the_file(
     assert says in ended.outcome.message
     blobs = dataset.parent / "store" / "blobs"
     assert not blobs.exists()
+
+
+def test_a_test_split_that_is_not_there_is_left_out(run_data: Run, dataset: Path) -> None:
+    """As exports of Roboflow name it, whether or not there are images for it."""
+    without = run_data(PVC).data
+    text = (dataset / "data.yaml").read_text()
+    write(dataset / "data.yaml", text + "\ntest: ../test/images\n")
+    ended = run_data(PVC)
+    assert ended.data.valid
+    assert ended.data.digest == without.digest
+    assert [one.name for one in ended.data.splits] == ["train", "val"]
+    assert "names a test split that is not there" in ended.log
+
+
+def test_half_a_test_split_is_not_left_out(run_data: Run, dataset: Path) -> None:
+    text = (dataset / "data.yaml").read_text()
+    (dataset / "images/test").mkdir()
+    draw(dataset / "images/test/1.png", "PNG")
+    write(dataset / "data.yaml", text + "\ntest: [images/test, images/more]\n")
+    assert run_data(PVC).data.problems == [
+        "images/more: the test split is missing: there is no such folder or list"
+    ]
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("WEBP", "webp"), ("TIFF", "tif"), ("MPO", "jpg")])
+def test_other_formats_that_are_trained_on(
+    kind: str, suffix: str, run_data: Run, dataset: Path
+) -> None:
+    draw(dataset / f"images/train/9.{suffix}", kind)
+    result = run_data(PVC).data
+    assert result.valid, result.problems
+    assert result.images == 9
 
 
 def test_all_problems_are_counted_and_the_first_listed(run_data: Run, dataset: Path) -> None:

@@ -53,6 +53,7 @@ def test_a_killed_training_resumes_and_leaves_weights_and_no_checkpoint(
 ) -> None:
     assert trained.epochs == 10
     assert trained.imgsz == 64
+    assert (trained.images, trained.validation_images) == (48, 16)
     assert set(trained.metrics) == {"mAP50", "mAP50to95", "precision", "recall"}
     assert trained.metrics["mAP50"] > 0.3
     store = store_of(runner)
@@ -87,6 +88,7 @@ def test_a_pod_killed_between_the_last_epoch_and_the_result_publishes_it(runner:
     result = runner.run("train", run).of(TrainResult)
     assert "Starting training" not in runner.log()
     assert result.epochs == last_epoch["epoch"]
+    assert (result.images, result.validation_images) == (48, 16)
     assert set(result.metrics) == {"mAP50", "mAP50to95", "precision", "recall"}
     # Half precision and no optimizer: far smaller than a checkpoint.
     assert store_of(runner).size(result.weights_digest) < 8_000_000

@@ -72,7 +72,7 @@ def desired_release(
     if override is not None:
         chosen = observed.versions.get(override.version)
         content = _content(chosen)
-        if chosen is None or meta.status(chosen).get("phase") != ModelVersionPhase.READY:
+        if chosen is None or not _servable(observed, chosen):
             override = None
         elif (override.content_digest or content) != content:
             override = None  # A namesake is not what somebody went back to.
@@ -129,7 +129,29 @@ def _refused(observed: Observed, actions: Actions) -> str:
     phase = meta.status(version).get("phase")
     if phase != ModelVersionPhase.READY:
         return f"cannot roll back to {name}: it is {phase}, not Ready"
+    if not _servable(observed, version):
+        return f"cannot roll back to {name}: {_unvalidated(version).message}"
     return ""
+
+
+def _servable(observed: Observed, version: KubeObject) -> bool:
+    """Whether a version may be served: Ready, and evaluated where the spec does not do without."""
+    if meta.status(version).get("phase") != ModelVersionPhase.READY:
+        return False
+    return observed.spec.allow_unvalidated or not _skipped(version)
+
+
+def _skipped(version: KubeObject) -> str:
+    """Why a version was not evaluated; empty if it was."""
+    return str((version["spec"].get("evaluation") or {}).get("skip") or "")
+
+
+def _unvalidated(version: KubeObject) -> Verdict:
+    return Verdict(
+        reasons.VERSION_UNVALIDATED,
+        f"ModelVersion {meta.name(version)} was not evaluated ({_skipped(version)}): set "
+        "spec.allowUnvalidated to serve it all the same",
+    )
 
 
 def _content(version: KubeObject | Verdict | None) -> str:
@@ -168,11 +190,7 @@ def _wish(observed: Observed) -> KubeObject | Verdict:
 
 
 def _latest(observed: Observed) -> KubeObject | Verdict:
-    ready = [
-        n
-        for n, v in observed.versions.items()
-        if meta.status(v).get("phase") == ModelVersionPhase.READY
-    ]
+    ready = [n for n, v in observed.versions.items() if _servable(observed, v)]
     if ready:
         return observed.versions[max(ready)]
     line = observed.spec.model_line
@@ -182,6 +200,8 @@ def _latest(observed: Observed) -> KubeObject | Verdict:
         )
     last = max(observed.versions)
     phase = meta.status(observed.versions[last]).get("phase") or "Pending"
+    if phase == ModelVersionPhase.READY:
+        return _unvalidated(observed.versions[last])
     return Verdict(
         reasons.NO_READY_VERSION,
         f"waiting for a Ready version of model line {line}: {version_name(line, last)} is {phase}",
@@ -210,6 +230,8 @@ def _pinned(observed: Observed, number: int) -> KubeObject | Verdict:
             f"waiting for ModelVersion {name} to be Ready: it is "
             f"{phase or ModelVersionPhase.PENDING}",
         )
+    if not _servable(observed, version):
+        return _unvalidated(version)._replace(stalled=True)
     return version
 
 

@@ -147,6 +147,8 @@ def _record(observed: Observed) -> dict[str, Any]:
 
 
 def _judge(observed: Observed, now: datetime) -> Plan:
+    if observed.spec.evaluation.skip:
+        return _unvalidated(observed, now)
     results = judge(observed.spec.gates, observed.evaluations)
     failed = [r for r in results if not r.passed]
     figures = {
@@ -176,6 +178,26 @@ def _judge(observed: Observed, now: datetime) -> Plan:
         ),
         events=(Event("Normal" if good else "Warning", reason, message),),
     )
+
+
+def _unvalidated(observed: Observed, now: datetime) -> Plan:
+    """Exported, and not evaluated because the version says so."""
+    message = (
+        f"not evaluated ({observed.spec.evaluation.skip}): only Deployments with "
+        "allowUnvalidated serve this version"
+    )
+    conds = [
+        Cond(READY, True, reasons.SKIPPED, message),
+        Cond(reasons.EXPORTED, True, "Exported"),
+        Cond(reasons.VALIDATED, False, reasons.SKIPPED, message),
+    ]
+    return Apply(
+        status=compose(
+            observed.obj, phase=Phase.READY, message=message, conds=conds, now=now,
+            **_record(observed),
+        ),
+        events=(Event("Normal", reasons.SKIPPED, message),),
+    )  # fmt: skip
 
 
 def _verdict(

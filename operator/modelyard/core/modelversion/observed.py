@@ -101,7 +101,10 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
 
 
 def evaluation_groups(spec: ModelVersionSpec) -> tuple[Group, ...]:
-    """ONNX artifacts, and the source weights, on CPU; engines on a node with their GPU type."""
+    """ONNX artifacts, and the source weights, on CPU; engines on a node with their GPU type. None
+    where the version says that nothing is to be evaluated."""
+    if spec.evaluation.skip:
+        return ()
     onnx = tuple(e for e in spec.exports if e.format == "onnx")
     source = spec.weights.format == "pt"
     groups = []

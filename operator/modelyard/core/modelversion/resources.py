@@ -80,12 +80,13 @@ def _job(
 
 def export_job(observed: Observed, export: Export) -> dict[str, Any]:
     """The batch/v1 Job of one export."""
+    dataset = observed.spec.dataset
     run = ExportRun(
         object=_object(observed),
         store=observed.settings.store_of(meta.namespace(observed.obj)),
         weights=observed.spec.weights,
         export=export,
-        dataset_digest=observed.spec.dataset.digest if export.precision == "int8" else None,
+        dataset_digest=dataset.digest if dataset and export.precision == "int8" else None,
     )
     role = names.export_role(export.name)
     fetch = Stage(FETCH, store=True, writes=(paths.INPUTS,))
@@ -98,6 +99,7 @@ def export_job(observed: Observed, export: Export) -> dict[str, Any]:
 
 def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
     """The batch/v1 Job that evaluates a group's artifacts on the pinned split."""
+    assert observed.spec.dataset is not None  # the schema: nothing is evaluated without one
     run = EvaluateRun(
         object=_object(observed),
         store=observed.settings.store_of(meta.namespace(observed.obj)),

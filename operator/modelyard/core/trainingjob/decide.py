@@ -17,7 +17,7 @@ from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
 from modelyard.core.jobs import with_suspend
 from modelyard.core.jobstate import lost_result, stopped
-from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan
+from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref
 from modelyard.core.policy import Verdict, first_verdict
 from modelyard.core.statusing import carried, compose, unfinished
 from modelyard.core.trainingjob import reasons
@@ -28,7 +28,8 @@ from modelyard.core.trainingjob.resources import model_version, training_job
 ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 KEPT = (
     "startTime", "completionTime", "datasetDigest", "initialWeightsDigest", "weightsDigest",
-    "metrics", "attempt", "jobName", "podName", "modelVersion", "runHash",
+    "metrics", "images", "validationImages", "attempt", "jobName", "podName", "modelVersion",
+    "runHash",
 )  # fmt: skip
 
 
@@ -42,6 +43,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return _keep(observed)
     if not observed.job.exists:
         return _start(observed, now)
+    if observed.correctable:
+        return _replace(observed, now)
     silent = observed.job.silent_seconds(now)
     if silent is not None:
         return Apply(requeue_after=silent)
@@ -88,9 +91,29 @@ def _start(observed: Observed, now: datetime) -> Plan:
     return Create((training_job(observed),))
 
 
+def _replace(observed: Observed, now: datetime) -> Plan:
+    """A Job's template cannot be changed, and no pod of it has started: delete it. The next
+    decision finds none and makes it from the present spec."""
+    job = observed.job.job
+    assert job is not None
+    if meta.deleting(job):
+        delete: tuple[Ref, ...] = ()
+    else:
+        space = meta.namespace(observed.obj)
+        delete = (Ref("batch/v1", "Job", space, observed.job_name, meta.uid(job)),)
+    verdict = Verdict(
+        reasons.REPLACING,
+        f"the spec was edited before the training pod had started: Job {observed.job_name} is "
+        "made again",
+    )
+    return Apply(delete=delete, status=_going(observed, now, verdict), status_first=True)
+
+
 def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -> dict[str, Any]:
     """Status while the run is under way."""
     kept = carried(observed.obj, "startTime", "datasetDigest", "runHash", "podName", "attempt")
+    # After an upgrade the Job does not say it, and the status does.
+    kept["runHash"] = observed.made_from or kept.get("runHash") or observed.spec_hash
     start = fields.pop("startTime", None)
     if start is not None:
         kept.setdefault("startTime", timestamp(start))
@@ -101,7 +124,6 @@ def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -
         now=now,
         **{
             "attempt": observed.attempt,
-            "runHash": observed.spec_hash,
             "jobName": observed.job_name,
             **kept,
             **{k: v for k, v in fields.items() if v is not None},
@@ -117,7 +139,8 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         apply = (with_suspend(job.job, observed.spec.suspend),)
     started = observed.started_run or {}
     pinned = {"datasetDigest": started.get("datasetDigest"), "startTime": now}
-    edited = meta.status(observed.obj).get("runHash") not in (None, observed.spec_hash)
+    made_from = observed.made_from or meta.status(observed.obj).get("runHash")
+    edited = made_from not in (None, observed.spec_hash)
     note = (
         " (spec was edited after the start: this run keeps what it was started with)"
         if edited
@@ -218,6 +241,8 @@ def _ended(
         fields["weightsDigest"] = observed.version["spec"]["weights"]["digest"]
     if result is not None:
         fields["metrics"] = result.metrics
+        fields["images"] = result.images
+        fields["validationImages"] = result.validation_images
         fields["weightsDigest"] = result.weights_digest
         fields["initialWeightsDigest"] = result.initial_weights_digest
     return compose(observed.obj, phase=phase, message=message, conds=conds, now=now, **fields)

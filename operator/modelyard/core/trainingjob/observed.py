@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.trainingjob import TrainingJobSpec
-from modelyard.contract import paths
+from modelyard.contract import labels, paths
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, read_job
 from modelyard.core.naming import short_hash
@@ -44,6 +44,20 @@ class Observed:
         """Lowest number above all that versions of the line have or had. There may be thousands,
         so they are looked at only when a version is made."""
         return max(itertools.chain.from_iterable(self.taken_numbers), default=0) + 1
+
+    @property
+    def made_from(self) -> str | None:
+        """Hash of the spec that the Job was made from; None without one, or if an older operator
+        made it."""
+        return meta.annotation(self.job.job, labels.SPEC_HASH) if self.job.job else None
+
+    @property
+    def correctable(self) -> bool:
+        """Whether the spec was edited while no pod of the Job has started: nothing is lost if the
+        Job is made again."""
+        if self.made_from in (None, self.spec_hash) or self.job.started:
+            return False
+        return not meta.status(self.obj).get("podName")
 
     @property
     def started_run(self) -> dict[str, Any] | None:

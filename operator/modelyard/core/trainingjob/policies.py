@@ -76,6 +76,30 @@ def dataset_ready(observed: Observed) -> Verdict | None:
     return None
 
 
+def splits_exist(observed: Observed) -> Verdict | None:
+    """The Dataset has the splits that training and evaluation will read: found out before a GPU
+    has trained for hours."""
+    assert observed.dataset is not None  # dataset_ready
+    splits = meta.status(observed.dataset).get("splits")
+    if not splits:  # resolved by an older operator
+        return None
+    have = [str(one["name"]) for one in splits if one.get("images")]
+    evaluation = observed.spec.output.evaluation
+    wanted = {"spec.hyperparameters.split": (observed.spec.hyperparameters or {}).get("split")}
+    if not evaluation.skip:
+        wanted["spec.output.evaluation.split"] = evaluation.split
+    for field, split in wanted.items():
+        if split is not None and split not in have:
+            return Verdict(
+                reasons.SPLIT_MISSING,
+                f"{field} is {split}, but Dataset {observed.spec.dataset.name} has "
+                f"{', '.join(have)} only: add images of this split to the dataset, or choose "
+                "another one",
+                stalled=True,
+            )
+    return None
+
+
 def base_version_ready(observed: Observed) -> Verdict | None:
     """The ModelVersion to train on from exists, is Ready, and has weights."""
     reference = observed.spec.base_version
@@ -116,5 +140,6 @@ START: tuple[Policy[Observed], ...] = (
     image_allowed,  # likewise
     not_suspended,  # asked for: no need to complain about missing inputs
     dataset_ready,  # pinned at the start
+    splits_exist,  # of the dataset that is there now
     base_version_ready,  # likewise
 )

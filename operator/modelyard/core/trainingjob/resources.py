@@ -62,6 +62,7 @@ def training_job(observed: Observed) -> dict[str, Any]:
             backoff_limit=spec.backoff_limit,
             active_deadline_seconds=spec.active_deadline_seconds,
             service_account=settings.service_account(REPORTER),
+            spec_hash=observed.spec_hash,
         ),
         settings,
     )

@@ -1,1 +1,1 @@
-"""Code that runs inside Triton. Each step is one file that imports nothing of ours."""
+"""Code that runs inside Triton. Each step is a folder of files that import nothing else of ours."""

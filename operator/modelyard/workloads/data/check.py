@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import math
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from modelyard.workloads import images
 from modelyard.workloads.data.layout import Sample, relative
 
 log = logging.getLogger("modelyard.data")
@@ -164,20 +166,29 @@ def _box(columns: list[str], classes: int) -> Box:
 def _check_image(path: Path) -> tuple[bytes, str | None]:
     """Digest of the file, and what is wrong with it."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.seek(0)
-            # Decoding all of it finds truncated files, which their headers do not show.
-            with warnings.catch_warnings(), Image.open(file) as image:
-                warnings.simplefilter("ignore")
+        data = path.read_bytes()
+        # Decoding all of it with Pillow finds truncated files, which OpenCV fills with grey.
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")
+            name = image.format
+            if name in images.FORMATS:
                 image.load()
-                width, height = image.size
     except UnidentifiedImageError:
         return b"", "is not an image that can be decoded"
     except Image.DecompressionBombError as error:
         return b"", f"is too large to decode ({_one_line(error)})"
     except Exception as error:  # Pillow's decoders raise all sorts of errors for damaged files
         return b"", f"is a corrupt image ({_one_line(error)})"
+    digest = hashlib.sha256(data).digest()
+    if name not in images.FORMATS:
+        return digest, (
+            f"is a {name} image by its content, which is not trained on: convert it to JPEG, PNG, "
+            "WebP, BMP or TIFF"
+        )
+    decoded = images.decode(data)
+    if decoded is None:
+        return digest, f"is a {name} image that OpenCV cannot decode: convert it to JPEG or PNG"
+    height, width = decoded.shape[:2]
     if min(width, height) < MIN_PIXELS:
         return digest, f"is {width}x{height} pixels; each side must have at least {MIN_PIXELS}"
     return digest, None

@@ -72,6 +72,11 @@ def read_data_file(root: Path, data_file: str) -> DataFile:
         raise fail("is not a mapping with names, train and val")
     if "kpt_shape" in content:
         raise fail("is a pose dataset (kpt_shape); format YOLO takes detection boxes")
+    if content.get("channels") not in (None, 3):
+        raise fail(
+            f"has channels: {content['channels']!r}; models are trained and served on RGB images "
+            "with 3 channels, to which grey images are turned: leave channels out"
+        )
     try:
         return DataFile(
             root=root,

@@ -15,7 +15,7 @@ from modelyard.workloads.data.check import Checked, check_all
 from modelyard.workloads.data.datafile import DataFile, find_root, read_data_file
 from modelyard.workloads.data.errors import DatasetError
 from modelyard.workloads.data.fetch import fetch
-from modelyard.workloads.data.layout import relative, samples
+from modelyard.workloads.data.layout import is_absent, relative, samples
 from modelyard.workloads.data.limits import Limits
 from modelyard.workloads.data.problems import Problems
 from modelyard.workloads.data.publish import class_boxes, publish
@@ -77,6 +77,10 @@ def _check(
     duplicates = 0
     for split in SPLITS:
         if split not in data.splits:
+            continue
+        if split == "test" and is_absent(data, split):
+            # Only an evaluation on it needs it, and is refused then.
+            log.warning("%s names a test split that is not there: left out", run.data_file)
             continue
         found = samples(data, split, problems)
         log.info("split %s: %d images", split, len(found))

@@ -34,7 +34,8 @@ SUFFIXES = frozenset(
         "webp",
     )
 )
-"""Image file suffixes that Ultralytics 8.4 reads (IMG_FORMATS)."""
+"""Suffixes of files that Ultralytics 8.4 takes for images (IMG_FORMATS). What is in them is checked
+by check.py: some of these formats are not trained on."""
 
 _IMAGES, _LABELS = "/images/", "/labels/"
 
@@ -75,6 +76,13 @@ def samples(data: DataFile, split: SplitName, problems: Problems) -> list[Sample
         else:
             result.append(Sample(split, path, label_path(data.root, path), name))
     return sorted(result, key=lambda sample: sample.name)
+
+
+def is_absent(data: DataFile, split: SplitName) -> bool:
+    """Whether nothing of a split is there, though the data file names it: exports name a test split
+    whether or not they have one."""
+    places = [_locate(data, entry) for entry in data.splits[split]]
+    return all(place is not None and not place.exists() for place in places)
 
 
 def label_path(root: Path, image: Path) -> Path:

@@ -18,6 +18,7 @@ from modelyard.workloads.data.materialize import DATA_FILE
 from modelyard.workloads.evaluate.boxes import DETECTION, Claim
 from modelyard.workloads.evaluate.task import Task
 from modelyard.workloads.runner import Context
+from modelyard.workloads.train import used
 from modelyard.workloads.train.failures import recognised
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def predict(
             name=candidate.name,
             exist_ok=True,
         )
+        used.require_seen(len(found), evaluation.split, len(task.images))
     detections = np.concatenate(found) if found else np.zeros(0, DETECTION)
     milliseconds = round(float(metrics.speed["inference"]), 3)
     return detections, Claim(classes=list(classes), milliseconds=milliseconds)

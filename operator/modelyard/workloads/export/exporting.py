@@ -10,6 +10,7 @@ from typing import Any
 
 from modelyard.api.modelversion import Export
 from modelyard.workloads.errors import UserError, WorkloadError
+from modelyard.workloads.train import servable
 from modelyard.workloads.train.failures import recognise
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,12 +26,7 @@ def export(file: Path, spec: Export, **settings: Any) -> Path:
 
     with failures(spec):
         model = YOLO(str(file))
-        if model.task != "detect":
-            raise UserError(
-                "TaskMismatch",
-                f"export {spec.name}: the weights are a model for task {model.task}; Modelyard "
-                "serves detection models",
-            )
+        servable.require(model, f"export {spec.name}: the weights file")
         imgsz = spec.imgsz or int(model.overrides.get("imgsz", 640))
         _check_size(spec, imgsz, int(max(model.model.stride)))
         return Path(

@@ -18,8 +18,9 @@ from modelyard.api.modelversion import Export
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, DataType, TensorSpec
 from modelyard.store import sha256_file
 from modelyard.workloads.errors import UserError
-from modelyard.workloads.export import exporting
+from modelyard.workloads.export import exporting, probe
 from modelyard.workloads.handover import printable
+from modelyard.workloads.train import servable
 
 log = logging.getLogger("modelyard.export")
 
@@ -48,7 +49,9 @@ def finish(path: Path, spec: Export) -> ArtifactManifest:
         model.metadata_props.extend(kept)
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
-    return describe(path, model, spec)
+    manifest = describe(path, model, spec)
+    probe.require_detections(path, manifest, f"export {spec.name}: the ONNX file")
+    return manifest
 
 
 def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
@@ -65,6 +68,7 @@ def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
             f"export {spec.name}: imgsz is {spec.imgsz}, but the ONNX weights have the fixed input "
             f"size {manifest.imgsz[0]} x {manifest.imgsz[1]}: correct imgsz, or leave it out",
         )
+    probe.require_detections(file, manifest, f"export {spec.name}: the ONNX file")
     return file, manifest
 
 
@@ -126,7 +130,12 @@ def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
             f"{sorted(metadata) or 'none'}; one image input and Ultralytics' metadata (names, "
             "stride) are needed: export it with Ultralytics, or use the .pt weights",
         )
+    what = f"export {spec.name}: the ONNX file"
+    servable.require_task(metadata.get("task", "detect"), what)
+    if "head" in metadata:  # not in the files of earlier releases: see probe.py
+        servable.require_head(metadata["head"], what)
     try:
+        servable.require_channels(metadata.get("channels", servable.CHANNELS), what)
         names = ast.literal_eval(metadata["names"])
         stride = int(metadata["stride"])
         size = [int(one) for one in ast.literal_eval(metadata.get("imgsz", "[640, 640]"))]

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modelyard.workloads import images
+
 log = logging.getLogger("modelyard.train")
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
@@ -61,6 +63,9 @@ def load(scratch: Path, threads: int) -> None:
     _replace("NUM_THREADS", threads)
     # A font for plots is fetched with every dataset that is read; drawing falls back to another.
     _replace("check_font", _no_font)
+    # Images are decoded as the dataset check and the server decode them, and none is left out.
+    _replace("imread", images.imread)
+    _replace("check_image", images.check_image)
     _replace("safe_download", _refuse_download)
 
 

@@ -37,7 +37,12 @@ _BY_TEXT: tuple[tuple[tuple[str, ...], _Maker], ...] = (
         ),
     ),
     (
-        ("defaultcpuallocator", "can't allocate memory", "cannot allocate memory"),
+        (
+            "defaultcpuallocator",
+            "can't allocate memory",
+            "cannot allocate memory",
+            "killed by signal: killed",
+        ),
         _user(
             "OutOfMemory",
             "the pod's memory is too small for this training: raise spec.resources.memory, or "
@@ -45,11 +50,18 @@ _BY_TEXT: tuple[tuple[tuple[str, ...], _Maker], ...] = (
         ),
     ),
     (
-        ("shared memory", "bus error", "/dev/shm"),  # noqa: S108
+        (
+            "shared memory",
+            "bus error",
+            "/dev/shm",  # noqa: S108
+            # All that torch says where it did not see the signal that ended the worker.
+            "exited unexpectedly",
+        ),
         _user(
             "OutOfSharedMemory",
-            "the data loader's workers ran out of shared memory: lower hyperparameters.workers "
-            "or batch ({text})",
+            "the data loader's workers ran out of shared memory, which is as large as the pod's "
+            "memory: raise spec.resources.memory, or lower hyperparameters.workers, batch or "
+            "imgsz ({text})",
         ),
     ),
     (

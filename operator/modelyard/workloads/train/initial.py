@@ -10,11 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from modelyard.api.trainingjob import NOT_SERVED
 from modelyard.contract.paths import weights_key
 from modelyard.contract.run import TrainRun
 from modelyard.store import Store
 from modelyard.workloads import weights
 from modelyard.workloads.errors import RetryableError, UserError
+from modelyard.workloads.train import servable
 
 log = logging.getLogger("modelyard.train")
 
@@ -22,7 +24,7 @@ RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 """Ultralytics' release of pretrained weights."""
 UNKNOWN_MODEL = "UnknownModel"
 
-_OTHER_TASKS = re.compile(r"-(seg|sem|cls|pose|obb|depth|reid|world|worldv2|oiv7)\b|^(yoloe|sam)")
+_NOT_SERVED = re.compile(NOT_SERVED)
 _SCALES = re.compile(r"^  ([a-z]): \[", re.MULTILINE)
 
 
@@ -58,7 +60,8 @@ def find(run: TrainRun, store: Store, directory: Path) -> Start:
 
 
 def load(start: Start) -> Any:
-    """The model as Ultralytics' YOLO. Raises UserError for a file that is not a detection model."""
+    """The model as Ultralytics' YOLO. Raises UserError for a file that is not a model which can be
+    served once it is trained."""
     from ultralytics import YOLO
 
     try:
@@ -70,12 +73,7 @@ def load(start: Start) -> Any:
             f"{Path(start.model).name} ({start.digest or 'architecture'}) is not a model that "
             f"Ultralytics can load: {' '.join(str(error).split())[:300]}",
         ) from error
-    if model.task != "detect":
-        raise UserError(
-            "TaskMismatch",
-            f"{Path(start.model).name} is a model for task {model.task}; Modelyard trains "
-            "detection models, such as yolo11n.pt",
-        )
+    servable.require(model, Path(start.model).name)
     return model
 
 
@@ -92,7 +90,7 @@ def architectures() -> list[str]:
 
     names: set[str] = set()
     for path in (ROOT / "cfg" / "models").rglob("*.yaml"):
-        if _OTHER_TASKS.search(path.stem):
+        if _NOT_SERVED.match(path.name):
             continue
         names.add(path.name)
         for scale in _SCALES.findall(path.read_text(encoding="utf-8")):
@@ -123,7 +121,7 @@ def _pretrained(run: TrainRun, name: str, store: Store, directory: Path) -> Star
         # Missing or damaged: the release's file mends it, if it is the same one.
         digest = mirrored
 
-    known = [n for n in GITHUB_ASSETS_NAMES if n.endswith(".pt") and not _OTHER_TASKS.search(n)]
+    known = [n for n in GITHUB_ASSETS_NAMES if n.endswith(".pt") and not _NOT_SERVED.match(n)]
     if name not in known:
         raise UserError(
             UNKNOWN_MODEL,

@@ -13,7 +13,7 @@ from modelyard.contract.paths import result_key
 from modelyard.contract.result import Outcome, TrainResult
 from modelyard.contract.run import TrainRun
 from modelyard.store import BlobMissing, DigestMismatch, Store
-from modelyard.workloads.data import materialize
+from modelyard.workloads.data import materialize, read_index
 from modelyard.workloads.errors import Terminated, UserError
 from modelyard.workloads.report import InCluster, StatusReporter, Target
 from modelyard.workloads.runner import Context
@@ -92,6 +92,8 @@ def _train(run: TrainRun, context: Context, store: Store, reporter: StatusReport
         metrics=trained.metrics,
         epochs=trained.epochs,
         imgsz=trained.imgsz,
+        images=trained.images,
+        validation_images=trained.validation_images,
     )
     store.put_pointer(
         result_key(run.run_key), result.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -103,6 +105,7 @@ def _train(run: TrainRun, context: Context, store: Store, reporter: StatusReport
 def _prepare(run: TrainRun, context: Context, store: Store) -> session.Setting:
     """Fetch the dataset while torch and Ultralytics are imported, which takes seconds."""
     splits = dict.fromkeys(["train", "val", str(run.hyperparameters.get("split", "val"))])
+    index = read_index(store, run.dataset_digest)
     with ThreadPoolExecutor(1, "dataset") as pool:
         data = pool.submit(
             materialize, store, run.dataset_digest, context.scratch / "dataset", splits
@@ -113,6 +116,7 @@ def _prepare(run: TrainRun, context: Context, store: Store) -> session.Setting:
             directory=context.scratch / "runs" / "train",
             gpus=run.gpus,
             threads=context.workers,
+            images={split.name: split.images for split in index.splits},
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelyard.workloads.metrics import metrics_of
 from modelyard.workloads.report import StatusReporter
+from modelyard.workloads.train import used
 from modelyard.workloads.train.checkpoints import Checkpoints
 from modelyard.workloads.train.failures import recognised
 from modelyard.workloads.train.progress import Progress
@@ -38,6 +40,10 @@ class Trained:
     epochs: int
     """Epochs trained, by earlier pods too."""
     imgsz: int
+    images: int
+    """Images that were trained on."""
+    validation_images: int
+    """Images that `metrics` were measured on."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Setting:
     """Where Ultralytics writes."""
     gpus: int
     threads: int
+    images: Mapping[str, int]
+    """Number of images of each split in the dataset version."""
 
 
 def arguments(hyperparameters: dict[str, Any], setting: Setting) -> dict[str, Any]:
@@ -80,8 +88,8 @@ def train(
     Progress and checkpoints go out after each epoch. Raises UserError or RetryableError for
     failures that are known, and whatever else Ultralytics raises.
     """
-    follower = _Follower(progress, reporter, checkpoints)
-    for event in ("train_start", "train_epoch_start", "train_batch_end", "model_save"):
+    follower = _Follower(progress, reporter, checkpoints, setting.images)
+    for event in _Follower.EVENTS:
         model.add_callback(f"on_{event}", getattr(follower, event))
     with recognised():
         model.train(**arguments(hyperparameters, setting), resume=resume)
@@ -91,6 +99,8 @@ def train(
         metrics=metrics_of(trainer.metrics),
         epochs=trainer.epoch + 1,
         imgsz=int(trainer.args.imgsz),
+        images=len(trainer.train_loader.dataset.im_files),
+        validation_images=len(trainer.test_loader.dataset.im_files),
     )
 
 
@@ -98,6 +108,7 @@ def finish(best: Path, hyperparameters: dict[str, Any], setting: Setting, epochs
     """The result of a training whose last epoch an earlier pod finished: its best checkpoint,
     without optimizer state, and its figures."""
     from ultralytics import YOLO
+    from ultralytics.data.utils import get_split_fraction
     from ultralytics.utils.torch_utils import strip_optimizer
 
     own = arguments(hyperparameters, setting)
@@ -105,20 +116,40 @@ def finish(best: Path, hyperparameters: dict[str, Any], setting: Setting, epochs
         imgsz = int(strip_optimizer(best)["train_args"]["imgsz"])
         settings = {name: own[name] for name in VALIDATION if name in own} | {"imgsz": imgsz}
         results = YOLO(str(best)).val(**settings).results_dict
-    return Trained(weights=best, metrics=metrics_of(results), epochs=epochs, imgsz=imgsz)
+    return Trained(
+        weights=best, metrics=metrics_of(results), epochs=epochs, imgsz=imgsz,
+        images=used.part(
+            setting.images["train"], get_split_fraction(own.get("fraction", 1.0), "train")
+        ),
+        validation_images=setting.images[str(own.get("split", "val"))],
+    )  # fmt: skip
 
 
 class _Follower:
     """Ultralytics' callbacks; each is called with its trainer."""
 
+    EVENTS = (
+        "pretrain_routine_end", "train_start", "train_epoch_start", "train_batch_end", "model_save",
+    )  # fmt: skip
+
     def __init__(
-        self, progress: Progress, reporter: StatusReporter, checkpoints: Checkpoints
+        self,
+        progress: Progress,
+        reporter: StatusReporter,
+        checkpoints: Checkpoints,
+        images: Mapping[str, int],
     ) -> None:
+        self._images = images
         self._progress = progress
         self._reporter = reporter
         self._checkpoints = checkpoints
         self._batches = 0
         self._epoch_start = self._reported_at = time.monotonic()
+
+    def pretrain_routine_end(self, trainer: Any) -> None:
+        """The images are found and their labels read; no epoch has begun."""
+        used.require_all("train", trainer.train_loader.dataset, self._images)
+        used.require_all("val", trainer.test_loader.dataset, self._images)
 
     def train_start(self, trainer: Any) -> None:
         self._progress.start(epochs=trainer.epochs, finished=trainer.start_epoch)

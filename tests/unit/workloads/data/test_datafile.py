@@ -48,6 +48,16 @@ def test_splits(text: str, splits: dict, tmp_path: Path) -> None:
     assert data.splits == splits  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("channels", ["1", "4", "'3'"])
+def test_other_channels_than_three_are_refused(channels: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"channels: .*3 channels"):
+        read(tmp_path, f"{GOOD}channels: {channels}\n")
+
+
+def test_three_channels_may_be_named(tmp_path: Path) -> None:
+    read(tmp_path, f"{GOOD}channels: 3\n")
+
+
 def test_download_is_ignored(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     read(tmp_path, f"{GOOD}download: |\n  open({str(marker)!r}, 'w')\n")

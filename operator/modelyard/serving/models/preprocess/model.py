@@ -1,9 +1,11 @@
 """The pipeline's first step: an encoded image becomes the network's input tensor.
 
-Runs inside Triton's Python backend, alone: it may import numpy and OpenCV, nothing of ours.
+Runs inside Triton's Python backend, with orientation.py beside it: it may import numpy and OpenCV,
+nothing else of ours.
 
-The image is decoded, turned as its EXIF orientation says and letterboxed as Ultralytics does for
-`predict(rect=False)`, with OpenCV's own bilinear scaling, so that boxes agree to the pixel.
+The image is decoded, turned as its EXIF orientation says (orientation.py) and letterboxed as
+Ultralytics does for `predict(rect=False)`, with OpenCV's own bilinear scaling, so that boxes agree
+to the pixel.
 
 IMAGE   BYTES [1]        JPEG, PNG, WebP or BMP; or the same as base64 text, for JSON clients
 images  FP32|FP16 [1, 3, height, width]   RGB, 0 to 1
@@ -27,6 +29,11 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
+
+try:
+    from modelyard.serving.models.preprocess import orientation
+except ModuleNotFoundError:  # inside Triton
+    import orientation  # type: ignore[import-not-found, no-redef]
 
 try:
     import triton_python_backend_utils as pb_utils
@@ -80,7 +87,7 @@ def decode(data: bytes) -> np.ndarray:
             "file, nor base64 text of one"
         )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image: np.ndarray | None = orientation.decode(data)
     except cv2.error as error:
         if "pixels" in str(error).lower():
             raise ImageError(
