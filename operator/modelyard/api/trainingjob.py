@@ -26,6 +26,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.hyperparameters import MAX_ARGUMENTS, MAX_VALUE_ITEMS, MAX_VALUE_TEXT
 from modelyard.api.modelversion import Evaluation, Exports, Gates, default_exports
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
@@ -42,6 +43,18 @@ class Output(ApiModel):
     """Settings of the evaluation of the exported artifacts."""
     gates: Gates = Field(default_factory=Gates)
     """Minimum metrics that the version needs to become Ready."""
+
+
+_SCALAR = {
+    "x-kubernetes-preserve-unknown-fields": True,
+    "maxLength": MAX_VALUE_TEXT,
+    "maxItems": 0,
+    "maxProperties": 0,
+}
+_VALUE = {**_SCALAR, "maxItems": MAX_VALUE_ITEMS, "items": _SCALAR}
+"""Schema of one hyperparameter: a number, a text, true or false, or a list of those. A structural
+schema has no unions, but bounds each type that a value may have; nothing nests, since JSON that
+nests a thousand deep cannot be parsed where it is read."""
 
 
 class TrainingJobSpec(ApiModel):
@@ -71,7 +84,11 @@ class TrainingJobSpec(ApiModel):
     """Dataset to train on. Its digest is pinned when the training starts."""
     hyperparameters: dict[str, Any] | None = Field(
         default=None,
-        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        json_schema_extra={
+            "type": "object",
+            "maxProperties": MAX_ARGUMENTS,
+            "additionalProperties": _VALUE,
+        },
     )
     """Arguments of Ultralytics' `train()`, such as epochs, imgsz, batch, lr0, seed. Names and
     types are checked before a pod starts."""
