@@ -45,6 +45,7 @@ KEEP = {
     "type", "description", "properties", "required", "items", "enum", "default", "format",
     "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
     "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties",
+    "nullable",
 }  # fmt: skip
 
 
@@ -137,9 +138,12 @@ stays far below: objects are kept under 20 kB, messages under 1,024 characters."
 
 
 def _bound(schema: dict[str, Any]) -> None:
-    """Bound what has no bound yet. A status is written by pods too, and the operator reads it: its
-    size must not be up to them. (A spec's bounds are part of its meaning, so its fields name them;
-    tests/unit/api/test_bounds.py looks for one without.)"""
+    """Bound what has no bound yet.
+
+    For statuses, which pods write too and the operator reads: their size must not be up to pods. A
+    spec's bounds are part of its meaning, so its fields name them; tests/unit/api/test_bounds.py
+    looks for one without.
+    """
     kind = schema.get("type")
     if kind == "string" and "enum" not in schema:
         timed = schema.get("format") == "date-time"

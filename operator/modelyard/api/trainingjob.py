@@ -51,7 +51,7 @@ _SCALAR = {
     "maxItems": 0,
     "maxProperties": 0,
 }
-_VALUE = {**_SCALAR, "maxItems": MAX_VALUE_ITEMS, "items": _SCALAR}
+_VALUE = {**_SCALAR, "nullable": True, "maxItems": MAX_VALUE_ITEMS, "items": _SCALAR}
 """Schema of one hyperparameter: a number, a text, true or false, or a list of those. A structural
 schema has no unions, but bounds each type that a value may have; nothing nests, since JSON that
 nests a thousand deep cannot be parsed where it is read."""

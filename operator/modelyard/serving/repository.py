@@ -68,7 +68,7 @@ class Repository:
         """The generation that a version, its manifest, the settings and this pipeline's own
         code make."""
         parts = [manifest.dump(), settings.model_dump_json().encode()]
-        parts += [step_code(step) for step in STEPS]
+        parts += [code for step in STEPS for code in step_code(step).values()]
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:8]
         return Generation(self.line, version, digest)
 
@@ -94,7 +94,8 @@ class Repository:
             _write(self.root / name / "config.pbtxt", configs.to_text(config).encode())
         for step in STEPS:
             folder = self.root / getattr(generation, step) / "1"
-            _write(folder / "model.py", step_code(step))
+            for name, code in step_code(step).items():
+                _write(folder / name, code)
             # A file where Python would make its cache folder. Triton takes any newer file for a
             # changed model and would load the step again with the next ensemble that uses it
             # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
@@ -188,10 +189,11 @@ class Repository:
         return self.root / f".{self.line}.prepared"
 
 
-def step_code(step: str) -> bytes:
-    """The Python code of a pipeline step."""
+def step_code(step: str) -> dict[str, bytes]:
+    """The Python files of a pipeline step by name: model.py, and what it imports."""
     folder = importlib.resources.files("modelyard.serving") / "models" / step
-    return (folder / "model.py").read_bytes()
+    files = sorted((one.name, one) for one in folder.iterdir() if one.name.endswith(".py"))
+    return {name: one.read_bytes() for name, one in files if name != "__init__.py"}
 
 
 def verify(model_file: Path, manifest: ArtifactManifest) -> None:

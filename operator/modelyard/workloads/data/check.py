@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from modelyard.serving.models.preprocess import size
 from modelyard.workloads.data.layout import Sample, relative
 
 log = logging.getLogger("modelyard.data")
@@ -54,6 +55,7 @@ def check_all(
     items: list[Sample], *, root: Path, classes: int, missing_is_background: bool, workers: int
 ) -> Iterator[Checked]:
     """Check images and their labels; yields in the order of `items` and logs how far it is."""
+    max_pixels = size.max_pixels(size.memory_bytes(), workers)
     done, last, started = 0, time.monotonic(), time.monotonic()
     with ThreadPoolExecutor(workers, thread_name_prefix="check") as pool:
         for batch in _batches(items, BATCH):
@@ -64,6 +66,7 @@ def check_all(
                     root=root,
                     classes=classes,
                     missing_is_background=missing_is_background,
+                    max_pixels=max_pixels,
                 ),
                 batch,
             ):
@@ -77,11 +80,18 @@ def check_all(
     log.info("checked %d images in %.1f s", done, time.monotonic() - started)
 
 
-def check(sample: Sample, *, root: Path, classes: int, missing_is_background: bool) -> Checked:
-    """Check one image and its labels."""
+def check(
+    sample: Sample,
+    *,
+    root: Path,
+    classes: int,
+    missing_is_background: bool,
+    max_pixels: int = size.MAX_PIXELS,
+) -> Checked:
+    """Check one image and its labels. An image of more than `max_pixels` is not decoded."""
     problems: list[tuple[str, str]] = []
     shown = relative(root, sample.image)
-    digest, what = _check_image(sample.image)
+    digest, what = _check_image(sample.image, max_pixels)
     if what:
         problems.append((shown, what))
     boxes: list[Box] = []
@@ -161,7 +171,7 @@ def _box(columns: list[str], classes: int) -> Box:
     return int(number), x, y, width, height
 
 
-def _check_image(path: Path) -> tuple[bytes, str | None]:
+def _check_image(path: Path, max_pixels: int) -> tuple[bytes, str | None]:
     """Digest of the file, and what is wrong with it."""
     try:
         with path.open("rb") as file:
@@ -170,8 +180,14 @@ def _check_image(path: Path) -> tuple[bytes, str | None]:
             # Decoding all of it finds truncated files, which their headers do not show.
             with warnings.catch_warnings(), Image.open(file) as image:
                 warnings.simplefilter("ignore")
-                image.load()
                 width, height = image.size
+                if width * height > max_pixels:
+                    return digest, (
+                        f"is {width}x{height} pixels, more than the {max_pixels / 1e6:.1f} "
+                        "megapixels that fit into the pod's memory: make it smaller, or raise "
+                        "spec.resources.memory"
+                    )
+                image.load()
     except UnidentifiedImageError:
         return b"", "is not an image that can be decoded"
     except Image.DecompressionBombError as error:
