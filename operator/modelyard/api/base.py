@@ -111,6 +111,7 @@ def int_or_percent(name: str, *, least: int) -> dict[str, Any]:
     percent = "^([1-9][0-9]?|100)%$" if least else "^([1-9]?[0-9]|100)%$"
     return {
         "x-kubernetes-int-or-string": True,
+        "maxLength": len("100%"),
         **rules(
             cel(
                 f"type(self) == int ? self >= {least} : self.matches('{percent}')",
@@ -209,6 +210,7 @@ class CommonStatus(StatusModel):
     """Summary of the object's state in one sentence, for users."""
     conditions: list[Condition] | None = Field(
         default=None,
+        max_length=32,
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],

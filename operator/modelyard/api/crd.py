@@ -45,6 +45,7 @@ KEEP = {
     "type", "description", "properties", "required", "items", "enum", "default", "format",
     "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
     "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "additionalProperties",
+    "nullable",
 }  # fmt: skip
 
 
@@ -129,6 +130,35 @@ def schema_of(model: type[BaseModel], *, with_defaults: bool = True) -> dict[str
     return schema
 
 
+MAX_TEXT = 4096
+MAX_TIME = 64
+MAX_ENTRIES = 256
+"""Bounds of strings, times, lists and maps of a status that have none of their own. Every writer
+stays far below: objects are kept under 20 kB, messages under 1,024 characters."""
+
+
+def _bound(schema: dict[str, Any]) -> None:
+    """Bound what has no bound yet.
+
+    For statuses, which pods write too and the operator reads: their size must not be up to pods. A
+    spec's bounds are part of its meaning, so its fields name them; tests/unit/api/test_bounds.py
+    looks for one without.
+    """
+    kind = schema.get("type")
+    if kind == "string" and "enum" not in schema:
+        timed = schema.get("format") == "date-time"
+        schema.setdefault("maxLength", MAX_TIME if timed else MAX_TEXT)
+    elif kind == "array":
+        schema.setdefault("maxItems", MAX_ENTRIES)
+    elif kind == "object" and "properties" not in schema:
+        schema.setdefault("maxProperties", MAX_ENTRIES)
+    for child in schema.get("properties", {}).values():
+        _bound(child)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            _bound(schema[key])
+
+
 def _strip_defaults(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
     for child in schema.get("properties", {}).values():
@@ -196,6 +226,8 @@ def _version(info: KindInfo, version: CrdVersion) -> dict[str, Any]:
 
 def _root_schema(info: KindInfo) -> dict[str, Any]:
     """The schema of a whole object."""
+    status = schema_of(info.status, with_defaults=False)
+    _bound(status)
     root: dict[str, Any] = {
         "type": "object",
         "description": " ".join((sys.modules[info.spec.__module__].__doc__ or "").split()),
@@ -205,7 +237,7 @@ def _root_schema(info: KindInfo) -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": schema_of(info.spec),
-            "status": schema_of(info.status, with_defaults=False),
+            "status": status,
         },
     }
     if info.root_rules:

@@ -18,6 +18,15 @@ from typing import Any
 
 FIELD = "spec.hyperparameters"
 
+MAX_ARGUMENTS = 128
+"""Ultralytics' `train()` has fewer arguments than that."""
+MAX_VALUE_TEXT = 1024
+MAX_VALUE_ITEMS = 1024
+"""`freeze` and `classes` are lists of layers and class ids."""
+MAX_NAME = 64
+"""Names longer than that resemble no argument. Finding similar names takes time in proportion to
+the length, so a suggestion is only looked for within it."""
+
 _STORED = "Modelyard keeps checkpoints and results in the store"
 _EXPORTED = "exports are declared in spec.output.exports"
 
@@ -147,13 +156,22 @@ def settable() -> list[str]:
 
 
 def check(hyperparameters: Mapping[str, Any] | None) -> list[str]:
-    """What is wrong with the hyperparameters, one sentence each; empty if all is well."""
-    problems = (_problem(str(n), v) for n, v in sorted((hyperparameters or {}).items()))
+    """What is wrong with the hyperparameters, one sentence each; empty if all is well.
+
+    Takes milliseconds whatever is given: it runs in the operator, for objects of anybody.
+    """
+    given = hyperparameters or {}
+    if len(given) > MAX_ARGUMENTS:
+        return [
+            f"{FIELD} has {len(given)} entries, more than the {MAX_ARGUMENTS} that are possible: "
+            "remove those that Ultralytics' train() does not have."
+        ]
+    problems = (_problem(str(n), v) for n, v in sorted(given.items()))
     return [problem for problem in problems if problem]
 
 
 def _problem(name: str, value: Any) -> str | None:
-    where = f"{FIELD}.{name}"
+    where = f"{FIELD}.{_cut(name)}"
     if name in RESERVED:
         return f"{where} cannot be set: {RESERVED[name]}."
     argument = arguments().get(name)
@@ -169,7 +187,14 @@ def _problem(name: str, value: Any) -> str | None:
     return _range_problem(where, argument, kind, value)
 
 
+def _cut(text: str) -> str:
+    """The text as messages show it, however long it is."""
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+
+
 def _suggestion(name: str) -> str:
+    if len(name) > MAX_NAME:
+        return "."
     lowered = name.lower().replace("-", "_")
     meant = _MEANT.get(lowered)
     near = [meant] if meant else get_close_matches(lowered, settable(), n=1, cutoff=0.6)
@@ -200,12 +225,16 @@ def _expected(argument: Argument) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str):
+        shown = _cut(value)
         try:
-            float(value)
+            float(shown)
         except ValueError:
-            return f'the text "{value}"'
-        return f'the text "{value}" (remove the quotes)'
-    return json.dumps(value, default=str)
+            return f'the text "{shown}"'
+        return f'the text "{shown}" (remove the quotes)'
+    try:
+        return _cut(json.dumps(value, default=str))
+    except RecursionError:
+        return "a value that nests too deep"
 
 
 def _range_problem(where: str, argument: Argument, kind: str, value: Any) -> str | None:
@@ -233,9 +262,9 @@ def _choice_problem(where: str, name: str, value: str) -> str | None:
     choices = _CHOICES.get(name, ())
     if not choices or value.lower() in (choice.lower() for choice in choices):
         return None
-    near = get_close_matches(value, choices, n=1, cutoff=0.6)
+    near = get_close_matches(value[:MAX_NAME], choices, n=1, cutoff=0.6)
     hint = f'did you mean "{near[0]}"?' if near else f"choose one of {', '.join(choices)}."
-    return f'{where} is "{value}": {hint}'
+    return f'{where} is "{_cut(value)}": {hint}'
 
 
 def _list_problem(where: str, name: str, value: list[Any]) -> str | None:

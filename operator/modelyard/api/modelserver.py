@@ -148,7 +148,7 @@ class Figures(StatusModel):
     """Number of successful requests."""
     failures: int = 0
     """Number of failed requests, without those that failed because of the client's input."""
-    latency: list[int] = Field(default_factory=list)
+    latency: list[int] = Field(default_factory=list, max_length=len(LATENCY_BOUNDS_MS) + 1)
     """Histogram of the time in the pipeline: number of successful requests per bucket (not
     cumulative), with the upper bounds 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 110, 160, 220,
     320, 450, 640, 900, 1300, 1800, 2600 and 5000 ms, and a last bucket for the rest. Empty if
@@ -200,7 +200,7 @@ class ShadowFigures(StatusModel):
     matched: int = 0
     """Number of pairs of boxes of both versions with the same class and an IoU of at least 0.5;
     each box is in at most one pair."""
-    latency: list[int] = Field(default_factory=list)
+    latency: list[int] = Field(default_factory=list, max_length=len(LATENCY_BOUNDS_MS) + 1)
     """Histogram of the shadowed version's time per image, with the buckets of figures.latency."""
     failure: str | None = None
     """Why it cannot be run in addition to the serving version."""
@@ -223,7 +223,7 @@ class ModelServerStatus(CommonStatus):
     """State of the version in spec.staged."""
     shadow: ShadowFigures | None = None
     """Comparison of the version in spec.shadow."""
-    history: list[ServedPeriod] | None = None
+    history: list[ServedPeriod] | None = Field(default=None, max_length=10)
     """Versions that were served before, the latest first; at most ten."""
 
 

@@ -25,6 +25,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.hyperparameters import MAX_ARGUMENTS, MAX_VALUE_ITEMS, MAX_VALUE_TEXT
 from modelyard.api.modelversion import (
     GATES_NEED_EVALUATION,
     Evaluation,
@@ -68,6 +69,18 @@ def _served_model() -> dict[str, Any]:
     return cel(f"!self.matches('{NOT_SERVED}')", says, messageExpression=f"self + ' {says}'")
 
 
+_SCALAR = {
+    "x-kubernetes-preserve-unknown-fields": True,
+    "maxLength": MAX_VALUE_TEXT,
+    "maxItems": 0,
+    "maxProperties": 0,
+}
+_VALUE = {**_SCALAR, "nullable": True, "maxItems": MAX_VALUE_ITEMS, "items": _SCALAR}
+"""Schema of one hyperparameter: a number, a text, true or false, or a list of those. A structural
+schema has no unions, but bounds each type that a value may have; nothing nests, since JSON that
+nests a thousand deep cannot be parsed where it is read."""
+
+
 class TrainingJobSpec(ApiModel):
     """Desired state of a training."""
 
@@ -99,7 +112,11 @@ class TrainingJobSpec(ApiModel):
     """Dataset to train on. Its digest is pinned when the training starts."""
     hyperparameters: dict[str, Any] | None = Field(
         default=None,
-        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        json_schema_extra={
+            "type": "object",
+            "maxProperties": MAX_ARGUMENTS,
+            "additionalProperties": _VALUE,
+        },
     )
     """Arguments of Ultralytics' `train()`, such as epochs, imgsz, batch, lr0, seed. Names and
     types are checked before a pod starts."""

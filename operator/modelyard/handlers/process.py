@@ -21,6 +21,7 @@ from modelyard.kube.client import HttpApi
 from modelyard.kube.connection import Connection
 from modelyard.kube.kinds import KubeKind
 from modelyard.runtime.engine import Engine
+from modelyard.runtime.loop_thread import LoopThread
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.server import serve
 from modelyard.runtime.settings import EngineSettings
@@ -44,7 +45,17 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
         on_request=metrics.requested,
     )
     absent = await missing_kinds(controllers, api)
-    engine = Engine(controllers, settings, api, metrics, absent=absent)
+    lease_thread = LoopThread("lease")
+    lease_api = await lease_thread.submit(_lease_api(settings, metrics))
+    engine = Engine(
+        controllers,
+        settings,
+        api,
+        metrics,
+        lease_api=lease_api,
+        lease_thread=lease_thread,
+        absent=absent,
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, engine.resync)
     watched = [kinds.by_name(name) for name in engine.kinds]
     runner = await serve(engine, settings)
@@ -62,6 +73,18 @@ async def run(controllers: Sequence[Controller], settings: EngineSettings) -> No
         appeared.cancel()
         await runner.cleanup()
         await api.close()
+        await lease_thread.submit(lease_api.close())
+        lease_thread.close()
+
+
+async def _lease_api(settings: EngineSettings, metrics: Metrics) -> HttpApi:
+    """Connections of the Lease's own, in its thread: they do not wait behind other requests."""
+    return HttpApi(
+        await Connection.open(),
+        limit=1,
+        seconds=settings.request_seconds,
+        on_request=metrics.requested,
+    )
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

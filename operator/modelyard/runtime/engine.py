@@ -25,6 +25,7 @@ from modelyard.runtime import gauges
 from modelyard.runtime.executor import Executor
 from modelyard.runtime.leadership import Leadership, run_until
 from modelyard.runtime.lease import Lease
+from modelyard.runtime.loop_thread import LoopThread
 from modelyard.runtime.metric_queries import MetricQueries
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.queue import KeyedQueue
@@ -51,9 +52,12 @@ class Engine:
         api: Api,
         metrics: Metrics,
         *,
+        lease_api: Api,
+        lease_thread: LoopThread,
         absent: Collection[str] = (),
     ) -> None:
-        """`absent` are kinds of Controller.optional that the cluster does not serve."""
+        """`lease_api` is used in `lease_thread` only. `absent` are kinds of Controller.optional
+        that the cluster does not serve."""
         self.kinds = Router.watched(controllers, absent)
         self.metrics = metrics
         self.watches = Watches(self.kinds)
@@ -70,14 +74,18 @@ class Engine:
         self.queue = KeyedQueue()
         identity = settings.replica()
         self._lease = Lease(
-            api,
+            lease_api,
             namespace=settings.own_namespace(),
             name=settings.lease_name,
             identity=identity,
             seconds=settings.lease_seconds,
         )
         self.leadership = Leadership(
-            self._lease, term=self._lead, ended=self._stand_by, failed=metrics.lease_failed
+            self._lease,
+            lease_thread,
+            term=self._lead,
+            ended=self._stand_by,
+            failed=metrics.lease_failed,
         )
         self._settings = settings
         self._controllers = controllers
@@ -228,6 +236,9 @@ class Engine:
                 await self._reconciler.reconcile(key)
             finally:
                 self.queue.done(key)
+            # A reconcile that writes nothing awaits nothing, and neither does `get` while keys are
+            # due: events, probes and other workers have their turn here.
+            await asyncio.sleep(0)
 
     async def _resync_forever(self) -> None:
         period = self._settings.resync_seconds

@@ -17,12 +17,16 @@ from modelyard.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from modelyard.runtime.budget import OverBudget
 
 REJECTED_SECONDS = 30.0
 """First delay after a rejection that most likely repeats."""
+OVER_BUDGET_SECONDS = 60.0
+"""First delay after a decision that took too long: with many such objects, too, the others come
+first."""
 
 
-REASONS = frozenset({"NameTaken", "Forbidden", "Refused", "InternalError"})
+REASONS = frozenset({"NameTaken", "Forbidden", "Refused", "DecisionTooLong", "InternalError"})
 """Reasons of the Stalled conditions that the engine itself sets."""
 
 
@@ -73,6 +77,12 @@ def classify(error: Exception) -> Failure:
         return Failure("refused", "Refused", message, at_least=REJECTED_SECONDS)
     if isinstance(error, ApiError):
         return Failure("unavailable", at_least=error.retry_after or 0.0)
+    if isinstance(error, OverBudget):
+        message = (
+            f"{error}, so the operator works on other objects first and tries again later: make "
+            "the spec smaller, or report it as a bug if it is of a usual size"
+        )
+        return Failure("over_budget", "DecisionTooLong", message, at_least=OVER_BUDGET_SECONDS)
     message = (
         f"the operator failed on this object ({type(error).__name__}: {error}); it tries again "
         "with growing delays. See the operator's log, and report it as a bug"

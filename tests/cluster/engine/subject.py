@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from modelyard.runtime import logs
 from modelyard.runtime.settings import load
 
 MODE = "tests/mode"
+BLOCKED_SECONDS = 10.0
+"""More than twice the duration of a Lease in these tests."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Observed:
 
 def observe(view: View, obj: KubeObject, _: Settings) -> Observed:
     metadata = obj["metadata"]
+    if (metadata.get("annotations") or {}).get(MODE) == "block" and "status" not in obj:
+        # Not a decision, so nothing ends it: the event loop runs nothing else.
+        until = time.monotonic() + BLOCKED_SECONDS
+        while time.monotonic() < until:
+            pass
     place = metadata["namespace"]
     return Observed(
         obj,
@@ -63,6 +71,8 @@ def decide(observed: Observed, now: datetime) -> Plan:
         return Apply()
     if mode == "poison":
         raise RuntimeError("poisoned by the test")
+    while mode == "endless":
+        pass
     if mode == "refused":
         return Apply(apply=({**child(obj, "kept", {}), "data": {"not a key!": "x"}},))
     if mode == "drop":

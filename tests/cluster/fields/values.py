@@ -252,7 +252,14 @@ ENTRIES: dict[str, Entry] = {
     "TrainingJob:hyperparameters": Entry(
         valid=({"epochs": 3, "lr0": 0.01, "optimizer": "SGD", "cos_lr": True, "classes": [0, 2]},),
         boundary=({}, {"epochs": 1, "imgsz": 32, "batch": -1, "fraction": 1}),
-        invalid=([], "epochs=3"),
+        invalid=(
+            [],
+            "epochs=3",
+            {"lr0": {"a": [1]}},
+            {"classes": [[0]]},
+            {"optimizer": "S" * 1025},
+            {f"epochs{i}": 1 for i in range(129)},
+        ),
         troubled=tuple(
             (value, "InvalidHyperparameters")
             for value in (
@@ -262,7 +269,7 @@ ENTRIES: dict[str, Entry] = {
                 {"imgsz": [640, 480]},
                 {"device": 0},
                 {"lr0": None},
-                {"lr0": {"a": [1]}},
+                {"lr0": [1]},
                 {"name": "x"},
                 {"": 1},
             )

@@ -97,7 +97,9 @@ def _leaves(kind: str, node: Mapping[str, Any], path: str, *, required: bool) ->
             own = f"{path}.{name}".lstrip(".")
             yield from _leaves(kind, child, own, required=name in node.get("required", ()))
         return
-    yield Leaf(kind, path, node, required)
+    if set(node) & {"type", "x-kubernetes-int-or-string"}:
+        yield Leaf(kind, path, node, required)
+    # Values of any type are tried as parts of the map that has them: values.py names some.
     for mark, inner in (("[]", node.get("items")), ("{}", node.get("additionalProperties"))):
         if isinstance(inner, Mapping):
             yield from _leaves(kind, inner, path + mark, required=False)

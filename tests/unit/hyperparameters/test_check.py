@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from modelyard.api import hyperparameters
@@ -65,6 +67,22 @@ def test_a_bad_one_is_named_with_what_to_do(bad: dict, wanted: str) -> None:
 
 def test_every_problem_is_reported_at_once() -> None:
     assert len(hyperparameters.check({"epoch": 1, "lr0": "x", "data": "y", "seed": 1})) == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {f"epoch{i}": 1 for i in range(35_000)},
+        {"epoch" * 200_000: 1},
+        {"optimizer": "SGDM" * 200_000, "lr0": "1" * 1_000_000, "classes": ["x"] * 200_000},
+    ],
+    ids=["35,000 unknown names", "a name of 1 MB", "values of 1 MB"],
+)
+def test_a_check_takes_no_time_and_says_little_whatever_is_given(given: dict) -> None:
+    started = time.process_time()
+    found = hyperparameters.check(given)
+    assert time.process_time() - started < 0.1
+    assert 0 < sum(map(len, found)) < 1024
 
 
 def test_the_defaults_of_ultralytics_themselves_pass() -> None:

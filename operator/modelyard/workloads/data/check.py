@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from modelyard.serving.models.preprocess import size
 from modelyard.workloads import images
 from modelyard.workloads.data.layout import Sample, relative
 
@@ -56,6 +57,7 @@ def check_all(
     items: list[Sample], *, root: Path, classes: int, missing_is_background: bool, workers: int
 ) -> Iterator[Checked]:
     """Check images and their labels; yields in the order of `items` and logs how far it is."""
+    max_pixels = size.max_pixels(size.memory_bytes(), workers)
     done, last, started = 0, time.monotonic(), time.monotonic()
     with ThreadPoolExecutor(workers, thread_name_prefix="check") as pool:
         for batch in _batches(items, BATCH):
@@ -66,6 +68,7 @@ def check_all(
                     root=root,
                     classes=classes,
                     missing_is_background=missing_is_background,
+                    max_pixels=max_pixels,
                 ),
                 batch,
             ):
@@ -79,11 +82,18 @@ def check_all(
     log.info("checked %d images in %.1f s", done, time.monotonic() - started)
 
 
-def check(sample: Sample, *, root: Path, classes: int, missing_is_background: bool) -> Checked:
-    """Check one image and its labels."""
+def check(
+    sample: Sample,
+    *,
+    root: Path,
+    classes: int,
+    missing_is_background: bool,
+    max_pixels: int = size.MAX_PIXELS,
+) -> Checked:
+    """Check one image and its labels. An image of more than `max_pixels` is not decoded."""
     problems: list[tuple[str, str]] = []
     shown = relative(root, sample.image)
-    digest, what = _check_image(sample.image)
+    digest, what = _check_image(sample.image, max_pixels)
     if what:
         problems.append((shown, what))
     boxes: list[Box] = []
@@ -163,13 +173,21 @@ def _box(columns: list[str], classes: int) -> Box:
     return int(number), x, y, width, height
 
 
-def _check_image(path: Path) -> tuple[bytes, str | None]:
+def _check_image(path: Path, max_pixels: int) -> tuple[bytes, str | None]:
     """Digest of the file, and what is wrong with it."""
     try:
         data = path.read_bytes()
+        digest = hashlib.sha256(data).digest()
         # Decoding all of it with Pillow finds truncated files, which OpenCV fills with grey.
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore")
+            width, height = image.size
+            if width * height > max_pixels:
+                return digest, (
+                    f"is {width}x{height} pixels, more than the {max_pixels / 1e6:.1f} "
+                    "megapixels that fit into the pod's memory: make it smaller, or raise "
+                    "spec.resources.memory"
+                )
             name = image.format
             if name in images.FORMATS:
                 image.load()
@@ -179,7 +197,6 @@ def _check_image(path: Path) -> tuple[bytes, str | None]:
         return b"", f"is too large to decode ({_one_line(error)})"
     except Exception as error:  # Pillow's decoders raise all sorts of errors for damaged files
         return b"", f"is a corrupt image ({_one_line(error)})"
-    digest = hashlib.sha256(data).digest()
     if name not in images.FORMATS:
         return digest, (
             f"is a {name} image by its content, which is not trained on: convert it to JPEG, PNG, "

@@ -1,7 +1,7 @@
 """The pipeline's first step: an encoded image becomes the network's input tensor.
 
-Runs inside Triton's Python backend, with orientation.py beside it: it may import numpy and OpenCV,
-nothing else of ours.
+Runs inside Triton's Python backend, with orientation.py and size.py beside it: it may import
+numpy and OpenCV, nothing else of ours.
 
 The image is decoded, turned as its EXIF orientation says (orientation.py) and letterboxed as
 Ultralytics does for `predict(rect=False)`, with OpenCV's own bilinear scaling, so that boxes agree
@@ -23,8 +23,13 @@ import re
 import time
 from typing import Any
 
-# OpenCV reads it when it is imported: a small file must not unpack to gigabytes.
-MAX_PIXELS = 100_000_000
+try:
+    from modelyard.serving.models.preprocess import size
+except ModuleNotFoundError:  # inside Triton
+    import size  # type: ignore[import-not-found, no-redef]
+
+MAX_PIXELS = size.MAX_PIXELS
+# OpenCV reads it when it is imported. What a header says is checked before (size.py), against less.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 import cv2  # noqa: E402
@@ -72,8 +77,9 @@ def image_format(data: bytes) -> str | None:
     return None
 
 
-def decode(data: bytes) -> np.ndarray:
-    """The image as uint8 [height, width, 3] in BGR. Raises ImageError."""
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The image as uint8 [height, width, 3] in BGR. Raises ImageError, for one of more than
+    `max_pixels` before it takes any memory."""
     if not data:
         raise ImageError("IMAGE is empty: send one JPEG, PNG, WebP or BMP file")
     name = image_format(data)
@@ -86,8 +92,16 @@ def decode(data: bytes) -> np.ndarray:
             f"IMAGE ({len(data)} bytes that start with {start}) is not a JPEG, PNG, WebP or BMP "
             "file, nor base64 text of one"
         )
+    measured = size.image_size(data)
+    if measured is not None and measured[0] * measured[1] > max_pixels:
+        raise ImageError(
+            f"IMAGE is a {name} file of {measured[0]}x{measured[1]} pixels, more than the "
+            f"{max_pixels / 1e6:.1f} megapixels that fit into this server's memory: send a smaller "
+            "image, or raise spec.server.resources.memory"
+        )
     try:
-        image: np.ndarray | None = orientation.decode(data)
+        # Without a size in its header, nothing says how much memory it would take.
+        image: np.ndarray | None = orientation.decode(data) if measured else None
     except cv2.error as error:
         if "pixels" in str(error).lower():
             raise ImageError(
@@ -230,7 +244,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters: model line, version, height, width, dtype."""
-        parameters = json.loads(args["model_config"])["parameters"]
+        config = json.loads(args["model_config"])
+        parameters = config["parameters"]
         line = parameters["model"]["string_value"]
         generation = args["model_name"].removesuffix("-preprocess")
         self.sampler = Sampler(os.path.join(SPOOL, line), generation)
@@ -242,6 +257,8 @@ class TritonPythonModel:
         self.failed = Count("modelyard_failures_total", "Images without an answer", labels)
         self.height = int(parameters["height"]["string_value"])
         self.width = int(parameters["width"]["string_value"])
+        decoders = sum(int(group.get("count", 1)) for group in config.get("instance_group", ()))
+        self.max_pixels = size.max_pixels(size.memory_bytes(), decoders)
         half = parameters["dtype"]["string_value"] == "FP16"
         self.dtype = np.float16 if half else np.float32
         # Requests run side by side in several processes; threads within one would compete.
@@ -272,7 +289,7 @@ class TritonPythonModel:
         started = time.monotonic_ns()
         tensor = pb_utils.get_input_tensor_by_name(request, "IMAGE")
         data = bytes(tensor.as_numpy().reshape(-1)[0])
-        image = decode(data)
+        image = decode(data, self.max_pixels)
         tensor = to_tensor(letterbox(image, self.height, self.width), self.dtype)
         token = self.sampler.sample(data)
         frame = np.array([[*image.shape[:2], started, token]], np.int64)
