@@ -2,9 +2,9 @@
 
     <root>/digits-7-1f2e3d4c/              ensemble of one generation's steps
         config.pbtxt  generation.json  1/
-    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py
+    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py  1/guard.py
     <root>/digits-7-1f2e3d4c-network/      config.pbtxt  1/model.onnx
-    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py
+    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py  1/guard.py
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
@@ -68,7 +68,7 @@ class Repository:
         """The generation that a version, its manifest, the settings and this pipeline's own
         code make."""
         parts = [manifest.dump(), settings.model_dump_json().encode()]
-        parts += [step_code(step) for step in STEPS]
+        parts += [code for step in STEPS for code in step_code(step).values()]
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:8]
         return Generation(self.line, version, digest)
 
@@ -94,7 +94,8 @@ class Repository:
             _write(self.root / name / "config.pbtxt", configs.to_text(config).encode())
         for step in STEPS:
             folder = self.root / getattr(generation, step) / "1"
-            _write(folder / "model.py", step_code(step))
+            for name, code in step_code(step).items():
+                _write(folder / name, code)
             # A file where Python would make its cache folder. Triton takes any newer file for a
             # changed model and would load the step again with the next ensemble that uses it
             # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
@@ -188,10 +189,11 @@ class Repository:
         return self.root / f".{self.line}.prepared"
 
 
-def step_code(step: str) -> bytes:
-    """The Python code of a pipeline step."""
-    folder = importlib.resources.files("modelyard.serving") / "models" / step
-    return (folder / "model.py").read_bytes()
+def step_code(step: str) -> dict[str, bytes]:
+    """The Python code of a pipeline step, by file name."""
+    folder = importlib.resources.files("modelyard.serving") / "models"
+    files = {"model.py": folder / step / "model.py", "guard.py": folder / "guard.py"}
+    return {name: file.read_bytes() for name, file in files.items()}
 
 
 def verify(model_file: Path, manifest: ArtifactManifest) -> None:
