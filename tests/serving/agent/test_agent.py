@@ -265,8 +265,7 @@ async def test_node_that_starts_again_has_another_control_key_and_serves_on(site
     site.agent.start()
     site.server.start()
 
-    await site.until("Ready", 1)
-    assert await site.answers() == "1"
+    await until_answers(site, "1")
     assert site.server.control_key.read_text() != key
     site.assign(site.publish(models.constant("two", box(2)), 2))
     await site.until("Ready", 2)
