@@ -95,7 +95,7 @@ IMAGES: dict[str, Image] = {
             "triton",
             bases=("bookworm",),
             context="images/triton",
-            include=("backends", "entrypoint.sh", "requirements.txt", "unpack.py"),
+            include=("backends", "requirements.txt", "unpack.py"),
         ),
         Image("store", tools={"images/store/versitygw": "versitygw"}),
     )

@@ -25,7 +25,7 @@ def target(member: PurePosixPath) -> PurePosixPath | None:
     """Where a file of the wheel goes, relative to the server folder; None if it is not needed.
 
     The binaries look for their libraries in ../../../nvidia_pytriton.libs and the like, so
-    LD_LIBRARY_PATH must name lib/ (the entrypoint does).
+    LD_LIBRARY_PATH must name lib/ (the image does).
     """
     if member.is_relative_to(LIBRARIES):
         # 32 MB that only the stub of Python 3.13 needs.

@@ -1,6 +1,6 @@
 """A real tritonserver on this machine, unpacked once from PyPI's nvidia-pytriton wheel into the
-user's cache folder, the same way as images/triton/Dockerfile does it, and started by the image's
-own entrypoint.
+user's cache folder, the same way as images/triton/Dockerfile does it, and started by the command
+line of a serving pod.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelyard.contract.control import KEY_FILE_ENV
+from modelyard.core.deployment import tritoncommand
 from modelyard.serving.triton import Triton
 
 from ..cluster.process import free_port
@@ -68,7 +70,6 @@ class Server:
     root: Path
     """Model repository."""
     log: Path
-    control_key: str = "key-of-the-test"
     ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
     process: subprocess.Popen[bytes] | None = None
 
@@ -85,12 +86,18 @@ class Server:
         return f"http://127.0.0.1:{self.ports[2]}/metrics"
 
     @property
+    def control_key(self) -> Path:
+        """File with the control key: in a pod on a volume in memory."""
+        return self.log.parent / "control" / "key"
+
+    @property
     def spool(self) -> Path:
         """Folder that is shared with the agent."""
         return self.log.parent / "spool"
 
     def start(self) -> None:
         self.root.mkdir(exist_ok=True)
+        self.control_key.parent.mkdir(exist_ok=True)
         # The backend is read from the working tree, so that a test never sees an older one.
         backends = self.log.parent / "backends"
         if not backends.exists():
@@ -99,8 +106,7 @@ class Server:
         environment = {
             "PATH": f"{self.folder}/venv/bin:{self.folder}/bin:/usr/bin:/bin",
             "LD_LIBRARY_PATH": f"{self.folder}/lib",
-            "MODELYARD_MODELS": str(self.root),
-            "MODELYARD_CONTROL_KEY": self.control_key,
+            KEY_FILE_ENV: str(self.control_key),
             "MODELYARD_SPOOL": str(self.spool),
         }
         with self.log.open("ab") as log:
@@ -108,13 +114,11 @@ class Server:
                 [
                     # A test run that is killed takes the server with it.
                     *("setpriv", "--pdeathsig", "KILL"),
-                    IMAGE / "entrypoint.sh",
+                    *tritoncommand.command(),
+                    *tritoncommand.arguments(models=str(self.root), ports=self.ports),
                     f"--backend-directory={backends}",
                     "--http-address=127.0.0.1",
                     "--grpc-address=127.0.0.1",
-                    f"--http-port={self.ports[0]}",
-                    f"--grpc-port={self.ports[1]}",
-                    f"--metrics-port={self.ports[2]}",
                 ],
                 env=environment,
                 stdout=log,

@@ -54,7 +54,7 @@ async def test_each_version_is_counted_by_itself(shared_server, switcher, triton
     for _ in range(20):
         await triton.infer_image(switcher.line, PNG)
     spent = 1000 * (time.monotonic() - started)
-    await triton.infer_image(generation.name, PNG)
+    await triton.infer_image(generation.name, PNG, prove=True)
     after = await totals(
         shared_server,
         switcher.line,

@@ -24,7 +24,7 @@ async def test_a_prepared_version_answers_beside_the_serving_one_and_survives_en
     assert not again.changed
     assert switcher.prepared == generation
     assert await answer(triton, switcher.line) == ("1", 1)
-    beside = await triton.infer_image(generation.name, PNG)
+    beside = await triton.infer_image(generation.name, PNG, prove=True)
     assert round(float(beside.outputs["boxes"][0][0])) == 2
 
 
@@ -115,5 +115,6 @@ async def test_a_restarted_triton_loads_a_prepared_version_when_asked_again(
 
     assert await switcher.prepare(2, *second, ServingSettings()) == generation
 
-    assert (await triton.infer_image(generation.name, PNG)).outputs["labels"].tolist() == ["dog"]
+    beside = await triton.infer_image(generation.name, PNG, prove=True)
+    assert beside.outputs["labels"].tolist() == ["dog"]
     assert await answer(triton, switcher.line) == ("1", 1)

@@ -26,7 +26,7 @@ FRAME = "frame"
 TENSOR = "images"
 RAW = "raw"
 
-_FRAME_SHAPE = (1, 4)
+_FRAME_SHAPE = (1, 7)
 _STRING = pb.TYPE_STRING
 _OUTPUTS = (
     ("boxes", pb.TYPE_FP32, (-1, 4)),

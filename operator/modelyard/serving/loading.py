@@ -162,7 +162,8 @@ class Loading:
         await asyncio.to_thread(self._repository.remove, generation)
 
     async def _try_image(self, generation: Generation, image: bytes) -> None:
-        outputs = (await self._triton.infer_image(generation.name, image)).outputs
+        answer = await self._triton.infer_image(generation.name, image, prove=True)
+        outputs = answer.outputs
         counts = {name: len(output) for name, output in outputs.items()}
         if set(counts) != {"boxes", "scores", "classes", "labels"} or len(set(counts.values())) > 1:
             raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")

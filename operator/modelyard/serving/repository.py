@@ -2,9 +2,9 @@
 
     <root>/digits-7-1f2e3d4c/              ensemble of one generation's steps
         config.pbtxt  generation.json  1/
-    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py
+    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py  1/guard.py
     <root>/digits-7-1f2e3d4c-network/      config.pbtxt  1/model.onnx
-    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py
+    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py  1/guard.py
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
@@ -191,9 +191,10 @@ class Repository:
 
 def step_code(step: str) -> dict[str, bytes]:
     """The Python files of a pipeline step by name: model.py, and what it imports."""
-    folder = importlib.resources.files("modelyard.serving") / "models" / step
-    files = sorted((one.name, one) for one in folder.iterdir() if one.name.endswith(".py"))
-    return {name: one.read_bytes() for name, one in files if name != "__init__.py"}
+    models = importlib.resources.files("modelyard.serving") / "models"
+    files = [*(models / step).iterdir(), models / "guard.py"]
+    found = {one.name: one for one in files if one.name.endswith(".py")}
+    return {name: found[name].read_bytes() for name in sorted(found) if name != "__init__.py"}
 
 
 def verify(model_file: Path, manifest: ArtifactManifest) -> None:

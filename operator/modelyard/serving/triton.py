@@ -9,6 +9,7 @@ Protocol: https://github.com/triton-inference-server/common/blob/main/protobuf/g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
@@ -18,11 +19,17 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as rpc
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-CONTROL_KEY_HEADER = "triton-grpc-protocol-modelyard-control"
-"""Triton's prefix for restricted protocols, and the key name that the image's entrypoint sets."""
+from modelyard.contract import control
+
+CONTROL_HEADER = f"triton-grpc-protocol-{control.HEADER}"
+"""Header of the control key: Triton's prefix for restricted protocols, and our name."""
 
 _DTYPES = {"FP32": np.float32, "FP16": np.float16, "INT32": np.int32, "INT64": np.int64}
 _MAX_MESSAGE = 256 * 1024 * 1024
+_CONTROLLED = frozenset(
+    ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload", "ModelStatistics")
+)
+"""Methods that need the control key, the only ones that it is sent with."""
 
 
 class TritonError(Exception):
@@ -87,14 +94,15 @@ class Triton:
         self,
         target: str = "127.0.0.1:8001",
         *,
-        control_key: str | None = None,
+        control_key: Path | None = None,
         timeout: float = 10.0,
         load_timeout: float = 600.0,
     ) -> None:
-        """`control_key` is the value that the server was started with as MODELYARD_CONTROL_KEY;
-        `timeout` and `load_timeout` are in seconds (a large engine takes minutes to load)."""
+        """`control_key` is the file with the server's control key, needed for all that clients
+        may not do; `timeout` and `load_timeout` are in seconds (a large engine takes minutes to
+        load)."""
         self.target = target
-        self._metadata = ((CONTROL_KEY_HEADER, control_key),) if control_key else ()
+        self._control_key = control_key
         self._timeout = timeout
         self._load_timeout = load_timeout
         self._channel = grpc.aio.insecure_channel(
@@ -180,11 +188,20 @@ class Triton:
         return [_statistics(one) for one in answer.model_stats]
 
     async def infer_image(
-        self, name: str, image: bytes, *, version: str = "", seconds: float = 60.0
+        self,
+        name: str,
+        image: bytes,
+        *,
+        version: str = "",
+        seconds: float = 60.0,
+        prove: bool = False,
     ) -> Prediction:
-        """Sends one encoded image to a pipeline and waits so many seconds at most. Raises
-        InferenceError."""
+        """Sends one encoded image to a pipeline and waits so many seconds at most. With `prove`
+        also to a generation that clients are not offered. Raises InferenceError."""
         request = pb.ModelInferRequest(model_name=name, model_version=version)
+        if prove and (key := self._key()) is not None:
+            proof = control.proof(key, name)
+            request.parameters[control.PROOF_PARAMETER].string_param = proof
         request.inputs.add(name="IMAGE", datatype="BYTES", shape=[1])
         request.raw_input_contents.append(
             serialize_byte_tensor(np.array([image], dtype=np.object_)).item()
@@ -197,10 +214,21 @@ class Triton:
             raise InferenceError(str(error)) from error
         return _prediction(answer)
 
+    def _key(self) -> bytes | None:
+        """The control key. Read anew each time, which takes microseconds: a Triton that was never
+        started has none yet."""
+        try:
+            return self._control_key.read_bytes().strip() if self._control_key else None
+        except OSError:
+            return None
+
     async def _call(self, method: str, request: Any, seconds: float | None = None) -> Any:
+        metadata: tuple[tuple[str, str], ...] = ()
+        if method in _CONTROLLED and (key := self._key()) is not None:
+            metadata = ((CONTROL_HEADER, key.decode()),)
         try:
             return await getattr(self._stub, method)(
-                request, timeout=seconds or self._timeout, metadata=self._metadata
+                request, timeout=seconds or self._timeout, metadata=metadata
             )
         except grpc.aio.AioRpcError as error:
             _raise(error, self.target)

@@ -73,7 +73,7 @@ def orders(site: Site, server: Server, port: int, *, share: float | None = None)
     return Orders(
         triton=server.grpc,
         metrics=server.metrics,
-        control_key=server.control_key,
+        control_key=str(server.control_key),
         models=str(server.root),
         spool=str(server.spool),
         folder=str(folder),
@@ -133,7 +133,7 @@ async def _run(given: Orders) -> None:
         namespace="bench",
         triton=given.triton,
         triton_metrics=given.metrics,
-        control_key=given.control_key,
+        control_key=Path(given.control_key),
         models=Path(given.models),
         cache=folder / "cache",
         probe_host="127.0.0.1",

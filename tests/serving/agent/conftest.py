@@ -25,6 +25,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from modelyard.api.pipeline import Pipeline
+from modelyard.contract.control import KEY_FILE_ENV
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, StoreLocation, dump_run
@@ -103,7 +104,7 @@ class Agent:
             "MODELYARD_TRITON": self.server.grpc,
             "MODELYARD_TRITON_METRICS": self.server.metrics,
             "MODELYARD_SPOOL": str(self.server.spool),
-            "MODELYARD_CONTROL_KEY": self.server.control_key,
+            KEY_FILE_ENV: str(self.server.control_key),
             "MODELYARD_MODELS": str(self.server.root),
             "MODELYARD_CACHE": str(self.folder / "cache"),
             "MODELYARD_CREDENTIALS": str(self.token),

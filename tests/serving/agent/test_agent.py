@@ -236,6 +236,7 @@ async def test_triton_that_crashes_is_brought_back_to_the_version(site, models):
     site.agent.start()
     await site.until("Ready", 1)
 
+    key = site.server.control_key.read_text()
     site.server.stop(signal.SIGKILL)
     await site.until("Loading", None)
     assert site.agent.probe("/readyz")[0] == 503
@@ -246,6 +247,29 @@ async def test_triton_that_crashes_is_brought_back_to_the_version(site, models):
     print(f"answers {time.monotonic() - started:.1f} s after Triton's start")
     assert await site.answers() == "1"
     assert status["phase"] == "Ready"
+    assert site.server.control_key.read_text() == key
+    for log in (site.folder / "agent.log", site.server.log):
+        assert key.strip() not in log.read_text()
+
+
+async def test_node_that_starts_again_has_another_control_key_and_serves_on(site, models):
+    site.assign(site.publish(models.constant("one", box(1)), 1))
+    site.agent.start()
+    await site.until("Ready", 1)
+
+    # What is in memory is gone, the model repository is not.
+    key = site.server.control_key.read_text()
+    site.server.stop(signal.SIGKILL)
+    site.agent.kill()
+    site.server.control_key.unlink()
+    site.agent.start()
+    site.server.start()
+
+    await until_answers(site, "1")
+    assert site.server.control_key.read_text() != key
+    site.assign(site.publish(models.constant("two", box(2)), 2))
+    await site.until("Ready", 2)
+    assert await site.answers() == "2"
 
 
 async def test_triton_that_crashes_while_the_assigned_version_fails_serves_the_last_good_one(

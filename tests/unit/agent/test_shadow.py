@@ -60,7 +60,10 @@ class FakeTriton:
             raise self.error
         return name in self.known
 
-    async def infer_image(self, name: str, image: bytes, *, seconds: float) -> Prediction:
+    async def infer_image(
+        self, name: str, image: bytes, *, seconds: float, prove: bool
+    ) -> Prediction:
+        assert prove, "clients are not offered what is only shadowed"
         self.asked.append(name)
         await asyncio.sleep(self.seconds)
         if self.answer is not None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.api.base import duration_seconds
-from modelyard.contract import paths
+from modelyard.contract import control, paths
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
-from modelyard.core.deployment import disruption, names
+from modelyard.core.deployment import disruption, names, tritoncommand
 from modelyard.core.deployment.observed import Observed
 
 TRITON = "triton"
 AGENT = "agent"
-CONTROL_KEY = "MODELYARD_CONTROL_KEY"
 
 
 def _cpus(observed: Observed) -> float:
@@ -56,34 +55,6 @@ def agent_run(observed: Observed) -> str:
     )
 
 
-def _control_key() -> dict[str, Any]:
-    """Only who knows it may load and unload models; the same in both containers."""
-    return {"name": CONTROL_KEY, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
-
-
-def _triton_arguments() -> list[str]:
-    """Arguments that our image and the vendor's both take.
-
-    Configurations are complete, and --disable-auto-complete-config makes loads four times as
-    quick. Model control is kept from clients: over HTTP it would hold up other requests
-    (triton-inference-server/server#8117).
-    """
-    closed = "shared-memory,trace,logging"
-    return [
-        f"--model-repository={paths.MODELS}",
-        "--model-control-mode=explicit",
-        "--disable-auto-complete-config",
-        f"--http-port={names.HTTP_PORT}",
-        f"--grpc-port={names.GRPC_PORT}",
-        f"--metrics-port={names.METRICS_PORT}",
-        "--metrics-config=summary_latencies=true",
-        f"--http-restricted-api=model-repository,{closed}:modelyard-control=$({CONTROL_KEY})",
-        f"--grpc-restricted-protocol=model-repository:modelyard-control=$({CONTROL_KEY})",
-        f"--grpc-restricted-protocol={closed}:modelyard-closed=$({CONTROL_KEY})",
-        f"--exit-timeout-secs={disruption.EXIT_SECONDS}",
-    ]
-
-
 def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings, server = observed.settings, observed.spec.server
     resources, _ = pods.resource_requirements(
@@ -94,9 +65,8 @@ def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "name": TRITON,
         "image": server.image or settings.images.triton,
         "imagePullPolicy": settings.images.pull_policy,
-        "command": ["tritonserver"],
-        "args": _triton_arguments(),
-        "env": [_control_key()],
+        "command": tritoncommand.command(),
+        "args": tritoncommand.arguments(),
         "ports": _ports(observed),
         "resources": resources,
         "securityContext": pods.container_security(),
@@ -133,11 +103,7 @@ def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "image": settings.images.worker,
         "imagePullPolicy": settings.images.pull_policy,
         "command": ["python", "-m", "modelyard.workloads.agent"],
-        "env": [
-            *pods.identity_env(),
-            _control_key(),
-            *pods.store_env(settings.store_reader_secret),
-        ],
+        "env": [*pods.identity_env(), *pods.store_env(settings.store_reader_secret)],
         "ports": [{"name": "probes", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
         "resources": resources,
         "securityContext": pods.container_security(),
@@ -204,11 +170,16 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
     spool, spool_mount = pods.empty_dir(
         "spool", str(paths.SPOOL), medium="Memory", sizeLimit="64Mi"
     )
+    # The key that authorises model control: of this pod, never on a disk, gone with the pod.
+    key, key_mount = pods.empty_dir(
+        "control", str(control.CONTROL), medium="Memory", sizeLimit="1Mi"
+    )
     run, run_mount = pods.run_volume()
     token, token_mount = pods.token_volume()
     store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
+    triton_mounts = [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
     agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
-    agent_mounts += store_mounts
+    agent_mounts += [{**key_mount, "readOnly": True}, *store_mounts]
     own: dict[str, Any] = {
         "serviceAccountName": settings.agent_service_account,
         # Triton runs the user's models: only the agent gets a token, by its own volume.
@@ -217,12 +188,10 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
         "terminationGracePeriodSeconds": disruption.grace_seconds(observed),
         "securityContext": pods.pod_security(),
         "containers": [
-            _triton(
-                observed, [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
-            ),
+            _triton(observed, [*triton_mounts, key_mount]),
             _agent(observed, agent_mounts),
         ],
-        "volumes": [models, cache, tmp, shm, spool, run, token, *store_volumes],
+        "volumes": [models, cache, tmp, shm, spool, key, run, token, *store_volumes],
     }
     edge = observed.spec.target.edge
     if edge is not None and edge.cache.host_path is not None:

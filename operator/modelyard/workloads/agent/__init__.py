@@ -6,13 +6,11 @@ Environment
     POD_NAME, POD_NAMESPACE, NODE_NAME   downward API (metadata.name, metadata.namespace,
                                          spec.nodeName); the ModelServer is named like the pod,
                                          or with AgentRun.edge after Deployment and node
-    MODELYARD_CONTROL_KEY                any secret value, the same in both containers
-                                         (downward API metadata.uid will do); optional
     AWS_ACCESS_KEY_ID, …                 read access to the store; optional
     MODELYARD_CACHE_BYTES                quota of the artifact cache, by default the run spec's,
                                          else 4 GiB; optional
-    MODELYARD_RUN, _TRITON, _TRITON_METRICS, _MODELS, _CACHE, _SPOOL, _CREDENTIALS, _PROBE_PORT
-                                         see `settings.py`; the defaults fit a pod
+    MODELYARD_RUN, _TRITON, _TRITON_METRICS, _CONTROL_KEY_FILE, _MODELS, _CACHE, _SPOOL,
+    _CREDENTIALS, _PROBE_PORT            see `settings.py`; the defaults fit a pod
 Mounts
     /etc/modelyard          downward API volume: run.json from the pod annotation RUN_ANNOTATION
     /models                 writable, shared with Triton, which needs it read-only; emptyDir
@@ -20,6 +18,8 @@ Mounts
                             (one for each Modelyard Deployment), and then the server serves what
                             it served when the node boots without a network. One agent at a time
                             fetches into it
+    /run/modelyard/control  shared with Triton, which writes it; read-only here; emptyDir in memory:
+                            the key that authorises model control (`contract/control.py`)
     /spool                  writable, shared with Triton, which writes it too; emptyDir in memory:
                             copies of requests for a shadowed version
     /var/run/secrets/kubernetes.io/serviceaccount   projected volume, in the agent only: token

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from modelyard.contract import paths
+from modelyard.contract import control, paths
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, parse_run
 from modelyard.workloads.runner import RUN_ENV
@@ -35,8 +35,8 @@ class AgentSettings:
     """Triton's gRPC endpoint."""
     triton_metrics: str = "http://127.0.0.1:8002/metrics"
     """Triton's Prometheus endpoint."""
-    control_key: str | None = None
-    """What Triton wants to see before it loads models."""
+    control_key: Path = control.KEY_FILE
+    """File with the key that Triton wants to see before it loads models."""
     models: Path = paths.MODELS
     cache: Path = paths.AGENT_CACHE
     cache_bytes: int = CACHE_BYTES
@@ -75,7 +75,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> AgentSettings:
         node_name=node_name,
         triton=environ.get("MODELYARD_TRITON") or AgentSettings.triton,
         triton_metrics=environ.get("MODELYARD_TRITON_METRICS") or AgentSettings.triton_metrics,
-        control_key=environ.get("MODELYARD_CONTROL_KEY") or None,
+        control_key=Path(environ.get(control.KEY_FILE_ENV) or control.KEY_FILE),
         models=Path(environ.get("MODELYARD_MODELS") or paths.MODELS),
         cache=Path(environ.get("MODELYARD_CACHE") or paths.AGENT_CACHE),
         cache_bytes=_number(environ, "MODELYARD_CACHE_BYTES", run.cache_bytes or CACHE_BYTES),

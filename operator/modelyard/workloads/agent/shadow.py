@@ -253,7 +253,7 @@ class Shadower:
         started = time.monotonic()
         try:
             answer = await self._triton.infer_image(
-                generation.name, sample.image, seconds=_REPLAY_SECONDS
+                generation.name, sample.image, seconds=_REPLAY_SECONDS, prove=True
             )
         except (InferenceError, TritonUnavailableError):
             # A restarted Triton has not loaded the version: no failure of the version.

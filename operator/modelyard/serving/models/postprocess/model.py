@@ -1,11 +1,12 @@
 """The pipeline's last step: the network's output becomes boxes in pixels of the image sent.
 
-Runs inside Triton's Python backend, alone: it may import numpy, nothing of ours.
+Runs inside Triton's Python backend: it may import numpy and `guard`, which lies beside it.
 
 raw      FP32|FP16 [1, 4 + classes, candidates]  centre x, y, width, height, a score per class
                 or [1, boxes, 6]                 x1, y1, x2, y2, confidence, class: final boxes
-frame    INT64 [1, 4]   height and width of the image; when the request came in, in nanoseconds of
-                        CLOCK_MONOTONIC; token of its copy in the spool, or 0
+frame    INT64 [1, 7]   height and width of the image; when the request came in, in nanoseconds of
+                        CLOCK_MONOTONIC; token of its copy in the spool, or 0; signed by the first
+                        step (`guard.seal`), and only good for one answer
 boxes    FP32 [N, 4]    x1, y1, x2, y2 in pixels of the image
 scores   FP32 [N]       confidence, highest first
 classes  INT32 [N]      class ids
@@ -28,8 +29,11 @@ from typing import Any
 import numpy as np
 
 try:
+    import guard
     import triton_python_backend_utils as pb_utils
 except ModuleNotFoundError:  # outside Triton, where only the functions below are of use
+    from modelyard.serving.models import guard
+
     pb_utils = None
 
 MAX_CANDIDATES = 30_000
@@ -157,6 +161,7 @@ class Metrics:
             for name, text in (
                 ("images_total", "Images answered"),
                 ("failures_total", "Images without an answer"),
+                ("refused_total", guard.REFUSED_TEXT),
                 ("detections_total", "Boxes returned, by class"),
                 ("confidence_bucket", "Boxes with a confidence of at most le"),
                 ("confidence_sum", "Sum of the boxes' confidences"),
@@ -192,6 +197,11 @@ class Metrics:
         """Counts one image that could not be answered."""
         with self._lock:
             self._sums["failures_total"] += 1
+
+    def refuse(self) -> None:
+        """Counts one request that clients may not make."""
+        with self._lock:
+            self._sums["refused_total"] += 1
 
     def stop(self) -> None:
         """Hands over the rest and ends the thread."""
@@ -284,6 +294,8 @@ class TritonPythonModel:
         self.spool = os.path.join(SPOOL, values["model"])
         own = {"model": values["model"], "version": values["version"]}
         own["source"] = args["model_instance_name"]
+        generation = args["model_name"].removesuffix("-postprocess")
+        self.frames = guard.Frames(guard.frame_key(guard.read_key(), generation))
         self.metrics = Metrics(own, self.labels)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -297,16 +309,20 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             return self._select(request)
+        except guard.RefusedError as error:
+            self.metrics.refuse()
+            failure = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+            return pb_utils.InferenceResponse(error=failure)
         except Exception as error:
             self.metrics.fail()
             failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
             return pb_utils.InferenceResponse(error=failure)
 
     def _select(self, request: Any) -> Any:
+        passed = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
+        *frame, started, token = self.frames.open(passed)
         raw = pb_utils.get_input_tensor_by_name(request, "raw").as_numpy()[0]
         raw = raw.astype(np.float32, copy=False)
-        passed = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
-        *frame, started, token = passed.tolist()
         if self.suppressed:
             boxes, scores, classes = select_final(raw, self.confidence, self.limit)
         else:

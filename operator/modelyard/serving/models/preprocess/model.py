@@ -1,7 +1,7 @@
 """The pipeline's first step: an encoded image becomes the network's input tensor.
 
-Runs inside Triton's Python backend, with orientation.py and size.py beside it: it may import
-numpy and OpenCV, nothing else of ours.
+Runs inside Triton's Python backend, with guard.py, orientation.py and size.py beside it: it may
+import numpy and OpenCV, nothing else of ours.
 
 The image is decoded, turned as its EXIF orientation says (orientation.py) and letterboxed as
 Ultralytics does for `predict(rect=False)`, with OpenCV's own bilinear scaling, so that boxes agree
@@ -9,7 +9,9 @@ to the pixel.
 
 IMAGE   BYTES [1]        JPEG, PNG, WebP or BMP; or the same as base64 text, for JSON clients
 images  FP32|FP16 [1, 3, height, width]   RGB, 0 to 1
-frame   INT32 [1, 2]     height and width of the image in pixels, after turning
+frame   INT64 [1, 7]     height and width of the image in pixels, after turning; when the request
+                         came in, in nanoseconds of CLOCK_MONOTONIC; token of its copy in the
+                         spool, or 0; the rest is `guard.seal`'s
 """
 
 from __future__ import annotations
@@ -41,8 +43,11 @@ except ModuleNotFoundError:  # inside Triton
     import orientation  # type: ignore[import-not-found, no-redef]
 
 try:
+    import guard
     import triton_python_backend_utils as pb_utils
 except ModuleNotFoundError:  # outside Triton, where only the functions below are of use
+    from modelyard.serving.models import guard
+
     pb_utils = None
 
 SPOOL = os.environ.get("MODELYARD_SPOOL", "/spool")
@@ -249,12 +254,17 @@ class TritonPythonModel:
         line = parameters["model"]["string_value"]
         generation = args["model_name"].removesuffix("-preprocess")
         self.sampler = Sampler(os.path.join(SPOOL, line), generation)
+        key = guard.read_key()
+        models = os.path.dirname(args["model_repository"].rstrip("/"))
+        self.guard = guard.Guard(key, line, generation, models)
+        self.key = guard.frame_key(key, generation)
         labels = {"model": line, "version": parameters["version"]["string_value"]}
         # A counter with the same labels as another process's would end with it.
         labels["source"] = args["model_instance_name"]
         # Triton counts both as answered by this step, and as failures of the whole pipeline.
         self.rejected = Count("modelyard_rejected_total", "Images that are none", labels)
         self.failed = Count("modelyard_failures_total", "Images without an answer", labels)
+        self.refused = Count(guard.REFUSED, guard.REFUSED_TEXT, labels)
         self.height = int(parameters["height"]["string_value"])
         self.width = int(parameters["width"]["string_value"])
         decoders = sum(int(group.get("count", 1)) for group in config.get("instance_group", ()))
@@ -272,6 +282,7 @@ class TritonPythonModel:
         """Called when the model is unloaded."""
         self.rejected.stop()
         self.failed.stop()
+        self.refused.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -280,6 +291,9 @@ class TritonPythonModel:
             self.rejected.add()
             # The client's fault: HTTP 400, gRPC INVALID_ARGUMENT.
             failure = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+        except guard.RefusedError as error:
+            self.refused.add()
+            failure = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
         except Exception as error:
             self.failed.add()
             failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
@@ -287,12 +301,13 @@ class TritonPythonModel:
 
     def _prepare(self, request: Any) -> Any:
         started = time.monotonic_ns()
+        self.guard.check(request.parameters())
         tensor = pb_utils.get_input_tensor_by_name(request, "IMAGE")
         data = bytes(tensor.as_numpy().reshape(-1)[0])
         image = decode(data, self.max_pixels)
         tensor = to_tensor(letterbox(image, self.height, self.width), self.dtype)
         token = self.sampler.sample(data)
-        frame = np.array([[*image.shape[:2], started, token]], np.int64)
+        frame = guard.seal(self.key, *image.shape[:2], started, token)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("images", tensor), pb_utils.Tensor("frame", frame)]
         )
