@@ -159,10 +159,10 @@ class S3Reader:
             self._refuse_listing()
         found: list[Listed] = []
         for one in root.iterfind("{*}Contents"):
-            size = one.findtext("{*}Size", "")
-            if not size.isdecimal():
+            key, size = one.findtext("{*}Key", ""), one.findtext("{*}Size", "")
+            if not size.isdecimal() or len(size) > 18 or not key.startswith(query["prefix"]):
                 self._refuse_listing()
-            found.append(Listed(one.findtext("{*}Key", ""), int(size)))
+            found.append(Listed(key, int(size)))
         if root.findtext("{*}IsTruncated") != "true":
             return found, None
         token = root.findtext("{*}NextContinuationToken")
