@@ -72,11 +72,15 @@ def open_source(
     credentials = _credentials(source)
     bucket = source.bucket
     own = _own_key(source, store)
-    if own is not None or bucket is None:
-        key = own or source.key
-        label = f"{key} in this namespace's part of the store, {store.url}"
-        _refuse_dots(key, label)
-        return Opened(OwnStore(store, label, field), key, label)
+    if own is not None:
+        label = f"{own or '/'} in this namespace's part of the store, {store.url}"
+        if not own or not {".", ".."}.isdisjoint(own.split("/")):
+            # A server or file system that resolves `..` would read outside of the part.
+            raise UserError(
+                "InvalidSource", f"{label}: name a key or a folder, without segments . and .."
+            )
+        return Opened(OwnStore(store, label, field), own, label)
+    assert bucket is not None  # _own_key
     at = f" at {source.endpoint}" if source.endpoint else ""
     label = f"s3://{bucket}/{source.key}{at}"
     if credentials is None and source.endpoint is None and _cloud_identity(store):
@@ -170,12 +174,6 @@ def _own_key(source: S3Source, store: StoreLocation) -> str | None:
     if source.bucket != place.bucket or not source.key.startswith(folder):
         return None
     return source.key[len(folder) :]
-
-
-def _refuse_dots(key: str, label: str) -> None:
-    """A server that resolves `..` would read outside of the part."""
-    if not {".", ".."}.isdisjoint(key.split("/")):
-        raise UserError("InvalidSource", f"{label}: the key must not have segments . and ..")
 
 
 def _cloud_identity(store: StoreLocation) -> bool:
