@@ -133,13 +133,22 @@ def test_an_upgrade_keeps_all_keys_and_makes_others_for_new_namespaces(installed
     before = {name: _secret(installed, "vision", name) for name in names}
     root = _secret(installed, NS, "modelyard-store")
     known = _accounts(installed)
-    # What somebody in a namespace writes into its Secret is not what the store believes.
+    # What somebody in a namespace writes into its Secret is not what the store believes. (Helm
+    # reports the conflict, unless it is told to restore what the chart says.)
     stolen = {"data": {"AWS_ACCESS_KEY_ID": root["AWS_ACCESS_KEY_ID"]}}
     installed.kubectl(
         "-n", "vision", "patch", "secret", names[0], "--type=merge", "-p", json.dumps(stolen)
     )
     namespaces = "workloads.namespaces={vision,other}"
-    installed.helm("upgrade", *RELEASE, "--set", namespaces, "--set", "operator.replicas=2")
+    installed.helm(
+        "upgrade",
+        *RELEASE,
+        "--set",
+        namespaces,
+        "--set",
+        "operator.replicas=2",
+        "--force-conflicts",
+    )
     assert {name: _secret(installed, "vision", name) for name in names} == before
     after = _accounts(installed)
     assert {use: after[use] for use in known} == known

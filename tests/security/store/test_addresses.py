@@ -178,6 +178,23 @@ def test_the_stores_endpoint_needs_no_entry(run_data: Run, s3: Any) -> None:
     assert ended.outcome.reason == "SourceMissing"
 
 
+def test_a_proxy_is_used_and_still_no_way_to_metadata(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that an image brings: what can be checked before it connects, is."""
+    monkeypatch.setenv("HTTP_PROXY", site.url)
+    monkeypatch.setenv("http_proxy", site.url)
+    site.files["http://8.8.8.8/a.zip"] = b"through the proxy"
+    target = tmp_path / "a.zip"
+    rules = AddressRules()
+    download("http://8.8.8.8/a.zip", target, digest=None, limits=Limits(), rules=rules)
+    assert target.read_bytes() == b"through the proxy"
+    for url in ("http://169.254.169.254/a.zip", "http://localhost/a.zip"):
+        with pytest.raises(UserError, match="leads to"):
+            download(url, target, digest=None, limits=Limits(), rules=rules)
+    assert len(site.requests) == 1
+
+
 def test_no_setting_opens_loopback_and_link_local(monkeypatch: pytest.MonkeyPatch) -> None:
     from modelyard.runtime import settings
 

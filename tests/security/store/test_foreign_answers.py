@@ -130,6 +130,16 @@ BOMB = '<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa">' + "".join(
         pytest.param(b"<ListBucketResult>" + b" " * (17 << 20), id="endless"),
         pytest.param(b"<x>" * 100_000, id="deep"),
         pytest.param(
+            b"<ListBucketResult><Contents><Key>other/b</Key><Size>1</Size></Contents>"
+            b"</ListBucketResult>",
+            id="another prefix",
+        ),
+        pytest.param(
+            b"<ListBucketResult><Contents><Key>a/b</Key><Size>" + b"9" * 5000 + b"</Size>"
+            b"</Contents></ListBucketResult>",
+            id="huge size",
+        ),
+        pytest.param(
             b"<ListBucketResult><Contents><Key>a/b</Key><Size>-1</Size></Contents>"
             b"</ListBucketResult>",
             id="negative size",
@@ -153,13 +163,11 @@ def test_a_listing_that_never_ends(run_data: Run, liar: Liar) -> None:
     assert (ended.code, ended.outcome.reason) == (exitcodes.USER_ERROR, "InvalidSource")
 
 
-def test_keys_outside_of_the_prefix(run_data: Run, liar: Liar) -> None:
+@pytest.mark.parametrize("key", ["a/../../../x", "a/..", "a/b/../../../x", "a//../../etc/passwd"])
+def test_keys_that_lead_outside(run_data: Run, liar: Liar, key: str) -> None:
     """A server may list what it likes: no object is written outside of the folder."""
-    liar.answer = answer(
-        "200 OK",
-        b"<ListBucketResult><Contents><Key>a/../../../x</Key><Size>1</Size></Contents>"
-        b"</ListBucketResult>",
-    )
+    listed = f"<Contents><Key>{key}</Key><Size>1</Size></Contents>"
+    liar.answer = answer("200 OK", f"<ListBucketResult>{listed}</ListBucketResult>".encode())
     ended = run_data({"s3": {"bucket": "data", "key": "a/", "endpoint": liar.url}})
     assert ended.data.problems
     assert "leads outside the prefix" in ended.data.problems[0]

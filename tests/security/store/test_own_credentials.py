@@ -105,6 +105,7 @@ def test_a_strangers_endpoint_gets_no_signature(
         pytest.param({"key": f"../{THEIRS}"}, id="dots"),
         pytest.param({"bucket": "data", "key": f"team-a/../{THEIRS}"}, id="dots in its bucket"),
         pytest.param({"key": f"x/../../{THEIRS}"}, id="dots inside"),
+        pytest.param({"bucket": "data", "key": "team-a/"}, id="the whole part"),
     ],
 )
 def test_a_key_for_all_is_used_for_the_own_part_only(

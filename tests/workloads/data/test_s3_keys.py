@@ -124,6 +124,27 @@ def test_a_folder_made_in_a_console_is_no_file(run_data: Run, s3: Any, dataset: 
     assert ended.data.images == 8
 
 
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (("images//1.png", "images/1.png"), "are one path"),
+        (("images", "images/1.png"), "is a file, and a folder"),
+        (("n" * 256 + "/1.png",), "more than 255 bytes"),
+        (("ü" * 200,), "more than 255 bytes"),
+    ],
+)
+def test_keys_that_cannot_be_files_are_told(
+    run_data: Run, site: Any, keys: tuple[str, ...], says: str
+) -> None:
+    """A server lists what no file system has; versitygw, which is over one, does not."""
+    listed = "".join(f"<Contents><Key>a/{k}</Key><Size>1</Size></Contents>" for k in keys)
+    site.files["/data/"] = f"<ListBucketResult>{listed}</ListBucketResult>".encode()
+    ended = run_data({"s3": {"bucket": "data", "key": "a/", "endpoint": site.url}})
+    assert (ended.code, ended.data.valid) == (exitcodes.OK, False)
+    assert says in ended.data.problems[0]
+    assert keys[0][:50] in ended.data.problems[0]
+
+
 def test_a_prefix_with_nothing_but_its_marker_is_empty(run_data: Run, s3: Any) -> None:
     key = Credentials(ACCESS_KEY, SECRET_KEY)
     s3signing.request(s3.endpoint, key, "PUT", f"/{s3.bucket}/shelf/")
