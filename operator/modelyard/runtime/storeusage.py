@@ -1,7 +1,7 @@
 """The collector's last report as metrics: usage of the store by namespace.
 
-The collector (workloads/collect) is a CronJob, which Prometheus cannot scrape. It writes a ConfigMap;
-the leader reads it every minute.
+The collector (workloads/collect) is a CronJob, which Prometheus cannot scrape. It writes a
+ConfigMap, which the leader reads every minute.
 """
 
 from __future__ import annotations

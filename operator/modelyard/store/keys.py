@@ -1,4 +1,4 @@
-"""What a store can do with a key, with obstore's errors as ours: every request goes through here."""
+"""What a store can do with a key, with obstore's errors as ours: all requests go through here."""
 
 from __future__ import annotations
 

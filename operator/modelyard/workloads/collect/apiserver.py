@@ -19,6 +19,8 @@ from modelyard.store.collector import Evidence, evidence_of
 from modelyard.workloads.errors import RetryableError
 from modelyard.workloads.report import SERVICE_ACCOUNT
 
+ACCOUNT_ENV = "MODELYARD_SERVICE_ACCOUNT"
+"""Directory with token and CA, in place of the pod's; for tests and by hand."""
 _TIMEOUT = 30.0
 _PAGE = 500
 _MANAGED = f"{MANAGED_BY}={MANAGER}"
@@ -37,7 +39,8 @@ class ApiServer:
     def from_environment(cls) -> Self:
         """Of the cluster that this pod runs in. Raises KeyError outside of one."""
         host = os.environ["KUBERNETES_SERVICE_HOST"]
-        return cls(host, int(os.environ.get("KUBERNETES_SERVICE_PORT") or 443))
+        port = int(os.environ.get("KUBERNETES_SERVICE_PORT") or 443)
+        return cls(host, port, Path(os.environ.get(ACCOUNT_ENV) or SERVICE_ACCOUNT))
 
     def evidence(self, namespace: str) -> Evidence:
         """What all objects of a namespace need."""
