@@ -238,7 +238,7 @@ def evidence(cluster: Cluster, namespace: str) -> Evidence:
         return [{"kind": kind, **cluster.api.sanitize_for_serialization(one)} for one in items]
 
     with api_errors(f"reading namespace {namespace}", cluster.server):
-        own = cluster.core().read_namespace(namespace)
+        own: Any = cluster.core().read_namespace(namespace)
         jobs = client.BatchV1Api(cluster.api).list_namespaced_job(namespace, label_selector=managed)
         pods = cluster.core().list_namespaced_pod(namespace, label_selector=managed)
     objects = [

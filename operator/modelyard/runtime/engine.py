@@ -111,10 +111,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
-        self._store_usage: StoreUsage | None = None
-        if settings.store_report:
-            self._store_usage = StoreUsage(api, settings.own_namespace(), settings.store_report)
-            self._store_usage.register(metrics)
+        self._store_usage = StoreUsage(api, settings.own_namespace(), settings.store_report)
+        self._store_usage.register(metrics)
         gauges.register(self, metrics, self._reconciler, settings.resync_seconds)
 
     # Events.
@@ -196,7 +194,7 @@ class Engine:
             for number in range(self._settings.workers):
                 group.create_task(self._work(), name=f"worker {number}")
             group.create_task(self._resync_forever(), name="resync")
-            if self._store_usage is not None:
+            if self._settings.store_report:
                 group.create_task(self._store_usage.run(), name="store usage")
 
     def _stand_by(self) -> None:

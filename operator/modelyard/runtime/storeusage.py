@@ -7,6 +7,7 @@ ConfigMap, which the leader reads every minute.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -44,19 +45,19 @@ _BY_NAMESPACE = (
 class StoreUsage:
     """Reads the report and shows it."""
 
-    def __init__(self, api: Api, namespace: str, name: str) -> None:
+    def __init__(self, api: Api, namespace: str, name: str | None) -> None:
+        """`name` of the ConfigMap; None if there is no collector."""
         self._api = api
         self._namespace = namespace
-        self._name = name
+        self._name = name or ""
         self._report: Mapping[str, Any] = {}
         self._logged = ""
 
     def register(self, metrics: Metrics) -> None:
         """Add the gauges; without a report they have no series."""
         for name, field, text in _BY_NAMESPACE:
-            metrics.labelled_gauge(
-                name, text, ("object_namespace",), lambda field=field: self._values(field)
-            )
+            values = functools.partial(self._values, field)
+            metrics.labelled_gauge(name, text, ("object_namespace",), values)
         metrics.labelled_gauge(
             "modelyard_store_used_bytes",
             "Bytes in the parts of all namespaces.",
