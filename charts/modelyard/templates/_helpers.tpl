@@ -17,6 +17,11 @@
 {{ include "modelyard.fullname" . }}-operator
 {{- end }}
 
+{{/* Names the collector's CronJob, its account, and the ConfigMap with its report. */}}
+{{- define "modelyard.collector" -}}
+{{ include "modelyard.fullname" . }}-collector
+{{- end }}
+
 {{- define "modelyard.serviceAccount" -}}
 {{ default (include "modelyard.operator" .) .Values.operator.serviceAccount.name }}
 {{- end }}

@@ -73,6 +73,18 @@ def open_cluster_store(cluster: Cluster, namespace: str) -> Iterator[Store]:
         yield Store.open(near, credentials=credentials, retries=_RETRIES)
 
 
+def report_of(cluster: Cluster) -> tuple[str, str]:
+    """Namespace and name of the ConfigMap with the collector's report. Raises CliError if there is
+    no operator, or no collector."""
+    namespace, environment = _operator(cluster)
+    name = environment.get("MODELYARD_STORE_REPORT")
+    if not name:
+        raise CliError(
+            "this cluster has no collector: install the chart with store.collector.enabled=true"
+        )
+    return namespace, name
+
+
 def _operator(cluster: Cluster) -> tuple[str, Mapping[str, str]]:
     """Namespace and environment of the operator."""
     from kubernetes import client

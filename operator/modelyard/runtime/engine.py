@@ -33,6 +33,7 @@ from modelyard.runtime.reconciler import Reconciler
 from modelyard.runtime.resync import Resync
 from modelyard.runtime.routing import Router
 from modelyard.runtime.settings import EngineSettings
+from modelyard.runtime.storeusage import StoreUsage
 from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self.last_resync = time.monotonic()
         """When everything was last listed (or, before that, when the engine was made)."""
+        self._store_usage = StoreUsage(api, settings.own_namespace(), settings.store_report)
+        self._store_usage.register(metrics)
         gauges.register(self, metrics, self._reconciler, settings.resync_seconds)
 
     # Events.
@@ -199,6 +202,8 @@ class Engine:
             for number in range(self._settings.workers):
                 group.create_task(self._work(), name=f"worker {number}")
             group.create_task(self._resync_forever(), name="resync")
+            if self._settings.store_report:
+                group.create_task(self._store_usage.run(), name="store usage")
 
     def _stand_by(self) -> None:
         self._synced = False

@@ -112,6 +112,9 @@ class EngineSettings(BaseSettings):
     """Secret with the agents' store credentials; empty for none."""
     store_claim: Optional = None
     """PersistentVolumeClaim of a directory store."""
+    store_report: Optional = None
+    """ConfigMap, in the Lease's namespace, with the last report of the store's collector; empty for
+    none."""
     trainer_service_account: str = _DEFAULTS.trainer_service_account
     agent_service_account: str = _DEFAULTS.agent_service_account
     namespaces: Names = ()

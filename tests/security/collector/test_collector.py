@@ -1,0 +1,222 @@
+"""The collector as its CronJob runs it: a process with the chart's account, and no other right.
+
+Real: API server, the chart's RBAC, the service account's token, the process, a directory store, the
+command line. Played: the operator's statuses; the age of blobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from kubernetes import client
+
+from modelyard.contract.paths import COLLECTOR_STATE, blob_key
+from modelyard.contract.run import StoreLocation
+from modelyard.store import Store
+
+from ...cluster.conftest import Cluster, thing
+from ...kinds import example
+from .conftest import SPACE
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("security-collector")]
+
+SYSTEM, NAME = "modelyard-system", "modelyard-collector"
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:{NAME}"
+DAY = 86_400
+
+
+@dataclass
+class Yard:
+    """A store, and the collector's pod."""
+
+    cluster: Cluster
+    url: str
+    folder: Path
+    store: Store
+    environment: dict[str, str]
+
+    def put(self, content: bytes) -> str:
+        digest = self.store.put_bytes(content)
+        then = time.time() - 30 * DAY
+        os.utime(self.folder / blob_key(digest), (then, then))
+        return digest
+
+    def collect(self, **settings: str) -> tuple[int, dict[str, Any]]:
+        """Exit code, and the report in the ConfigMap."""
+        done = subprocess.run(
+            [sys.executable, "-m", "modelyard.workloads.collect"],
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        data = self.cluster.get("configmap", SYSTEM, NAME).get("data") or {}
+        return done.returncode, json.loads(data["report.json"])
+
+    def pretend(self, days: int) -> None:
+        """As if its state were older."""
+        path = self.folder / COLLECTOR_STATE
+        state = json.loads(path.read_text())
+        then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * DAY))
+        path.write_text(json.dumps(state | {"unneeded": dict.fromkeys(state["unneeded"], then)}))
+
+
+@pytest.fixture
+def yard(chart: Cluster, tmp_path: Path) -> Yard:
+    url = (tmp_path / "store").as_uri()
+    part = StoreLocation(url=url).within(SPACE)
+    account = tmp_path / "account"
+    account.mkdir()
+    admin = chart.client()
+    spec = client.V1TokenRequestSpec(audiences=[])
+    token = client.CoreV1Api(admin).create_namespaced_service_account_token(
+        NAME, SYSTEM, client.AuthenticationV1TokenRequest(spec=spec)
+    )
+    (account / "token").write_text(token.status.token)
+    (account / "ca.crt").write_bytes(Path(admin.configuration.ssl_ca_cert).read_bytes())
+    server = urlsplit(admin.configuration.host)
+    environment = os.environ | {
+        "KUBERNETES_SERVICE_HOST": str(server.hostname),
+        "KUBERNETES_SERVICE_PORT": str(server.port),
+        "MODELYARD_SERVICE_ACCOUNT": str(account),
+        "MODELYARD_STORE__URL": url,
+        "MODELYARD_NAMESPACES": SPACE,
+        "MODELYARD_COLLECTOR_REPORT": f"{SYSTEM}/{NAME}",
+        "MODELYARD_COLLECTOR_GRACE_HOURS": "168",
+        "MODELYARD_COLLECTOR_DELETE": "false",
+    }
+    return Yard(chart, url, tmp_path / "store" / SPACE, Store.open(part), environment)
+
+
+def test_it_removes_what_no_object_mentions(yard: Yard) -> None:
+    cluster = yard.cluster
+    artifact = yard.put(b"artifact")
+    manifest = yard.put(json.dumps({"file": {"digest": artifact}}).encode())
+    holdout, waste = yard.put(b"holdout"), yard.put(b"waste")
+    name, spec = example("ModelVersion", "kept")
+    cluster.create(thing("ModelVersion", name, SPACE, spec))
+    found = {
+        "name": "onnx",
+        "format": "onnx",
+        "digest": artifact,
+        "manifestDigest": manifest,
+        "sizeBytes": 8,
+    }
+    cluster.set_status("mv", SPACE, name, {"artifacts": [found]})
+    other, spec = example("ModelVersion", "pinned")
+    spec["lineage"] = {"datasetDigest": holdout}
+    cluster.create(thing("ModelVersion", other, SPACE, spec))
+
+    code, report = yard.collect()
+    (entry,) = report["namespaces"]
+    assert (code, report["dryRun"], entry["problem"]) == (0, True, "")
+    assert (entry["blobs"], entry["unneededBytes"], entry["dueBytes"]) == (4, len(b"waste"), 0)
+    yard.pretend(days=8)
+    _, report = yard.collect()
+    assert report["namespaces"][0]["dueBytes"] == len(b"waste")
+    assert yard.store.exists(waste)
+    _, report = yard.collect(MODELYARD_COLLECTOR_DELETE="true")
+    assert report["namespaces"][0]["deletedBytes"] == len(b"waste")
+    assert not yard.store.exists(waste)
+    for digest in (artifact, manifest, holdout):
+        assert yard.store.intact(digest)
+
+
+def test_it_deletes_nothing_where_it_may_not_see_everything(yard: Yard) -> None:
+    """A namespace whose RoleBinding is gone, as after a downgrade: no object is not no need."""
+    waste = yard.put(b"other waste")
+    yard.collect()
+    yard.pretend(days=8)
+    binding = yard.cluster.get("rolebinding", SPACE, f"{NAME}-objects")
+    yard.cluster.kubectl("-n", SPACE, "delete", "rolebinding", f"{NAME}-objects")
+    try:
+        code, report = yard.collect(MODELYARD_COLLECTOR_DELETE="true")
+    finally:
+        for field in ("uid", "resourceVersion", "creationTimestamp"):
+            binding["metadata"].pop(field, None)
+        yard.cluster.create(binding)
+    assert code == 1
+    assert "is forbidden" in report["namespaces"][0]["problem"]
+    assert yard.store.exists(waste)
+
+
+def test_its_account_may_do_nothing_else(chart: Cluster) -> None:
+    def may(*what: str) -> bool:
+        return not chart.run("kubectl", "auth", "can-i", *what, f"--as={ACCOUNT}").returncode
+
+    assert may("list", "modelversions.modelyard.dev", "-n", SPACE)
+    assert may("patch", f"configmaps/{NAME}", "-n", SYSTEM)
+    for what in (
+        ("get", "secrets", "-n", SPACE),
+        ("get", "secrets", "-n", SYSTEM),
+        ("delete", "modelversions.modelyard.dev", "-n", SPACE),
+        ("patch", "modelversions.modelyard.dev/status", "-n", SPACE),
+        ("patch", "configmaps/other", "-n", SYSTEM),
+        ("patch", "configmaps", "-n", SPACE),
+        ("list", "pods", "-n", "kube-system"),
+        ("list", "namespaces"),
+        ("create", "pods", "-n", SYSTEM),
+    ):
+        assert not may(*what), what
+
+
+@pytest.fixture
+def modelyard(chart: Cluster) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "modelyard.cli.main", "store", *arguments],
+            env=os.environ | {"KUBECONFIG": str(chart.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_the_command_line_collects_and_finds_damage(
+    yard: Yard, modelyard: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    at = ("--store", f"{yard.url}/{SPACE}", "-n", SPACE)
+    waste = yard.put(b"waste of the command line")
+    said = modelyard("verify", *at)
+    # Objects of the other tests need blobs of other stores.
+    assert f"{waste}: damaged" not in said.stdout
+    (yard.folder / blob_key(waste)).write_bytes(b"waste of the command LINE")
+    said = modelyard("verify", *at)
+    assert said.returncode == 1
+    assert f"{waste}: damaged (25 B)" in said.stdout
+    assert "are damaged or missing" in said.stderr
+    then = time.time() - 30 * DAY
+    os.utime(yard.folder / blob_key(waste), (then, then))
+
+    said = modelyard("gc", *at)
+    assert said.returncode == 0, said.stderr
+    assert "not needed by any object: 25 B" in said.stdout
+    yard.pretend(days=8)
+    assert "nothing was deleted: pass --delete" in modelyard("gc", *at).stdout
+    assert yard.store.exists(waste)
+    assert "deleted: 25 B (1 keys)" in modelyard("gc", "--delete", *at).stdout
+    assert not yard.store.exists(waste)
+
+    yard.collect()
+    said = modelyard("usage")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[1].startswith(f"{SPACE} ")
+    assert "dry run: nothing was deleted" in said.stdout
+    assert json.loads(modelyard("usage", "-o", "json").stdout)["namespaces"]
+    assert "takes" in modelyard("adopt", *at).stdout
+    assert not (yard.folder / COLLECTOR_STATE).exists()
