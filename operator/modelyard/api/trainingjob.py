@@ -80,7 +80,8 @@ class TrainingJobSpec(ApiModel):
     scheduling: Scheduling | None = None
     """Constraints on the node of the training pod."""
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
-    """Trainer image; empty for the operator's default."""
+    """Trainer image; empty for the operator's default. The chart's workloads.allowedImages lists
+    what is allowed."""
     backoff_limit: int = Field(default=3, ge=0, le=100)
     """Maximum number of times that a failed pod is replaced. A new pod resumes from the last
     checkpoint."""
