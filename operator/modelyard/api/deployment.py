@@ -58,7 +58,8 @@ class Server(ApiModel):
     """The Triton server of each pod."""
 
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
-    """Triton image; empty is the operator's default. The vendor's image works too."""
+    """Triton image; empty is the operator's default. The vendor's image works too. The chart's
+    workloads.allowedImages lists what is allowed."""
     resources: Resources = Field(default_factory=Resources)
     """What the Triton container gets."""
     scheduling: Scheduling | None = None

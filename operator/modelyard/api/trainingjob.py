@@ -126,8 +126,8 @@ class TrainingJobSpec(ApiModel):
     scheduling: Scheduling | None = None
     """Constraints on the node of the training pod; can be changed until it has started."""
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
-    """Trainer image; empty for the operator's default. Can be changed until the training pod has
-    started."""
+    """Trainer image; empty for the operator's default. The chart's workloads.allowedImages lists
+    what is allowed. Can be changed until the training pod has started."""
     backoff_limit: int = Field(default=3, ge=0, le=100)
     """Maximum number of times that a failed pod is replaced. A new pod resumes from the last
     checkpoint."""

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from modelyard.api.modelversion import Artifact, ArtifactEvaluation
-from modelyard.contract.result import EvaluateResult, ExportResult, Outcome
+from modelyard.contract.result import (
+    EvaluateResult,
+    ExportResult,
+    Outcome,
+    TrainResult,
+    parse_outcome,
+)
 
-from .world import World, artifact, condition, deployment, version
+from .world import (
+    DIGEST_B,
+    World,
+    artifact,
+    condition,
+    deployment,
+    ready_dataset,
+    training,
+    version,
+)
 
 
 def exported(name: str = "onnx", **changes: Any) -> Outcome:
@@ -62,6 +78,29 @@ def test_is_rejected_with_figures(figures: dict[str, float], says: str) -> None:
     assert made["status"]["phase"] == "Rejected"
     assert condition(made, "Ready")["status"] == "False"
     assert says in made["status"]["message"]
+
+
+def test_the_trainings_own_figures_are_no_verdict() -> None:
+    """Attack: a user's trainer image reports mAP 1.0 for weights that find nothing."""
+    world = World(ready_dataset(), training(output={"modelLine": "shelf", "gates": {"mAP50": 0.5}}))
+    world.settle("TrainingJob", "first")
+    perfect = {"mAP50": 1.0, "mAP50to95": 1.0, "precision": 1.0, "recall": 1.0}
+    told = TrainResult(weights_digest=DIGEST_B, metrics=perfect, epochs=3, imgsz=128)
+    world.finish(world.of("Job")[0], Outcome(result=told))
+    world.settle("TrainingJob", "first")
+    made = through(world, source=0.0, onnx=0.0)
+    assert made["status"]["phase"] == "Rejected"
+    assert "metrics" not in made["spec"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("weightsDigest", "sha256:none"), ("imgsz", 10**9), ("initialWeightsDigest", "../x")],
+)
+def test_a_trainer_that_tells_what_no_version_can_have_makes_none(field: str, value: Any) -> None:
+    """Otherwise the API server would refuse the ModelVersion, again and again."""
+    told = {"weightsDigest": DIGEST_B, "metrics": {}, "epochs": 1, "imgsz": 64} | {field: value}
+    assert parse_outcome(json.dumps({"reason": "Succeeded", "train": told})) is None
 
 
 def test_a_verdict_is_final() -> None:

@@ -58,6 +58,14 @@ def run_of(job: dict[str, Any]) -> dict[str, Any]:
         ),
         pytest.param(
             [ready_dataset()],
+            {"image": "registry.evil.example/trainer"},
+            "ImageNotAllowed",
+            "spec.image registry.evil.example/trainer is not among the images that this cluster "
+            "allows (modelyard/trainer:dev, modelyard/trainer-gpu:dev)",
+            id="image of the user's own",
+        ),
+        pytest.param(
+            [ready_dataset()],
             {"baseVersion": {"name": "shelf-1"}},
             "BaseVersionNotFound",
             "ModelVersion shelf-1",

@@ -152,7 +152,7 @@ def run(tmp_path: Path, **export: Any) -> ExportRun:
 def build(tmp_path: Path, store: Store, **export: Any) -> Any:
     file = tmp_path / "weights.pt"
     file.write_bytes(b"weights")
-    return tensorrtfile.build(run(tmp_path, **export), store, file, tmp_path)
+    return tensorrtfile.build(run(tmp_path, **export), None, file)
 
 
 def test_the_artifact_is_the_bare_plan_and_the_manifest_says_where_it_runs(

@@ -273,6 +273,44 @@ def test_the_onnx_artifact_is_as_good_as_the_weights(
         assert artifact.metrics[name] == pytest.approx(figure, abs=0.01)
 
 
+def test_figures_are_those_of_ultralytics_own_validation(
+    runner: Any, trained: TrainResult, exported: Any, tmp_path: Path
+) -> None:
+    run = evaluate_run(runner, trained.weights_digest, [exported])
+    artifact, source = runner.run("evaluate", run).of(EvaluateResult).evaluations
+    program = f"""
+import json
+from pathlib import Path
+from modelyard.contract.run import StoreLocation
+from modelyard.store import Store
+from modelyard.workloads.data import materialize
+from modelyard.workloads.metrics import metrics_of
+from modelyard.workloads.train import environment
+folder = Path({str(tmp_path)!r})
+store = Store.open(StoreLocation(**{runner.store!r}))
+data = materialize(store, {runner.dataset!r}, folder / "dataset", ["val"])
+pt = store.get_file({trained.weights_digest!r}, folder / "w.pt")
+onnx = store.get_file({exported.digest!r}, folder / "w.onnx")
+environment.load(folder / "scratch", 1)
+from ultralytics import YOLO
+for file, batch in ((onnx, 1), (pt, 8)):
+    found = YOLO(str(file), task="detect").val(
+        data=str(data), split="val", conf=0.001, iou=0.7, imgsz=64, batch=batch, rect=False,
+        device="cpu", plots=False, verbose=False,
+    )
+    print("FIGURES", json.dumps(metrics_of(found.results_dict)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False
+    )
+    lines = [one for one in done.stdout.splitlines() if one.startswith("FIGURES")]
+    assert len(lines) == 2, done.stderr
+    for line, ours in zip(lines, (artifact, source), strict=True):
+        theirs = json.loads(line.removeprefix("FIGURES"))
+        assert ours.metrics == pytest.approx(theirs, abs=2e-4)
+        assert theirs["mAP50"] > 0.3
+
+
 def test_a_holdout_with_other_classes_is_refused(
     runner: Any, trained: TrainResult, exported: Any, tmp_path: Path
 ) -> None:

@@ -1,4 +1,12 @@
-"""Judges evaluated artifacts against the gates."""
+"""Judges evaluated artifacts against the gates.
+
+What a gate is worth depends on where its figures come from. Those of an ONNX artifact are measured
+by the container that judges: absolute gates hold whatever code the weights contain. Those of the
+source weights, and of an engine, come from boxes of a process that had loaded them, so they are
+what these files say of themselves. `parity` therefore finds an export that went wrong, and cannot
+be more: weights that claim too much fail it, weights that claim too little pass it, and neither
+lifts an artifact over an absolute gate.
+"""
 
 from __future__ import annotations
 

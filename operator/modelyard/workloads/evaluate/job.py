@@ -17,7 +17,7 @@ from modelyard.contract import paths
 from modelyard.contract.result import EvaluateResult, Outcome
 from modelyard.contract.run import EvaluateRun
 from modelyard.store import Store
-from modelyard.workloads import handover, stages
+from modelyard.workloads import handover, isolation, stages
 from modelyard.workloads.data import materialize, read_index
 from modelyard.workloads.errors import UserError
 from modelyard.workloads.evaluate import artifacts, boxes, judging, predicting
@@ -63,6 +63,8 @@ def handle(run: EvaluateRun, context: Context) -> Outcome:
     what an earlier stage has left.
     """
     handover.raise_failure(context.work)
+    # It needs none, and whatever a strange ONNX file does to ONNX Runtime stays here.
+    isolation.cut_network()
     inputs, outputs = context.work / paths.INPUTS, context.work / paths.OUTPUTS
     task = Task.read(inputs)
     labels = judging.read_labels(context.work / paths.LABELS / run.evaluation.split, task.images)
