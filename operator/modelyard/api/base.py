@@ -51,24 +51,24 @@ def _int_or_quantity(largest: int) -> dict[str, Any]:
 
 Cpu = Annotated[
     str,
-    BeforeValidator(_quantity_text),
     Field(
         pattern=r"^([1-9][0-9]{0,6}m|[1-9][0-9]{0,3}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])$",
         max_length=16,
         json_schema_extra=_int_or_quantity(9999),
     ),
+    BeforeValidator(_quantity_text),
 ]
 """CPUs as a Kubernetes quantity, such as 500m, "1.5" or 2, not finer than 1m."""
 
 Memory = Annotated[
     str,
-    BeforeValidator(_quantity_text),
     Field(
         pattern=r"^([1-9][0-9]{0,17}"
         r"|([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0?\.[0-9]{0,2}[1-9])(k|M|G|T|Ki|Mi|Gi|Ti))$",
         max_length=32,
         json_schema_extra=_int_or_quantity(10**15),
     ),
+    BeforeValidator(_quantity_text),
 ]
 """Bytes as a Kubernetes quantity, such as 512Mi or 4Gi. Within what fits into 64 bits, and without
 `m`, which is a thousandth of a byte."""

@@ -75,7 +75,8 @@ ADDRESS = ["", "shelf.zip", "file:///etc/passwd", "https://a b", "https://a\u00a
 
 def _pattern(annotated: Any) -> str:
     """The pattern of one of api.base's string types."""
-    found: str = next(m.pattern for f in annotated.__metadata__ for m in f.metadata
+    found: str = next(m.pattern for f in annotated.__metadata__
+                      for m in getattr(f, "metadata", ())
                       if getattr(m, "pattern", None))  # fmt: skip
     return found
 
