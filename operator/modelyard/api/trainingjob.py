@@ -259,5 +259,5 @@ KIND = KindInfo(
         "output": {"modelLine": "digits"},
     },
     example_name="digits",
-    components={"training": {"cpu": "2", "memory": "8Gi"}},
+    components={"training": {"cpu": "2", "memory": "8Gi", "ephemeral-storage": "100Gi"}},
 )

@@ -15,6 +15,12 @@ from modelyard.core.settings import Settings
 CONTAINER = "main"
 
 
+_DISK_LIMIT = {
+    "name": paths.DISK_LIMIT_VARIABLE,
+    "valueFrom": {"resourceFieldRef": {"resource": f"limits.{pods.DISK}"}},
+}
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """What differs from one kind's Job to another's."""
@@ -81,7 +87,12 @@ def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> di
         "image": spec.image,
         "imagePullPolicy": settings.images.pull_policy,
         "command": ["python", "-m", spec.module],
-        "env": [*pods.identity_env(), *pods.store_env(settings.store_secret), *spec.env],
+        "env": [
+            *pods.identity_env(),
+            _DISK_LIMIT,
+            *pods.store_env(settings.store_secret),
+            *spec.env,
+        ],
         "resources": requirements,
         "securityContext": pods.container_security(),
         "volumeMounts": [*(mount for _, mount in pairs), *store_mounts],
