@@ -41,8 +41,8 @@ class Limits:
     silent: float = 30.0
     """Seconds that a connection may stay open before the client's first byte."""
     idle: float = 300.0
-    """Minimum seconds without a byte after which a connection is closed; `after` and `wait` together
-    if they are longer, since a request may have to wait for that long."""
+    """Seconds without a byte after which a connection is closed; `after` and `wait` together if
+    they are longer, since a request may have to wait for that long."""
 
 
 class Proxy:
