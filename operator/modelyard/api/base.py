@@ -280,5 +280,8 @@ class Resources(ApiModel):
     operator's default."""
     memory: Memory | None = None
     """Memory, for example `4Gi`. Empty for the operator's default."""
+    ephemeral_storage: Memory | None = None
+    """Space on the node's disk for files of the pod, for example `200Gi` for a large dataset. A pod
+    that takes more is evicted. Empty for the operator's default."""
     gpus: int | None = Field(default=None, ge=0, le=1)
     """Number of GPUs (`nvidia.com/gpu`): 0 or 1; default 0."""

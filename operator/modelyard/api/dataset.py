@@ -207,5 +207,5 @@ KIND = KindInfo(
     bad=frozenset({DatasetPhase.INVALID, DatasetPhase.FAILED}),
     example={"source": {"s3": {"bucket": "data", "key": "digits/"}}},
     example_name="digits",
-    components={"data": {"cpu": "1", "memory": "1Gi"}},
+    components={"data": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "100Gi"}},
 )

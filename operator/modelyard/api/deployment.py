@@ -218,7 +218,7 @@ KIND = KindInfo(
     example={"modelLine": "shelf"},
     example_name="shelf",
     components={
-        "server": {"cpu": "1", "memory": "2Gi"},
-        "agent": {"cpu": "50m", "memory": "384Mi"},
+        "server": {"cpu": "1", "memory": "2Gi", "ephemeral-storage": "2Gi"},
+        "agent": {"cpu": "50m", "memory": "384Mi", "ephemeral-storage": "1Gi"},
     },
 )

@@ -352,5 +352,5 @@ KIND = KindInfo(
         "dataset": {"name": "digits", "digest": _DIGEST},
     },
     example_name="shelf-3",
-    components={"export": {"cpu": "1", "memory": "4Gi"}},
+    components={"export": {"cpu": "1", "memory": "4Gi", "ephemeral-storage": "50Gi"}},
 )

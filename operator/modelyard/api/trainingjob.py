@@ -296,5 +296,5 @@ KIND = KindInfo(
     },
     example_name="digits",
     # One CPU: a node with two never has both free.
-    components={"training": {"cpu": "1", "memory": "8Gi"}},
+    components={"training": {"cpu": "1", "memory": "8Gi", "ephemeral-storage": "100Gi"}},
 )

@@ -26,6 +26,8 @@ AGENT_CACHE = Path("/var/cache/modelyard")
 """The agent's cache of artifacts and of its last assignment."""
 SPOOL = Path("/spool")
 """Where Triton leaves copies of sampled requests for the agent; kept in memory, of limited size."""
+DISK_LIMIT_VARIABLE = "MODELYARD_DISK_BYTES"
+"""Environment variable with the bytes that a Job's pod may have on the node's disk."""
 TERMINATION_LOG = Path("/dev/termination-log")
 STORE_MOUNT = Path("/var/lib/modelyard/store")
 """Where a directory store's volume is mounted."""

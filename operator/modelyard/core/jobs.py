@@ -18,6 +18,12 @@ MAIN = Stage(CONTAINER, store=True)
 """The only container of a pod without stages."""
 
 
+_DISK_LIMIT = {
+    "name": paths.DISK_LIMIT_VARIABLE,
+    "valueFrom": {"resourceFieldRef": {"resource": f"limits.{pods.DISK}"}},
+}
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """What differs from one kind's Job to another's."""
@@ -86,6 +92,7 @@ def _pod_spec(
     store_volumes, store_mounts = pods.store_volume(
         settings, meta.namespace(owner), read_only=False
     )
+    own_env = [*pods.identity_env(), _DISK_LIMIT]
     store_env = pods.store_env(settings.store_secret)
     memory = requirements["limits"]["memory"]
     pairs = [
@@ -102,14 +109,14 @@ def _pod_spec(
         "image": spec.image,
         "imagePullPolicy": settings.images.pull_policy,
         "command": ["python", "-P", "-m", spec.module],
-        "env": [*pods.identity_env(), *store_env, *spec.env],
+        "env": [*own_env, *store_env, *spec.env],
         "resources": requirements,
         "securityContext": pods.container_security(),
         "volumeMounts": [*used, *store_mounts],
     }
     first = [init_container(one, container, store_mounts) for one in spec.stages]
     if not spec.main.store:
-        container |= {"env": [*pods.identity_env(), *spec.env], "volumeMounts": used}
+        container |= {"env": [*own_env, *spec.env], "volumeMounts": used}
     between = volumes(spec.stages)
     pod_spec: dict[str, Any] = {
         "restartPolicy": "Never",

@@ -15,6 +15,9 @@ USER = 65532
 """Numeric user and group of our images (the usual `nonroot`)."""
 
 GPU_RESOURCE = "nvidia.com/gpu"
+DISK = "ephemeral-storage"
+LITTLE_DISK = "512Mi"
+"""Requested where an object does not say how much. The files of a pod's log, 50 MiB, count too."""
 
 
 def pod_security() -> dict[str, Any]:
@@ -61,18 +64,23 @@ def resource_requirements(
     """Requests and limits, and the CPUs that threads should follow.
 
     Jobs get limits equal to requests. Servers get no CPU limit: throttling would show as latency
-    while the node is idle.
+    while the node is idle. Space on the node's disk is always limited, but little of it requested
+    unless the object asks for it: defaults are for large data, and nodes may be small.
     """
     values = dict(defaults)
     if wanted and wanted.cpu:
         values["cpu"] = wanted.cpu
     if wanted and wanted.memory:
         values["memory"] = wanted.memory
+    disk = values.pop(DISK)
+    little = LITTLE_DISK if quantity_bytes(disk) > quantity_bytes(LITTLE_DISK) else disk
+    if wanted and wanted.ephemeral_storage:
+        disk = little = wanted.ephemeral_storage
     cpus = quantity_cpus(values["cpu"])
     if wanted and wanted.gpus:
         values[GPU_RESOURCE] = str(wanted.gpus)
     limits = {k: v for k, v in values.items() if limit_cpu or k != "cpu"}
-    return {"requests": values, "limits": limits}, cpus
+    return {"requests": {**values, DISK: little}, "limits": {**limits, DISK: disk}}, cpus
 
 
 def scheduling_fields(scheduling: Scheduling | None) -> dict[str, Any]:

@@ -202,3 +202,36 @@ def test_manifest_that_is_none_is_refused(cache, store):
     wrong = publish(store, 1, manifest_digest=store.put_bytes(b'{"format":"onnx"}'))
     with pytest.raises(ManifestError, match="worker image older"):
         cache.fetch(wrong)
+
+
+def test_the_quota_counts_bytes_and_not_what_a_manifest_says(
+    cache: ArtifactCache, store: Store, tmp_path: Path
+) -> None:
+    content = b"x" * (40 * SIZE)
+    manifest = ArtifactManifest(
+        format="onnx",
+        file=ArtifactFile(name="m.onnx", digest=sha256_bytes(content), size_bytes=1),
+        classes=("cat",),
+        imgsz=(64, 64),
+        input=TensorSpec(name="images", dtype="FP32", shape=(1, 3, 64, 64)),
+        outputs=(TensorSpec(name="output0", dtype="FP32", shape=(1, 5, 84)),),
+    )
+    liar = publish(
+        store,
+        1,
+        digest=store.put_bytes(content),
+        manifest_digest=store.put_bytes(manifest.dump()),
+    )
+    with pytest.raises(QuotaError, match="do not fit into the cache's quota"):
+        cache.fetch(liar)
+    assert not path_of(cache, liar.digest).exists()
+    assert cache.size() < 2 * SIZE + 70_000
+    assert list((tmp_path / "cache").rglob("*.partial")) == []
+    assert cache.fetch(publish(store, 2)).downloaded > SIZE, "room for others again"
+
+
+def test_a_manifest_of_any_size_is_not_read_into_memory(tmp_path: Path, store: Store) -> None:
+    cache = ArtifactCache(tmp_path / "cache", store, 100 * SIZE)
+    huge = publish(store, 1, manifest_digest=store.put_bytes(b" " * 1_100_000))
+    with pytest.raises(ManifestError, match="larger than"):
+        cache.fetch(huge)

@@ -22,10 +22,9 @@ UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 def unbounded(schema: dict[str, Any], path: str) -> Iterator[str]:
     """Paths whose values may have any size."""
     kind, unknown = schema.get("type"), schema.get(UNKNOWN)
-    fixed = "enum" in schema
-    if (kind == "string" or INT_OR_STRING in schema or unknown) and not fixed:
-        if "maxLength" not in schema and kind in ("string", None):
-            yield f"{path}: string"
+    text = kind == "string" or (kind is None and (INT_OR_STRING in schema or unknown))
+    if text and not {"enum", "maxLength"} & set(schema):
+        yield f"{path}: string"
     if (kind == "array" or (unknown and kind is None)) and "maxItems" not in schema:
         yield f"{path}: list"
     if kind == "object" and "properties" not in schema and "maxProperties" not in schema:

@@ -23,9 +23,9 @@ COMPONENT = "activator"
 ACCOUNT = "modelyard-activator"
 """Service account of the chart that may scale, nothing else."""
 RESOURCES = {
-    "requests": {"cpu": "50m", "memory": "64Mi"},
-    # A thousand connections that wait.
-    "limits": {"memory": "256Mi"},
+    "requests": {"cpu": "50m", "memory": "64Mi", pods.DISK: "64Mi"},
+    # A thousand connections that wait; the files of the log.
+    "limits": {"memory": "256Mi", pods.DISK: "256Mi"},
 }
 DRAIN_SECONDS = 5
 END_SECONDS = 20

@@ -20,9 +20,22 @@ TRITON = "triton"
 AGENT = "agent"
 
 
+_OWNER_RESOURCES = {
+    "requests": {"cpu": "10m", "memory": "32Mi", pods.DISK: "1Mi"},
+    "limits": {"memory": "64Mi", pods.DISK: "64Mi"},
+}
+
+
 def _cpus(observed: Observed) -> float:
     wanted, defaults = observed.spec.server.resources, observed.settings.resources["server"]
     return pods.resource_requirements(wanted, defaults)[1]
+
+
+def _cache_bytes(observed: Observed) -> int:
+    """The quota of the agent's cache."""
+    target = observed.spec.target
+    cache = target.cluster.cache if target.cluster else target.edge.cache if target.edge else None
+    return pods.quantity_bytes(cache.quota) if cache else 0
 
 
 def agent_run(observed: Observed) -> str:
@@ -31,12 +44,12 @@ def agent_run(observed: Observed) -> str:
     own: dict[str, Any] = {}
     cluster = observed.spec.target.cluster
     if cluster is not None:
-        own["cache_bytes"] = pods.quantity_bytes(cluster.cache.quota)
+        own["cache_bytes"] = _cache_bytes(observed)
     if edge is not None:
         after = duration_seconds(edge.offline_after)
         own = {
             "edge": True,
-            "cache_bytes": pods.quantity_bytes(edge.cache.quota),
+            "cache_bytes": _cache_bytes(observed),
             # Three chances to be heard before silence counts.
             "report_seconds": max(1, min(300, int(after / 3))),
         }
@@ -98,6 +111,9 @@ def _ports(observed: Observed) -> list[dict[str, Any]]:
 def _agent(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     settings = observed.settings
     resources, _ = pods.resource_requirements(None, settings.resources["agent"], limit_cpu=False)
+    # The cache, and copies of what of it Triton reads, beside the agent's own files.
+    disk = 2 * _cache_bytes(observed) + pods.quantity_bytes(settings.resources["agent"][pods.DISK])
+    resources["limits"][pods.DISK] = str(disk)
     return {
         "name": AGENT,
         "image": settings.images.worker,
@@ -140,6 +156,7 @@ def _cache_owner(observed: Observed, mount: dict[str, Any]) -> dict[str, Any]:
         "image": observed.settings.images.worker,
         "imagePullPolicy": observed.settings.images.pull_policy,
         "command": ["python", "-c", code],
+        "resources": _OWNER_RESOURCES,
         "securityContext": {
             **pods.container_security(),
             "runAsUser": 0,

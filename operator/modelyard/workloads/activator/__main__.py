@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -118,8 +120,16 @@ async def _ready(url: str) -> bool:
         return False
 
 
+def _raise_descriptors() -> None:
+    """Two sockets for each connection are more than the usual soft limit of 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _main() -> int:
     options = arguments()
+    _raise_descriptors()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -25,6 +25,9 @@ _buffer = memoryview(bytearray(CHUNK_BYTES))
 class Listener(Protocol):
     """Receives the events of client connections."""
 
+    def accepted(self, client: ClientConnection) -> None:
+        """A client has connected."""
+
     def opened(self, client: ClientConnection, first: bytes) -> None:
         """A client has sent its first bytes; no more are read until it is connected."""
 
@@ -70,17 +73,28 @@ class _Connection(asyncio.BufferedProtocol):
 
 
 class ClientConnection(_Connection):
-    """The client's side. The listener never learns of a connection without a byte, such as a
-    TCP health check."""
+    """The client's side. One without a byte, such as a TCP health check, is no traffic."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._opened = False
         self._frames: http2.ClientFrames | None = None
-        self.awaits_response = True
+        self.awaits_response = False
         """Whether the client has sent part of a request since the server last sent anything."""
         self.last_active = 0.0
-        """When bytes last passed in either direction; the listener keeps it."""
+        """When bytes last passed in either direction, or it was accepted; the listener keeps it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Report it to the listener, which may close it at once."""
+        super().connection_made(transport)
+        self._listener.accepted(self)
+
+    def drop(self) -> None:
+        """Close the connection, even if the client does not read what was sent to it."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The shared buffer; a short part of it until the client is connected."""
@@ -89,7 +103,7 @@ class ClientConnection(_Connection):
     def received(self, data: bytes) -> None:
         """Report the first bytes to the listener; forward later ones to the server."""
         if not self._opened:
-            self._opened = True
+            self._opened = self.awaits_response = True
             self.transport.pause_reading()
             self._listener.opened(self, data)
         elif self.peer is not None:

@@ -36,6 +36,13 @@ class Limits:
     """Maximum seconds that a connection waits for a server."""
     max_waiting: int = 1000
     """Maximum connections that wait at the same time; further ones are closed at once."""
+    max_open: int = 2000
+    """Maximum open connections. For one more, the one that has been idle longest is closed."""
+    silent: float = 30.0
+    """Seconds that a connection may stay open before the client's first byte."""
+    idle: float = 300.0
+    """Seconds without a byte after which a connection is closed; `after` and `wait` together if
+    they are longer, since a request may have to wait for that long."""
 
 
 class Proxy:
@@ -52,6 +59,8 @@ class Proxy:
         """Whether a server is known to have answered since the servers were last scaled down."""
         self._open: set[ClientConnection] = set()
         """Connections on which the client has sent something."""
+        self._silent: set[ClientConnection] = set()
+        """Connections on which it has not."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int, address: Address) -> asyncio.Server:
@@ -62,8 +71,24 @@ class Proxy:
             lambda: ClientConnection(listener), host, port, backlog=BACKLOG
         )
 
+    def accepted(self, client: ClientConnection) -> None:
+        """A client has connected: make room for it."""
+        client.last_active = self._clock()
+        if len(self._open) + len(self._silent) >= self._limits.max_open:
+            idle = [one for one in (*self._silent, *self._open) if not one.awaits_response]
+            oldest = min(idle, key=lambda one: one.last_active, default=client)
+            logger.warning(
+                "%d connections are open: closed the one that was idle longest",
+                self._limits.max_open,
+            )
+            self.closed(oldest)
+            oldest.drop()
+        if not client.transport.is_closing():
+            self._silent.add(client)
+
     def opened(self, client: ClientConnection, first: bytes, address: Address) -> None:
         """A client has sent its first bytes: connect it."""
+        self._silent.discard(client)
         self._open.add(client)
         self.active(client)
         task = asyncio.create_task(self._connect(first, client, address))
@@ -78,6 +103,16 @@ class Proxy:
     def closed(self, client: ClientConnection) -> None:
         """A connection has ended."""
         self._open.discard(client)
+        self._silent.discard(client)
+
+    def _close_idle(self, now: float) -> None:
+        """Close connections on which nothing has passed for too long."""
+        longest = max(self._limits.idle, self._limits.after + self._limits.wait)
+        for clients, seconds in ((self._silent, self._limits.silent), (self._open, longest)):
+            for client in list(clients):
+                if now - client.last_active >= seconds:
+                    self.closed(client)
+                    client.drop()
 
     async def run_idle_timer(self, every: float = 1.0) -> None:
         """Scale the servers to zero whenever there was no traffic for long enough, but not while
@@ -86,6 +121,7 @@ class Proxy:
         while True:
             await asyncio.sleep(every)
             now = self._clock()
+            self._close_idle(now)
             if self._scaled_down_at is not None and now - self._scaled_down_at < again:
                 continue
             longest = self._limits.after + self._limits.wait
@@ -162,6 +198,9 @@ class _ListeningPort:
 
     proxy: Proxy
     address: Address
+
+    def accepted(self, client: ClientConnection) -> None:
+        self.proxy.accepted(client)
 
     def opened(self, client: ClientConnection, first: bytes) -> None:
         self.proxy.opened(client, first, self.address)

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _MANIFEST_BYTES = 64 * 1024
 """What a manifest takes at most, usually; its size is not known before."""
+_MAX_MANIFEST_BYTES = 1024 * 1024
+"""A manifest is read into memory: thousands of class names take 100 kB."""
 
 
 class ManifestError(ValueError):
@@ -112,15 +114,26 @@ class ArtifactCache:
                 logger.warning("%s in the cache is damaged, fetching it again", path)
                 path.unlink(missing_ok=True)
             self._reserve(digest, size, own)
+            fetched = 0
+
+            def on_piece(piece: int) -> None:
+                nonlocal fetched
+                _check(goes_on)
+                fetched += piece
+                if fetched > size:
+                    # More than was announced: the quota is about what lies on the disk.
+                    self._reserve(digest, fetched, own)
+
             try:
-                self._store.get_file(digest, path, on_piece=lambda _: _check(goes_on))
+                self._store.get_file(digest, path, on_piece=on_piece)
             finally:
                 with self._index:
-                    del self._reserved[digest]
+                    self._reserved.pop(digest, None)
         return path, path.stat().st_size
 
     def _reserve(self, digest: str, size: int, own: set[str]) -> None:
         with self._index:
+            self._reserved.pop(digest, None)
             _, missing = self._evict(own, size)
             if missing > 0:
                 raise QuotaError(
@@ -172,6 +185,11 @@ def _check(goes_on: Callable[[], bool]) -> None:
 
 
 def _parse(path: Path, assignment: Assignment) -> ArtifactManifest:
+    if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise ManifestError(
+            f"the manifest {assignment.manifest_digest} of {assignment.model_version} is larger "
+            f"than {_MAX_MANIFEST_BYTES} bytes"
+        )
     try:
         manifest = parse_manifest(path.read_bytes())
     except ValidationError as error:

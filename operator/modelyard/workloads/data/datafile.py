@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from modelyard.contract.datasetindex import SPLITS, SplitName
+from modelyard.workloads.data import boundedyaml
 from modelyard.workloads.data.errors import DatasetError
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -65,8 +64,8 @@ def read_data_file(root: Path, data_file: str) -> DataFile:
     if path.stat().st_size > MAX_BYTES:
         raise fail(f"is larger than {MAX_BYTES // 1024 // 1024} MiB")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        content = boundedyaml.load(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise fail(f"is not YAML ({' '.join(str(error).split())[:300]})") from error
     if not isinstance(content, dict):
         raise fail("is not a mapping with names, train and val")
@@ -84,8 +83,9 @@ def read_data_file(root: Path, data_file: str) -> DataFile:
             classes=_classes(content),
             splits=_splits(content),
         )
-    except ValueError as error:
-        raise fail(str(error)) from error
+    except (ValueError, OSError) as error:
+        # OSError: a path that no file here can have, such as one that is too long.
+        raise fail(" ".join(str(error).split())[:1000]) from error
 
 
 def _base(root: Path, beside: Path, value: Any) -> Path:
@@ -110,7 +110,7 @@ def _base(root: Path, beside: Path, value: Any) -> Path:
 def _classes(content: dict[Any, Any]) -> tuple[str, ...]:
     names, count = content.get("names"), content.get("nc")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-        raise ValueError(f"nc {count!r} is not a number of classes")
+        raise ValueError(f"nc {str(count)[:80]!r} is not a number of classes")
     if names is None:
         if count is None:
             raise ValueError("names is missing: list the class names by class id")
@@ -118,7 +118,7 @@ def _classes(content: dict[Any, Any]) -> tuple[str, ...]:
     if isinstance(names, dict):
         try:
             by_id = {int(key): name for key, name in names.items()}
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError("names has a key that is not a class id") from error
         if sorted(by_id) != list(range(len(names))):
             raise ValueError(f"names must have the class ids 0 to {len(names) - 1}, each once")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from modelyard.contract import paths
 from modelyard.workloads.errors import UserError
 
 MIB = 1024 * 1024
@@ -31,6 +33,10 @@ class Limits:
     def within(self, directory: Path) -> Self:
         """The same limits, and no more than the file system of `directory` has free."""
         free = shutil.disk_usage(directory).free
+        limit = os.environ.get(paths.DISK_LIMIT_VARIABLE, "")
+        if limit.isdigit():
+            # The kubelet evicts a pod that takes more, without a word about what was too much.
+            free = min(free, int(limit))
         return replace(
             self,
             download_bytes=min(self.download_bytes, free),
@@ -42,8 +48,8 @@ class Limits:
         if size > self.download_bytes:
             raise UserError(
                 "SourceTooLarge",
-                f"{label} is larger than {human(self.download_bytes)}, the limit or the free space "
-                "of the node's disk",
+                f"{label} is larger than {human(self.download_bytes)}, the pod's "
+                "resources.ephemeralStorage or the free space of the node's disk",
             )
 
     @classmethod

@@ -2,7 +2,7 @@
 
 Members are written one by one with their actual bytes counted, since the sizes that an archive
 declares are as untrusted as its names. Links are made last, when no file can be written through
-them any more, and only stay if they lead to something inside.
+them any more, and only stay if they lead to something inside. Nothing is ever made through one.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class _Target:
     written: int = 0
     links: list[tuple[str, Path, str, bool]] = field(default_factory=list)
     """Member, its path, what it leads to, whether hard."""
+    folders: set[Path] = field(default_factory=set)
+    """Folders that are known to be real ones: a link never replaces a folder."""
 
     def fail(self, reason: str, member: str, what: str) -> DatasetError:
         shown = member if len(member) <= NAME_SHOWN else member[: NAME_SHOWN - 1] + "…"
@@ -105,14 +107,26 @@ class _Target:
             )
 
     def make_directory(self, path: Path, member: str) -> None:
+        """Make a folder and those above it, none of them through a link: what a link leads to may
+        lie outside. Raises DatasetError."""
+        made = []
         try:
+            for folder in (path, *path.parents):
+                if folder in self.folders or folder == self.root:
+                    break
+                if folder.is_symlink():
+                    raise self.fail("PathEscape", member, "lies behind a link")
+                made.append(folder)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._bad_name(member, error) from error
+        self.folders.update(made)
 
     def _bad_name(self, member: str, error: OSError) -> Exception:
         if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
             return self.fail("CorruptArchive", member, "is a folder and a file")
+        if error.errno == errno.ELOOP:
+            return self.fail("PathEscape", member, "is behind a link")
         if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
             return self.fail("CorruptArchive", member, "has a name that no file here can have")
         return error
@@ -122,7 +136,9 @@ class _Target:
         self.admit(member)
         self.make_directory(path.parent, member)
         try:
-            opened = path.open("wb")
+            # Not through a link that was there before.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            opened = os.fdopen(os.open(path, flags, 0o666), "wb")
         except OSError as error:
             raise self._bad_name(member, error) from error
         with opened as file:
@@ -137,8 +153,8 @@ class _Target:
             raise self.fail(
                 "ArchiveTooLarge",
                 member,
-                f"makes the archive larger than {human(limits.unpacked_bytes)} unpacked, the "
-                "limit or the free space of the node's disk",
+                f"makes the archive larger than {human(limits.unpacked_bytes)} unpacked, the pod's "
+                "resources.ephemeralStorage or the free space of the node's disk",
             )
         if self.written > limits.ratio_floor and (self.written > limits.ratio * self.archive_bytes):
             raise self.fail(
@@ -153,8 +169,6 @@ class _Target:
         symlinks = []
         for member, path, to, hard in self.links:
             self.make_directory(path.parent, member)
-            if path.parent.resolve() != path.parent:
-                raise self.fail("PathEscape", member, "lies behind a link")
             if path.is_dir() and not path.is_symlink():
                 raise self.fail("CorruptArchive", member, "is a folder and a link")
             path.unlink(missing_ok=True)

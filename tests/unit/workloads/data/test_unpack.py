@@ -221,3 +221,26 @@ def test_the_limits_follow_the_free_disk_space(tmp_path: Path) -> None:
     assert Limits(unpacked_bytes=1 << 60).within(tmp_path).unpacked_bytes < 1 << 60
     assert Limits(unpacked_bytes=5).within(tmp_path).unpacked_bytes == 5
     assert LIMITS.ratio_floor <= GIB
+
+
+def test_no_folder_is_made_through_a_link(tmp_path: Path, out: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    archive = tarred(tmp_path / "a", ("way", str(outside)), ("way/deep/er/link", "x"))
+    with pytest.raises(DatasetError, match="member 'way/deep/er/link' lies behind a link"):
+        unpack(archive, out, LIMITS)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_link_that_was_there_before_leads_nowhere(tmp_path: Path, out: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_bytes(b"precious")
+    out.mkdir()
+    (out / "way").symlink_to(outside)
+    (out / "file").symlink_to(outside / "file")
+    for member in ("way/new", "way/deep/new", "file"):
+        with pytest.raises(DatasetError, match="behind a link"):
+            unpack(zipped(tmp_path / "a", (member, b"x")), out, LIMITS)
+    assert [one.name for one in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_bytes() == b"precious"
