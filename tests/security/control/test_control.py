@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,18 @@ def test_the_same_load_runs_code_with_the_key(target: Target, tmp_path: Path) ->
     """The attack of the tests above is a real one."""
     headers = {PREFIX + HEADER: target.key}
 
-    target.grpc("RepositoryModelLoad", load_request(tmp_path, "evil"), headers)
+    answer = target.grpc("RepositoryModelLoad", load_request(tmp_path, "evil"), headers)
 
+    assert not isinstance(answer, grpc.RpcError), answer.details()
     assert (tmp_path / "owned").exists()
     target.grpc(
         "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="evil"), headers
     )
+    # While a model is being unloaded, Triton is not ready.
+    deadline = time.monotonic() + 20
+    while target.http("/v2/health/ready")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
