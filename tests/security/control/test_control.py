@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from modelyard.contract.control import HEADER
 
+from ...waiting import until
 from .conftest import LINE, PREFIX, Target, load_request, strangers, takeover
 
 HTTP: dict[str, tuple[str, Any]] = {
@@ -124,10 +124,7 @@ def test_the_same_load_runs_code_with_the_key(target: Target, tmp_path: Path) ->
         "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="evil"), headers
     )
     # While a model is being unloaded, Triton is not ready.
-    deadline = time.monotonic() + 20
-    while target.http("/v2/health/ready")[0] != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: target.http("/v2/health/ready")[0] == 200)
 
 
 @pytest.mark.parametrize(
