@@ -91,10 +91,10 @@ class Target:
             except grpc.RpcError as error:
                 return error
 
-    def figures(self) -> Totals:
-        """What is counted for the version that serves."""
+    def figures(self) -> dict[int, Totals]:
+        """What is counted, by version: 1 serves, 2 is prepared."""
         with urllib.request.urlopen(self.server.metrics, timeout=20) as answer:
-            return parse(answer.read().decode(), LINE)[self.serving.version]
+            return parse(answer.read().decode(), LINE)
 
     def counter(self, name: str) -> float:
         """The sum of one of the pipeline's counters."""

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from modelyard.contract.control import HEADER
 
+from ...waiting import until
 from .conftest import LINE, PREFIX, Target, load_request, strangers, takeover
 
 HTTP: dict[str, tuple[str, Any]] = {
@@ -115,12 +116,15 @@ def test_the_same_load_runs_code_with_the_key(target: Target, tmp_path: Path) ->
     """The attack of the tests above is a real one."""
     headers = {PREFIX + HEADER: target.key}
 
-    target.grpc("RepositoryModelLoad", load_request(tmp_path, "evil"), headers)
+    answer = target.grpc("RepositoryModelLoad", load_request(tmp_path, "evil"), headers)
 
+    assert not isinstance(answer, grpc.RpcError), answer.details()
     assert (tmp_path / "owned").exists()
     target.grpc(
         "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="evil"), headers
     )
+    # While a model is being unloaded, Triton is not ready.
+    until(lambda: target.http("/v2/health/ready")[0] == 200)
 
 
 @pytest.mark.parametrize(
