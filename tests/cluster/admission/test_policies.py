@@ -319,7 +319,8 @@ def test_editors_get_no_tokens_of_pods_that_report(pods: Any, account: str) -> N
     """Kubernetes' role edit may request tokens, bound to a pod of the requester's choice."""
     pods.run(
         *("kubectl", "-n", NS, "create", "rolebinding", "ada-edit"),
-        *("--clusterrole=edit", "--user=ada"),
+        # What a controller of kube-controller-manager would merge into `edit`.
+        *("--clusterrole=system:aggregate-to-edit", "--user=ada"),
     )
     pods.run("kubectl", "-n", NS, "create", "serviceaccount", "her-own")
     pods.kubectl("-n", NS, "create", "token", "her-own", "--as=ada")
