@@ -115,5 +115,33 @@ def test_it_scales_no_other(activator: Pod, scaling: Try, own: str, other: str) 
     assert f"may not scale Deployment {other}" in scaling(other, activator(own))
 
 
+@pytest.fixture(scope="module")
+def reporting(policies: Any, token: Callable[..., str], declared: Any) -> Try:
+    """Patches a Deployment's status with a pod's token; returns "" or the API server's answer."""
+
+    def attempt(name: str, pod: str | None, status: dict[str, Any]) -> str:
+        api = client.CustomObjectsApi(policies.client(token(ACCOUNT, pod)))
+        declared(name)
+        try:
+            api.patch_namespaced_custom_object_status(
+                GROUP, VERSION, NS, "deployments", name, {"status": status}
+            )
+        except client.ApiException as error:
+            return str(error.body)
+        return ""
+
+    return attempt
+
+
+def test_it_reports_refusals_of_its_own_deployment_only(activator: Pod, reporting: Try) -> None:
+    own, report = activator(OWN), {"activator": {"refusal": "no"}}
+    assert reporting(OWN, own, report) == ""
+    assert reporting(OWN, own, {"activator": None}) == ""
+    assert "may not scale Deployment shop-a" in reporting("shop-a", own, report)
+    assert "change their status.activator" in reporting(OWN, own, {"message": "m"})
+    stable = {"stable": {"version": 9}, **report}
+    assert "change their status.activator" in reporting(OWN, own, stable)
+
+
 def test_a_token_of_no_pod_scales_nothing(scaling: Try) -> None:
     assert "pod (none) may not scale" in scaling(OWN, None)

@@ -46,6 +46,8 @@ class Parts:
     """To delete, in this order."""
     problem: str = ""
     """Why servers are not scaled to zero although the spec asks for it, for people."""
+    refusal: str = ""
+    """What the API server answered to the activator, where it may not scale."""
 
 
 def parts(observed: Observed, served: Served) -> Parts:
@@ -57,6 +59,7 @@ def parts(observed: Observed, served: Served) -> Parts:
         return Parts(
             children=(*autoscaling.children(observed), *activator.children(observed, wanted)),
             leftovers=_leftovers(obj, live),
+            refusal=str((meta.status(obj).get("activator") or {}).get("refusal") or ""),
         )
     if wanted is None or bounds is None or unknown:
         return Parts(

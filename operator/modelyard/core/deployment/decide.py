@@ -95,6 +95,7 @@ def _plan(
         override=wishes.wanted.override,
         actions=wishes.actions.acted_on,
         missing=routes.problem or scaling.problem,
+        refused=scaling.refusal,
     )
     report = assess(observed, situation)
     rollout = course.rollout
@@ -226,4 +227,5 @@ CONTROLLER = Controller(
     aggregates={"fleets": FLEETS},
     debounce=_debounce,
     gauges=GAUGES,
+    pod_owned_fields=("activator",),
 )

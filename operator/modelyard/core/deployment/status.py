@@ -40,6 +40,8 @@ class Situation:
     actions: Mapping[str, str]
     missing: str = ""
     """What the spec needs that is not installed in the cluster."""
+    refused: str = ""
+    """Why servers neither sleep nor wake: the API server's words to the activator."""
 
     @property
     def recorded(self) -> Recorded:
@@ -86,6 +88,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _rolling(situation)
         or _missing_servers(observed, situation, fields)
         or _missing_parts(situation)
+        or _refused_scaling(situation)
         or _without_servers(observed)
     )
     note = _other_content(observed, situation)
@@ -282,6 +285,16 @@ def _missing_parts(situation: Situation) -> Verdict | None:
     if not situation.missing:
         return None
     return Verdict(reasons.NOT_INSTALLED, situation.missing, phase=DeploymentPhase.DEGRADED)
+
+
+def _refused_scaling(situation: Situation) -> Verdict | None:
+    if not situation.refused:
+        return None
+    text = (
+        f"the activator may not scale the servers: {situation.refused}; allow it, or remove "
+        "spec.target.cluster.scaleToZero"
+    )
+    return Verdict(reasons.SCALING_REFUSED, text, phase=DeploymentPhase.DEGRADED)
 
 
 def _aside(fields: Mapping[str, Any]) -> str:
