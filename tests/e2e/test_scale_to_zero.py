@@ -86,7 +86,7 @@ def sleepy(demo: Demo) -> Iterator[Sleepy]:
     }
     demo.objects.kubectl("apply", "-f", "-", stdin=json.dumps(body))
     front = f"{SLEEPY}-activator"
-    until(lambda: available(demo, front), 60, "the activator's pod is ready")
+    until(lambda: activators(demo), 60, "the activator's pod is ready")
     image = validation_scenes(demo.folder / "digits.zip", 1)[0].data
     with reach.servers(demo.objects, front) as addresses:
         connect = {
@@ -95,14 +95,14 @@ def sleepy(demo: Demo) -> Iterator[Sleepy]:
         }
         yield Sleepy(demo, connect)
     demo.objects.kubectl("delete", "mdep", SLEEPY)
-    until(lambda: not available(demo, front), 60, "the activator is gone with it")
+    until(lambda: not activators(demo), 60, "the activator is gone with it")
 
 
-def available(demo: Demo, name: str) -> bool:
-    found = demo.objects.kubectl(
-        "get", "deployments.apps", name, "--ignore-not-found", "-o", "json"
-    )
-    return bool(found) and bool(json.loads(found)["status"].get("availableReplicas"))
+def activators(demo: Demo) -> int:
+    """How many activators are available."""
+    own = "app.kubernetes.io/component=activator"
+    found = demo.objects.kubectl("get", "deployments.apps", "-l", own, "-o", "json")
+    return sum(one["status"].get("availableReplicas", 0) for one in json.loads(found)["items"])
 
 
 def test_servers_go_when_nobody_asks(sleepy: Sleepy) -> None:

@@ -42,6 +42,15 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "modelyard.serviceAcco
 {{- end }}
 
 {{/*
+CEL: whether the request comes from a service account of this name, of any namespace. A user's name
+that merely ends like it, as an identity provider may allow, is none. Called with the name.
+*/}}
+{{- define "modelyard.isAccount" -}}
+(request.userInfo.username.startsWith('system:serviceaccount:') &&
+request.userInfo.username.endsWith(':{{ . }}'))
+{{- end }}
+
+{{/*
 CEL that depends on the kind of a request. Called with (dict "of" a list of (dict "plural" … "cel" …)
 "else" …, used for other kinds); without "else" the last one stands for them.
 */}}

@@ -101,6 +101,13 @@ class DeploymentSpec(ApiModel):
     """How a new version replaces the one that serves."""
 
 
+class ActivatorStatus(ApiModel):
+    """What the activator reports; only it writes this."""
+
+    refusal: str | None = Field(default=None, max_length=1024)
+    """What the API server last answered, where it refused to let the activator scale."""
+
+
 class DeploymentStatus(CommonStatus):
     """How the deployment is."""
 
@@ -143,6 +150,8 @@ class DeploymentStatus(CommonStatus):
     """Servers by pool, where pools are declared."""
     selector: str | None = None
     """Label selector of the serving pods, for the scale subresource."""
+    activator: ActivatorStatus | None = None
+    """What the activator reports, with `scaleToZero`."""
     url: str | None = None
     """HTTP endpoint within the cluster (KServe v2 protocol); gRPC is on port 8001."""
 

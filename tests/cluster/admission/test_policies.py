@@ -301,6 +301,41 @@ def test_a_verdict_is_final_even_for_the_operator(
     assert as_operator("final-1", usedBy=["Deployment shelf"], message="in use") == ""
 
 
+def test_a_name_that_ends_like_an_account_is_none(pods: Any, valid: Any) -> None:
+    """Identity providers may allow colons in names; the API server's own accounts have a prefix."""
+    pods.create(valid("ModelServer", "lookalike"), impersonate=OPERATOR)
+    who = "corp:modelyard-agent"
+    pods.run(
+        *("kubectl", "create", "clusterrole", "reports", "--verb=get,patch,update"),
+        "--resource=modelservers.modelyard.dev/status",
+    )
+    pods.run(
+        *("kubectl", "-n", NS, "create", "rolebinding", "lookalike"),
+        *("--clusterrole=reports", f"--user={who}"),
+    )
+    patch = json.dumps({"status": {"message": "m"}})
+    said = pods.refused(
+        *("-n", NS, "patch", "ms", "lookalike", "--subresource=status", "--type=merge"),
+        *("-p", patch, f"--as={who}"),
+    )
+    assert f"only the Modelyard operator writes it, and {who} is not it" in said
+
+
+@pytest.mark.parametrize("account", ["modelyard-agent", "modelyard-trainer", "modelyard-activator"])
+def test_editors_get_no_tokens_of_pods_that_report(pods: Any, account: str) -> None:
+    """Kubernetes' role edit may request tokens, bound to a pod of the requester's choice."""
+    pods.run(
+        *("kubectl", "-n", NS, "create", "rolebinding", "ada-edit"),
+        # What a controller of kube-controller-manager would merge into `edit`.
+        *("--clusterrole=system:aggregate-to-edit", "--user=ada"),
+    )
+    pods.run("kubectl", "-n", NS, "create", "serviceaccount", "her-own")
+    pods.kubectl("-n", NS, "create", "token", "her-own", "--as=ada")
+    said = pods.refused("-n", NS, "create", "token", account, "--as=ada")
+    assert f"a token of the service account {account} is for pods that the Modelyard" in said
+    assert "ada may not" in said
+
+
 def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str) -> None:
     for kind in DECLARED:
         name, spec = example(kind, "by-ada")
@@ -312,6 +347,6 @@ def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str
 
 def test_policies_are_well_typed(pods: Any) -> None:
     found = json.loads(pods.kubectl("get", "validatingadmissionpolicies", "-o", "json"))["items"]
-    assert len(found) == 4 + len(REPORTED)
+    assert len(found) == 5 + len(REPORTED)
     for one in found:
         assert not one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"), one

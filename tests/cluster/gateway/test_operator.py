@@ -245,18 +245,22 @@ def test_an_activator_comes_and_goes_with_scale_to_zero(shop: Shop) -> None:
         "spec": {"modelLine": "shelf", "target": {"cluster": wanted}},
     }
     path = f"{OURS}/deployments/sleepy"
-    workloads = f"/apis/apps/v1/namespaces/{SPACE}/deployments"
+    selector = "labelSelector=app.kubernetes.io%2Fcomponent%3Dactivator"
+    workloads = f"/apis/apps/v1/namespaces/{SPACE}/deployments?{selector}"
+
+    def activators() -> list[dict[str, Any]]:
+        return list(shop.admin.get(workloads)["items"])
 
     def status() -> dict[str, Any]:
         return shop.admin.get(path).get("status") or {}
 
     shop.admin.call("POST", f"{OURS}/deployments", body)
-    until(lambda: shop.admin.get(f"{workloads}/sleepy-activator"), what="the activator")
+    until(activators, what="the activator")
     url = "http://sleepy-activator.shop.svc:8000"
     until(lambda: status().get("url") == url, what="the address that wakes")
     keda = {"spec": {"target": {"cluster": {"scaleToZero": {"by": "Keda"}}}}}
     shop.admin.merge(path, keda)
-    until(lambda: shop.admin.get(f"{workloads}/sleepy-activator") is None, what="it to go")
+    until(lambda: not activators(), what="it to go")
     until(lambda: shop.admin.get(f"{CORE}/services/sleepy-activator") is None)
     hpas = f"/apis/autoscaling/v2/namespaces/{SPACE}/horizontalpodautoscalers/sleepy"
     assert shop.admin.get(hpas), "servers are scaled nevertheless"

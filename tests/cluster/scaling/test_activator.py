@@ -38,6 +38,12 @@ END = 2.0
 """Most seconds that its end takes then: it refuses requests meanwhile."""
 
 
+SCALES, REPORTS = (
+    {"apiGroups": ["modelyard.dev"], "resources": [f"deployments/{part}"], "verbs": verbs}
+    for part, verbs in (("scale", ["get", "patch"]), ("status", ["patch"]))
+)
+
+
 class Site:
     """A Deployment, an activator in front of it, and a server that comes and goes with its
     replicas."""
@@ -180,18 +186,14 @@ def _accepts(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def plane(scaled: Plane, tmp_path_factory: pytest.TempPathFactory) -> tuple[Admin, str, Path]:
-    """The API server, and a pod's credentials: all that they allow is scaling."""
+    """The API server, and a pod's credentials: all that they allow is what the chart's Role does."""
     admin = scaled.admin
     admin.namespace(SPACE)
     accounts = f"/api/v1/namespaces/{SPACE}/serviceaccounts"
     admin.call("POST", accounts, {"metadata": {"name": ACCOUNT}})
-    rule = {
-        "apiGroups": ["modelyard.dev"],
-        "resources": ["deployments/scale"],
-        "verbs": ["get", "patch"],
-    }
     roles = f"{ROLE}/namespaces/{SPACE}"
-    admin.call("POST", f"{roles}/roles", {"metadata": {"name": ACCOUNT}, "rules": [rule]})
+    role = {"metadata": {"name": ACCOUNT}, "rules": [SCALES, REPORTS]}
+    admin.call("POST", f"{roles}/roles", role)
     subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SPACE}
     ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
     binding = {"metadata": {"name": ACCOUNT}, "roleRef": ref, "subjects": [subject]}
@@ -225,6 +227,25 @@ def test_servers_sleep_and_wake_and_no_request_is_lost(site: Any) -> None:
             assert {ask.result(40) for ask in asks} == {"1"}
         assert one.replicas() == 1
     assert one.starts == 3
+
+
+def test_a_refusal_to_scale_is_in_the_status_until_it_is_over(plane: Any, site: Any) -> None:
+    admin = plane[0]
+    role = f"{ROLE}/namespaces/{SPACE}/roles/{ACCOUNT}"
+    admin.merge(role, {"rules": [REPORTS]})
+    try:
+        one = site("refused")
+
+        def told() -> str:
+            status = admin.get(f"{OURS}/refused").get("status") or {}
+            return str((status.get("activator") or {}).get("refusal") or "")
+
+        until(told, 30, "the refusal")
+        assert 'cannot get resource "deployments/scale"' in told()
+    finally:
+        admin.merge(role, {"rules": [SCALES, REPORTS]})
+    one.sleeps()
+    until(lambda: not told(), 30, "the refusal is over")
 
 
 def test_requests_at_the_moment_of_falling_asleep_are_answered(site: Any) -> None:

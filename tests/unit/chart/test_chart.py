@@ -106,6 +106,12 @@ def test_each_workload_namespace_is_prepared(render: Any) -> None:
         inside = [o for o in rendered.objects if o["metadata"].get("namespace") == namespace]
         kinds = sorted((o["kind"], o["metadata"]["name"]) for o in inside)
         assert kinds == [
+            ("NetworkPolicy", "modelyard-activators"),
+            ("NetworkPolicy", "modelyard-datasets"),
+            ("NetworkPolicy", "modelyard-others"),
+            ("NetworkPolicy", "modelyard-servers"),
+            ("NetworkPolicy", "modelyard-training"),
+            ("NetworkPolicy", "modelyard-versions"),
             ("Role", "modelyard-activator"),
             ("Role", "modelyard-agent"),
             ("Role", "modelyard-trainer"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.contract import labels
-from modelyard.core.deployment import activation, autoscaling
+from modelyard.core.deployment import activation, activator, autoscaling
 from modelyard.workloads.activator.__main__ import arguments
 
 from .spec import EDGE, Children, cluster, existing, wanting
@@ -121,10 +121,10 @@ def test_an_activator_needs_nothing_installed() -> None:
     made = by_name(activation.parts(one, nothing).children)
     assert set(made) == {
         ("HorizontalPodAutoscaler", "cameras"),
-        ("Deployment", "cameras-activator"),
+        ("Deployment", activator.workload_name(one.obj)),
         ("Service", "cameras-activator"),
     }
-    pod = made["Deployment", "cameras-activator"]["spec"]["template"]
+    pod = made["Deployment", activator.workload_name(one.obj)]["spec"]["template"]
     options = arguments(pod["spec"]["containers"][0]["args"])
     assert (options.deployment, options.namespace) == ("cameras", "shop")
     assert (options.servers, options.after, options.wait) == (2, 90, 120)
@@ -139,21 +139,20 @@ def test_an_activator_needs_nothing_installed() -> None:
 
 
 def test_an_activator_is_no_server() -> None:
-    made = by_name(activation.parts(sleepy(by="Activator"), nothing).children)
+    one = sleepy(by="Activator")
+    made = by_name(activation.parts(one, nothing).children)
     selector = made["Service", "cameras-activator"]["spec"]["selector"]
-    template = made["Deployment", "cameras-activator"]["spec"]["template"]
+    template = made["Deployment", activator.workload_name(one.obj)]["spec"]["template"]
     assert selector.items() <= template["metadata"]["labels"].items()
     assert template["metadata"]["labels"][labels.COMPONENT] != "server"
     assert template["spec"]["serviceAccountName"] == "modelyard-activator"
 
 
 def test_an_activator_goes_when_it_is_wanted_no_more() -> None:
-    service, workload = (
-        by_name(activation.parts(sleepy(by="Activator"), nothing).children)[
-            kind, "cameras-activator"
-        ]
-        for kind in ("Service", "Deployment")
-    )
+    one = sleepy(by="Activator")
+    made = by_name(activation.parts(one, nothing).children)
+    service = made["Service", "cameras-activator"]
+    workload = made["Deployment", activator.workload_name(one.obj)]
     live = existing(service, {**workload, "kind": "apps/Deployment"})
     for back in (scaled(live, replicas=1), sleepy(live)):
         gone = [(ref.kind, ref.name) for ref in activation.parts(back, everything).leftovers]

@@ -232,6 +232,30 @@ def test_scaled_to_zero_is_suspended_and_keeps_its_version() -> None:
     assert world.of("apps/Deployment")[0]["spec"]["replicas"] == 0
 
 
+def test_a_refusal_to_wake_servers_is_told_until_it_is_over() -> None:
+    world = healthy()
+    obj = world.objects["Deployment", "cameras"]
+    obj["spec"]["target"]["cluster"] |= {
+        "replicas": 0,
+        "autoscaling": {"maxReplicas": 3},
+        "scaleToZero": {},
+    }
+    for name in list(world.objects):
+        if name[0] in ("Pod", "ModelServer"):
+            del world.objects[name]
+    assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
+    words = "pod cameras-activator-1 may not scale Deployment cameras"
+    obj["status"]["activator"] = {"refusal": words}
+    made = world.settle("Deployment", "cameras")["status"]
+    assert made["phase"] == "Degraded"
+    assert words in made["message"]
+    assert condition(made, "Ready")["reason"] == "ScalingRefused"
+    assert condition(made, "Stalled")["status"] == "True"
+    assert made["activator"] == {"refusal": words}, "it is the activator's field"
+    del obj["status"]["activator"]
+    assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
+
+
 def test_an_engine_is_chosen_on_nodes_of_its_gpu_type() -> None:
     engine = artifact(1, name="h100", format="tensorrt", gpuProduct="NVIDIA-H100")
     made = version(1)

@@ -24,8 +24,7 @@ spec:
   matchConditions:
     - name: {{ $reporter.who }}
       expression: >-
-        request.userInfo.username.startsWith('system:serviceaccount:') &&
-        request.userInfo.username.endsWith(':{{ .account }}')
+        {{- include "modelyard.isAccount" .account | nindent 8 }}
   variables:
     # The API server takes this from the token; the pod cannot set it.
     - name: pod

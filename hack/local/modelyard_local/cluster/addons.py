@@ -89,6 +89,13 @@ def addons(network: Network, dns_port: int) -> list[tuple[str, Object]]:
             ],
         ),
         *_role(
+            "modelyard:network-policies",
+            [
+                _rule("", ["pods", "namespaces"], ["list", "watch"]),
+                _rule("networking.k8s.io", ["networkpolicies"], ["list", "watch"]),
+            ],
+        ),
+        *_role(
             "modelyard:volumes",
             [_rule("", ["persistentvolumes"], ["get", "list", "create", "patch", "delete"])],
         ),

@@ -107,6 +107,12 @@ MODULES = {
             sources=("go.mod", "go.sum", "main.go"),
         ),
         Module(
+            "netpol",
+            source="sigs.k8s.io/kube-network-policies",
+            binaries={"kube-network-policies": "."},
+            sources=("go.mod", "go.sum", "main.go"),
+        ),
+        Module(
             "versitygw",
             source="github.com/versity/versitygw",
             binaries={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},

@@ -51,7 +51,7 @@ class LocalCluster:
             address=self.network.node_address,
             service_subnet=self.network.service_subnet,
             die_with_parent=False,
-            more_tools=["kubelet", "kube-proxy", "coredns", "kubectl"],
+            more_tools=["kubelet", "kube-proxy", "kube-network-policies", "coredns", "kubectl"],
             more_ports=node.PORTS,
         )
         self.processes = self.control_plane.processes
@@ -100,7 +100,9 @@ class LocalCluster:
         if os.geteuid() != 0:
             raise ClusterError("Stopping the local cluster needs root: run the command with sudo")
         with locked(self.layout.lock, waiting_for=f"cluster {self.name}", progress=progress):
-            self.processes.stop(["kubelet", "volumes", "kube-proxy", "coredns"])
+            self.processes.stop(
+                ["kubelet", "volumes", "kube-proxy", "kube-network-policies", "coredns"]
+            )
             progress("pods: stopping")
             teardown.end_pods(self.layout.root, _POD_GRACE)
             if self.processes.running("containerd"):
@@ -198,7 +200,13 @@ class LocalCluster:
         bring(node.containerd(plan))
         self._import_pause_image()
         apply_addons(self._api(plan), self.network, plan.control_plane.ports["coredns/dns"])
-        bring(node.kube_proxy(plan), node.coredns(plan), node.volumes(plan), node.kubelet(plan))
+        bring(
+            node.kube_proxy(plan),
+            node.network_policies(plan),
+            node.coredns(plan),
+            node.volumes(plan),
+            node.kubelet(plan),
+        )
 
     def _import_pause_image(self) -> None:
         store = ImageStore(node.socket(self.layout))

@@ -23,6 +23,8 @@ from modelyard_local.cluster.machine import program_path, required_program
 
 BRIDGE = "modelyard0"
 _TABLE = "modelyard"
+_TABLES = (f"ip {_TABLE}", "ip kube-proxy", "ip6 kube-proxy", "inet kube-network-policies")
+"""Of `bring_up`, kube-proxy, kube-network-policies."""
 _CNI_CACHE = Path("/var/lib/cni/results")
 _SYSCTL = Path("/proc/sys/net")
 
@@ -121,11 +123,11 @@ table ip {_TABLE} {{
 
 
 def tear_down() -> None:
-    """Removes what `bring_up`, kube-proxy and the CNI plugins made."""
+    """Removes what `bring_up`, kube-proxy, kube-network-policies and the CNI plugins made."""
     _succeeds([required_program("ip"), "link", "delete", BRIDGE])
     nft = required_program("nft")
-    for family, table in (("ip", _TABLE), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
-        _succeeds([nft, "delete", "table", family, table])
+    for table in _TABLES:
+        _succeeds([nft, "delete", "table", *table.split()])
     if program_path("iptables"):
         for rule in _forward_rules():
             while _succeeds([*_iptables(), "-D", *rule]):
@@ -141,9 +143,7 @@ def left_overs() -> list[str]:
     """What of the network is still there, for checks after `tear_down`."""
     found = [f"interface {BRIDGE}"] if _link_exists(BRIDGE) else []
     listed = _output([required_program("nft"), "list", "tables"])
-    for table in (f"table ip {_TABLE}", "table ip kube-proxy", "table ip6 kube-proxy"):
-        if table in listed.splitlines():
-            found.append(f"nftables {table}")
+    found += [f"nftables {table}" for table in _TABLES if f"table {table}" in listed.splitlines()]
     return found
 
 

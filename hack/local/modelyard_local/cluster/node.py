@@ -1,7 +1,7 @@
-"""The node's components: containerd, kubelet, kube-proxy, CoreDNS. Pure but for written files.
+"""The node's components: containerd, kubelet, kube-proxy, kube-network-policies, CoreDNS.
 
-Written for a machine inside a virtual machine or a container: cgroup v1, no CAP_SYS_RESOURCE, no
-registry. Control plane: components.py.
+Pure but for written files. Written for a machine inside a virtual machine or a container: cgroup
+v1, no CAP_SYS_RESOURCE, no registry. Control plane: components.py.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ PORTS = (
     "kubelet",
     "kube-proxy",
     "kube-proxy/metrics",
+    "kube-network-policies",
     "coredns",
     "coredns/ready",
     "coredns/dns",
@@ -222,6 +223,24 @@ def kube_proxy(plan: NodePlan) -> Component:
     write_atomic(config, json.dumps(settings, indent=2))
     command = [str(plan.control_plane.binaries["kube-proxy"]), f"--config={config}"]
     return Component("kube-proxy", command, _root_environment(), reads=[config, kubeconfig])
+
+
+def network_policies(plan: NodePlan) -> Component:
+    """Enforces NetworkPolicies between pods. What a pod sends to the node itself (API server, DNS)
+    it does not see."""
+    kubeconfig = component_kubeconfig(
+        plan.control_plane,
+        plan.authority,
+        "kube-network-policies",
+        "modelyard:network-policies",
+    )
+    command = [
+        str(plan.control_plane.binaries["kube-network-policies"]),
+        f"--kubeconfig={kubeconfig}",
+        f"--node={plan.name}",
+        f"--health={LOOPBACK}:{plan.control_plane.ports['kube-network-policies']}",
+    ]
+    return Component("kube-network-policies", command, _root_environment(), reads=[kubeconfig])
 
 
 def coredns(plan: NodePlan) -> Component:

@@ -42,6 +42,8 @@ class Parts:
     """To delete, in this order."""
     problem: str = ""
     """Why servers are not scaled to zero although the spec asks for it, for people."""
+    refusal: str = ""
+    """What the API server answered to the activator, where it may not scale."""
 
 
 def parts(observed: Observed, kind_available: serving.KindAvailable) -> Parts:
@@ -53,6 +55,7 @@ def parts(observed: Observed, kind_available: serving.KindAvailable) -> Parts:
         return Parts(
             children=(*autoscaling.children(observed), *activator.children(observed, wanted)),
             leftovers=_leftovers(obj, live),
+            refusal=str((meta.status(obj).get("activator") or {}).get("refusal") or ""),
         )
     if wanted is None or bounds is None or unknown:
         return Parts(

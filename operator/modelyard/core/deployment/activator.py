@@ -16,7 +16,7 @@ from modelyard.contract import labels
 from modelyard.core import meta, pods
 from modelyard.core.deployment import disruption, names, serving
 from modelyard.core.deployment.observed import Observed
-from modelyard.core.naming import child_name
+from modelyard.core.naming import MAX_NAME, child_name
 from modelyard.core.plan import KubeObject, Ref
 
 COMPONENT = "activator"
@@ -33,6 +33,12 @@ END_SECONDS = 20
 MARGIN_SECONDS = 15
 LATE_SECONDS = 5
 """How much later than their replicas servers may hear of their end."""
+UID_DIGITS = 12
+"""Digits at the end of its Deployment's UID in the name of its pods: the admission policy
+`activator-scales` compares them with the UID of the object that a pod wants to scale."""
+_GENERATED = len("-0123456789-") + 5
+"""What the ReplicaSet (a hash) and the pod (5 characters) append. Kubernetes cuts longer names, and
+the digits with them."""
 
 
 def children(observed: Observed, wanted: ScaleToZero) -> tuple[dict[str, Any], ...]:
@@ -42,10 +48,10 @@ def children(observed: Observed, wanted: ScaleToZero) -> tuple[dict[str, Any], .
 
 def leftovers(observed: Observed, live: serving.Children) -> tuple[Ref, ...]:
     """Those of an earlier spec."""
-    name = _name(observed.obj)
+    obj = observed.obj
     return (
-        *serving.leftover(observed.obj, live, "Service", name),
-        *serving.leftover(observed.obj, live, "apps/Deployment", name),
+        *serving.leftover(obj, live, "Service", _name(obj)),
+        *serving.leftover(obj, live, "apps/Deployment", workload_name(obj)),
     )
 
 
@@ -54,12 +60,20 @@ def url(obj: KubeObject) -> str:
     return f"http://{_name(obj)}.{meta.namespace(obj)}.svc:{names.HTTP_PORT}"
 
 
+def workload_name(obj: KubeObject) -> str:
+    """The apps/v1 Deployment: short enough that its pods' names contain it whole."""
+    mark = f"-{COMPONENT}-{meta.uid(obj)[-UID_DIGITS:]}"
+    stem = meta.name(obj).replace(".", "-")[: MAX_NAME - _GENERATED - len(mark)]
+    return stem.rstrip("-") + mark
+
+
 def _name(obj: KubeObject) -> str:
+    """The Service."""
     return child_name(meta.name(obj), COMPONENT)
 
 
-def _metadata(obj: KubeObject) -> dict[str, Any]:
-    return meta.child_metadata(obj, "Deployment", child=_name(obj), component=COMPONENT)
+def _metadata(obj: KubeObject, child: str) -> dict[str, Any]:
+    return meta.child_metadata(obj, "Deployment", child=child, component=COMPONENT)
 
 
 def _selector(obj: KubeObject) -> dict[str, str]:
@@ -71,7 +85,7 @@ def _service(obj: KubeObject) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(obj),
+        "metadata": _metadata(obj, _name(obj)),
         "spec": {
             "selector": _selector(obj),
             "ports": [
@@ -84,7 +98,7 @@ def _service(obj: KubeObject) -> dict[str, Any]:
 
 def _deployment(observed: Observed, wanted: ScaleToZero) -> dict[str, Any]:
     obj = observed.obj
-    metadata = _metadata(obj)
+    metadata = _metadata(obj, workload_name(obj))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

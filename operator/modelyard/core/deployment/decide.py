@@ -97,6 +97,7 @@ def _plan(
         actions=wishes.actions.acted_on,
         missing=routes.problem or scaling.problem,
         template=settings_hash(pods),
+        refused=scaling.refusal,
     )
     report = assess(observed, situation)
     rollout = course.rollout
@@ -229,4 +230,5 @@ CONTROLLER = Controller(
     aggregates={"fleets": FLEETS},
     debounce=_debounce,
     gauges=GAUGES,
+    pod_owned_fields=("activator",),
 )

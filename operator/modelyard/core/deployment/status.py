@@ -50,6 +50,8 @@ class Situation:
     """What the spec needs that is not installed in the cluster."""
     template: str = ""
     """Hash of the pod template of a cluster target's servers; see resources.settings_hash."""
+    refused: str = ""
+    """Why servers neither sleep nor wake: the API server's words to the activator."""
 
     @property
     def recorded(self) -> Recorded:
@@ -96,6 +98,7 @@ def assess(observed: Observed, situation: Situation) -> Assessment:
         or _rolling(situation)
         or _missing_servers(observed, situation, fields)
         or _missing_parts(situation)
+        or _refused_scaling(situation)
         or _without_servers(observed)
     )
     note = _other_content(observed, situation)
@@ -326,6 +329,16 @@ def _missing_parts(situation: Situation) -> Verdict | None:
     if not situation.missing:
         return None
     return Verdict(reasons.NOT_INSTALLED, situation.missing, phase=DeploymentPhase.DEGRADED)
+
+
+def _refused_scaling(situation: Situation) -> Verdict | None:
+    if not situation.refused:
+        return None
+    text = (
+        f"the activator may not scale the servers: {situation.refused}; allow it, or remove "
+        "spec.target.cluster.scaleToZero"
+    )
+    return Verdict(reasons.SCALING_REFUSED, text, phase=DeploymentPhase.DEGRADED)
 
 
 def _aside(fields: Mapping[str, Any]) -> str:

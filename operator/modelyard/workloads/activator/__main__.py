@@ -24,7 +24,7 @@ import aiohttp
 
 from modelyard.contract import exitcodes
 from modelyard.workloads.activator.proxy import Limits, Proxy
-from modelyard.workloads.activator.scale import Scale
+from modelyard.workloads.activator.scale import Refusals, Scale
 from modelyard.workloads.activator.servers import Address, Servers
 from modelyard.workloads.agent.settings import CREDENTIALS
 from modelyard.workloads.runner import log_to_stdout
@@ -95,8 +95,12 @@ async def run(options: argparse.Namespace, stop: asyncio.Event) -> None:
                 logger.info("no traffic for %.0f s: scaled %s to zero", options.after, name)
 
         ready = functools.partial(_ready, options.ready)
+        refusals = Refusals(scale, name)
         servers = Servers(
-            scale_up=scale_up, scale_down=scale_down, ready=ready, drain_seconds=options.leave
+            scale_up=refusals.watching(scale_up),
+            scale_down=refusals.watching(scale_down),
+            ready=ready,
+            drain_seconds=options.leave,
         )
         proxy = Proxy(Limits(options.after, options.wait), servers)
         listening = [
