@@ -246,12 +246,12 @@ def test_a_refusal_to_wake_servers_is_told_until_it_is_over() -> None:
     assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
     words = "pod cameras-activator-1 may not scale Deployment cameras"
     obj["status"]["activator"] = {"refusal": words}
-    made = world.settle("Deployment", "cameras")["status"]
-    assert made["phase"] == "Degraded"
-    assert words in made["message"]
+    made = world.settle("Deployment", "cameras")
+    assert made["status"]["phase"] == "Degraded"
+    assert words in made["status"]["message"]
     assert condition(made, "Ready")["reason"] == "ScalingRefused"
     assert condition(made, "Stalled")["status"] == "True"
-    assert made["activator"] == {"refusal": words}, "it is the activator's field"
+    assert made["status"]["activator"] == {"refusal": words}, "it is the activator's field"
     del obj["status"]["activator"]
     assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
 

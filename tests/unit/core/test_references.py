@@ -21,10 +21,10 @@ def keys(kind: str, trigger: str, one: dict[str, Any], *others: dict[str, Any]) 
 
 def test_what_each_controller_is_triggered_by() -> None:
     assert {kind: set(controller(kind).triggers) for kind in ("Dataset", "TrainingJob")} == {
-        "Dataset": {"TrainingJob"},
-        "TrainingJob": {"Dataset", "ModelVersion"},
+        "Dataset": {"TrainingJob", "core/Event"},
+        "TrainingJob": {"Dataset", "ModelVersion", "core/Event"},
     }
-    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment"}
+    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment", "core/Event"}
     assert set(controller("Deployment").triggers) == {"ModelVersion"}
 
 

@@ -357,7 +357,8 @@ CORRECTIONS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], Any], An
 @pytest.mark.parametrize("pod", ["none", "Pending"])
 def test_what_keeps_the_pod_from_starting_can_be_corrected(field: str, pod: str) -> None:
     change, look, wanted = CORRECTIONS[field]
-    world = World(training(resources={"cpu": "64"}), ready_dataset())
+    settings = Settings(allowed_images=("mine:*",))
+    world = World(training(resources={"cpu": "64"}), ready_dataset(), settings=settings)
     world.settle("TrainingJob", "first")
     if pod == "Pending":
         world.pod_of(world.of("Job")[0], phase="Pending")

@@ -23,7 +23,8 @@ from modelyard.contract.run import AgentRun, BaseRun, Run
 from modelyard.workloads.data.problems import Problems
 
 RUNS = [one for one in get_args(get_args(Run)[0]) if one is not AgentRun]
-TRAINED = TrainResult(weights_digest="sha256:1", metrics={"mAP50": 0.5}, epochs=3, imgsz=64)
+DIGEST = "sha256:" + "1" * 64
+TRAINED = TrainResult(weights_digest=DIGEST, metrics={"mAP50": 0.5}, epochs=3, imgsz=64)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
@@ -34,7 +35,7 @@ def test_each_run_names_its_result(run: type[BaseRun]) -> None:
 def test_a_result_goes_under_the_kind_of_its_run() -> None:
     text = Outcome(result=TRAINED).termination_message()
     wanted = {
-        "weightsDigest": "sha256:1",
+        "weightsDigest": DIGEST,
         "metrics": {"mAP50": 0.5},
         "epochs": 3,
         "imgsz": 64,
