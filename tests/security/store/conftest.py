@@ -22,6 +22,7 @@ from modelyard.store import Store
 from modelyard.store.opening import Credentials, Retries
 from modelyard_local.cluster.binaries import ensure
 
+from ...cluster.conftest import cluster
 from ...prebuild import say, wanted
 from ...unit.chart.conftest import Rendered, helm, render
 from ...workloads.data.conftest import (
@@ -36,6 +37,7 @@ from ...workloads.data.conftest import (
 )
 
 __all__ = [
+    "cluster",
     "dataset",
     "helm",
     "render",

@@ -227,6 +227,31 @@ def test_the_embedded_store_uses_an_existing_secret(render: Any) -> None:
     assert env["MODELYARD_STORE_SECRET"] == "keys"
 
 
+EXTERNAL = {"url": "s3://models", "embedded": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("store", "says"),
+    [
+        ({}, "one bucket and one key per workload namespace"),
+        (
+            EXTERNAL | {"accessKeyId": "a", "secretAccessKey": "b"},
+            "Warning: single-key mode. Every workload namespace has the same key",
+        ),
+        (EXTERNAL | {"existingSecret": "k"}, "one Secret k per workload namespace"),
+        (EXTERNAL, "with the pods' own cloud identity"),
+    ],
+    ids=["embedded", "one key", "Secrets", "identity"],
+)
+def test_the_notes_say_who_shares_a_key(helm: str, store: dict[str, Any], says: str) -> None:
+    command = [helm, "install", "modelyard", str(CHART), "--dry-run=client", "--values", "-"]
+    done = subprocess.run(
+        command, input=json.dumps({"store": store}), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout.partition("NOTES:")[2]
+
+
 def test_two_replicas_have_a_disruption_budget(render: Any, default: Any) -> None:
     assert default.of("PodDisruptionBudget") == []
     budget = render({"operator": {"replicas": 2}}).one("PodDisruptionBudget", "modelyard-operator")
