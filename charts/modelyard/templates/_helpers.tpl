@@ -213,13 +213,13 @@ data:
 {{- if ne (empty $store.accessKeyId) (empty $store.secretAccessKey) }}
 {{- fail "store.accessKeyId and store.secretAccessKey belong together: set both, or neither" }}
 {{- end }}
+{{- if and $store.existingSecret $store.accessKeyId }}
+{{- fail "set either store.existingSecret, or store.accessKeyId and store.secretAccessKey" }}
+{{- end }}
 {{- if and $store.embedded.enabled (ne (empty $store.existingSecret) (empty $store.embedded.existingSecret)) }}
 {{- fail "the embedded store knows the keys of store.existingSecret only from store.embedded.existingSecret, the list of all accounts: set both, or neither (docs/store.md)" }}
 {{- end }}
 {{- if and $store.embedded.enabled (not $store.existingSecret) (or $store.existingReaderSecret $store.existingCollectorSecret) }}
 {{- fail "store.existingReaderSecret and store.existingCollectorSecret belong to store.existingSecret: the chart makes the keys of the embedded store, or none of them" }}
-{{- end }}
-{{- if and $store.existingSecret $store.accessKeyId }}
-{{- fail "set either store.existingSecret, or store.accessKeyId and store.secretAccessKey" }}
 {{- end }}
 {{- end }}

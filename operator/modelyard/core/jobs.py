@@ -60,7 +60,7 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
                 "labels": dict(metadata["labels"]),
                 "annotations": {**metadata["annotations"], paths.RUN_ANNOTATION: dump_run(run)},
             },
-            "spec": _pod_spec(spec, settings, requirements),
+            "spec": _pod_spec(owner, spec, settings, requirements),
         },
     }
     if spec.active_deadline_seconds:
@@ -68,8 +68,12 @@ def make_job(owner: KubeObject, spec: JobSpec, settings: Settings) -> dict[str, 
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": job_spec}
 
 
-def _pod_spec(spec: JobSpec, settings: Settings, requirements: KubeObject) -> dict[str, Any]:
-    store_volumes, store_mounts = pods.store_volume(settings, read_only=False)
+def _pod_spec(
+    owner: KubeObject, spec: JobSpec, settings: Settings, requirements: KubeObject
+) -> dict[str, Any]:
+    store_volumes, store_mounts = pods.store_volume(
+        settings, meta.namespace(owner), read_only=False
+    )
     pairs = [
         pods.run_volume(),
         pods.empty_dir("scratch", str(paths.SCRATCH)),

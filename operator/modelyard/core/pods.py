@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from modelyard.api.base import Resources, Scheduling
 from modelyard.contract import paths
@@ -97,15 +99,21 @@ def store_env(secret: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def store_volume(settings: Settings, *, read_only: bool) -> tuple[list[Any], list[Any]]:
-    """Volumes and mounts of a directory store; empty for object stores."""
+def store_volume(
+    settings: Settings, namespace: str, *, read_only: bool
+) -> tuple[list[Any], list[Any]]:
+    """Volumes and mounts of a directory store: only the namespace's part of the volume, which
+    claims of several namespaces may share; empty for object stores."""
     if not settings.store_claim:
         return [], []
     volume = {
         "name": "store",
         "persistentVolumeClaim": {"claimName": settings.store_claim, "readOnly": read_only},
     }
+    part = PurePosixPath(unquote(urlsplit(settings.store_of(namespace).url).path))
     mount = {"name": "store", "mountPath": str(paths.STORE_MOUNT), "readOnly": read_only}
+    if part.is_relative_to(paths.STORE_MOUNT) and ".." not in part.parts:
+        mount |= {"mountPath": str(part), "subPath": str(part.relative_to(paths.STORE_MOUNT))}
     return [volume], [mount]
 
 

@@ -65,12 +65,14 @@ class AddressRules:
     def _refusal(self, address: Address) -> str | None:
         if any(address in network for network in _METADATA):
             return "an address of clouds' metadata services"
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
-            return "a link-local, multicast or unspecified address"
-        listed = any(address in network for network in self.allowed)
+        reserved = address.version == 4 and address.is_reserved  # 240.0.0.0/4, with broadcast
+        if address.is_link_local or address.is_multicast or address.is_unspecified or reserved:
+            return "a link-local, multicast, reserved or unspecified address"
+        listed = [network for network in self.allowed if address in network]
         if address.is_loopback:
-            # The operator's settings take no loopback network; tests of the fetchers do.
-            return None if listed else "a loopback address"
+            # Only a network of nothing else opens it (not 0.0.0.0/0). The operator's settings take
+            # none; tests of the fetchers do.
+            return None if any(one.is_loopback for one in listed) else "a loopback address"
         if address.is_global or listed:
             return None
         return (

@@ -43,7 +43,7 @@ def fetch(store: Store, run: BaseRun, source: WeightsSource, directory: Path) ->
             "spec.weights.uri",
         )
     download(source.uri, path, run)
-    verify(path, source.digest, source.uri)
+    verify(path, source.digest, _shown(source.uri))
     store.put_file(path)
     return path
 
@@ -86,7 +86,7 @@ def download(uri: str, path: Path, run: BaseRun) -> None:
     from modelyard.workloads.data.fetch_http import download as download_http
     from modelyard.workloads.data.fetch_s3 import fetch_archive, open_source
 
-    log.info("fetching %s", uri.partition("?")[0])
+    log.info("fetching %s", _shown(uri))
     rules = AddressRules.parse(run.allowed_private_networks)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -107,3 +107,10 @@ def download(uri: str, path: Path, run: BaseRun) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _shown(uri: str) -> str:
+    """A URI for messages: an HTTP URL may hold secrets, an s3:// one has none."""
+    from modelyard.workloads.data.fetch_http import shown
+
+    return uri if uri.startswith("s3://") else shown(uri)

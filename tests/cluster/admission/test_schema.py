@@ -51,6 +51,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"source.pvc": {"claimName": "data"}},
         "set exactly one of s3, http, pvc",
     ),
+    "an endpoint without a bucket": (
+        "Dataset",
+        {"source": {"s3": {"key": "uploads/a.zip", "endpoint": "http://attacker.example"}}},
+        "endpoint, region and credentials belong to a bucket",
+    ),
     "a file URL": ("Dataset", {"source": {"http": {"url": "file:///etc/passwd"}}}, "source.http"),
     "another layout": ("Dataset", {"format": "VOC"}, 'supported values: "YOLO"'),
     "neither model nor base": ("TrainingJob", {"model": None}, "set exactly one of model, base"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ def test_the_operator_understands_its_environment(
         "workloads": {
             "namespaces": ["vision", "lab"],
             "trainerServiceAccount": "teach",
+            "allowedPrivateNetworks": ["10.20.0.0/16", "fd12::/48"],
             "resources": {"training": {"cpu": "8", "memory": "32Gi"}},
         },
         "store": {
@@ -59,6 +62,8 @@ def test_the_operator_understands_its_environment(
     assert decisions.store_secret == "keys"
     assert decisions.store_reader_secret == "read-keys"
     assert decisions.store_claim is None
+    assert decisions.store_of("vision").url == "s3://bucket/prefix/vision"
+    assert decisions.allowed_private_networks == ("10.20.0.0/16", "fd12::/48")
     assert decisions.trainer_service_account == "teach"
     assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
     assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
@@ -106,7 +111,8 @@ def test_each_workload_namespace_is_prepared(render: Any) -> None:
             ("RoleBinding", "modelyard-agent"),
             ("RoleBinding", "modelyard-operator"),
             ("RoleBinding", "modelyard-trainer"),
-            ("Secret", "modelyard-store"),
+            ("Secret", "modelyard-store-reader"),
+            ("Secret", "modelyard-store-writer"),
             ("ServiceAccount", "modelyard-activator"),
             ("ServiceAccount", "modelyard-agent"),
             ("ServiceAccount", "modelyard-trainer"),
@@ -115,14 +121,67 @@ def test_each_workload_namespace_is_prepared(render: Any) -> None:
         assert all(o["imagePullSecrets"] == [{"name": "r"}] for o in accounts)
 
 
-def test_generated_credentials_are_the_same_everywhere(render: Any) -> None:
-    secrets = render({"workloads": {"namespaces": ["a", "b"]}}).of("Secret")
-    assert [one["metadata"]["namespace"] for one in secrets] == ["a", "b", "modelyard-system"]
-    assert len({str(one["data"]) for one in secrets}) == 1
-    assert set(secrets[0]["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+TWO = {"workloads": {"namespaces": ["a", "b"]}}
+KEY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
-def test_given_credentials_are_used(render: Any) -> None:
+def keys(rendered: Any) -> dict[tuple[str, str], tuple[str, str]]:
+    """The keys of all Secrets, by namespace and name."""
+    return {
+        (one["metadata"]["namespace"], one["metadata"]["name"]): tuple(
+            base64.b64decode(one["data"][name]).decode() for name in KEY
+        )
+        for one in rendered.of("Secret")
+    }
+
+
+def accounts(rendered: Any) -> dict[tuple[str | None, str], tuple[str, str]]:
+    """The accounts that the store is told, by namespace and access."""
+    data = rendered.one("Secret", "modelyard-store")["data"]["accounts.json"]
+    listed = json.loads(base64.b64decode(data))
+    return {
+        (one.get("namespace"), one["access"]): (one["accessKeyId"], one["secretAccessKey"])
+        for one in listed
+    }
+
+
+def test_each_namespace_and_use_has_a_key_of_its_own(render: Any) -> None:
+    rendered = render(TWO)
+    found, told = keys(rendered), accounts(rendered)
+    assert set(found) == {
+        ("a", "modelyard-store-writer"),
+        ("a", "modelyard-store-reader"),
+        ("b", "modelyard-store-writer"),
+        ("b", "modelyard-store-reader"),
+        ("modelyard-system", "modelyard-store-collector"),
+        ("modelyard-system", "modelyard-store"),
+    }
+    assert len({secret for _, secret in found.values()}) == len(found)
+    assert len({access for access, _ in found.values()}) == len(found)
+    for namespace in ("a", "b"):
+        assert told[namespace, "Writer"] == found[namespace, "modelyard-store-writer"]
+        assert told[namespace, "Reader"] == found[namespace, "modelyard-store-reader"]
+    assert told[None, "Collector"] == found["modelyard-system", "modelyard-store-collector"]
+    assert len(told) == 5
+
+
+def test_keys_derived_from_a_given_one_are_the_same_in_each_rendering(render: Any) -> None:
+    given = {"store": {"accessKeyId": "root", "secretAccessKey": "r" * 40}}
+    first, second = render(TWO | given), render(TWO | given)
+    assert keys(first) == keys(second)
+    assert accounts(first) == accounts(second)
+    assert keys(first)["modelyard-system", "modelyard-store"] == ("root", "r" * 40)
+    assert len(set(keys(first).values())) == 6
+    other = render(TWO | {"store": {"accessKeyId": "root", "secretAccessKey": "s" * 40}})
+    assert not set(keys(first).values()) & set(keys(other).values())
+
+
+def test_a_namespace_whose_bucket_would_have_too_long_a_name_is_refused(render: Any) -> None:
+    name = "n" * 60
+    assert f"namespace {name}: its bucket" in render({"workloads": {"namespaces": [name]}}).error
+
+
+def test_one_given_key_of_an_external_store_is_the_single_key_mode(render: Any) -> None:
     values = {
         "store": {
             "url": "s3://b",
@@ -132,9 +191,10 @@ def test_given_credentials_are_used(render: Any) -> None:
         }
     }
     rendered = render(values)
-    secret = rendered.one("Secret", "modelyard-store")
+    secret = rendered.one("Secret", "modelyard-store-writer")
     assert secret["data"] == {"AWS_ACCESS_KEY_ID": "aWQ=", "AWS_SECRET_ACCESS_KEY": "a2V5"}
     assert rendered.of("StatefulSet") == []
+    assert rendered.operator_env()["MODELYARD_STORE_READER_SECRET"] == "modelyard-store-writer"
 
 
 def test_a_store_without_credentials_names_no_secret(render: Any) -> None:
@@ -145,14 +205,42 @@ def test_a_store_without_credentials_names_no_secret(render: Any) -> None:
 
 
 def test_the_embedded_store_uses_an_existing_secret(render: Any) -> None:
-    rendered = render({"store": {"existingSecret": "keys"}})
+    store = {"existingSecret": "keys", "embedded": {"existingSecret": "root"}}
+    rendered = render({"store": store})
     assert rendered.of("Secret") == []
     pod = rendered.one("StatefulSet", "modelyard-store")["spec"]["template"]["spec"]
     names = {e["valueFrom"]["secretKeyRef"]["name"] for e in pod["containers"][0]["env"]}
-    assert names == {"keys"}
+    assert names == {"root"}
+    assert {"name": "accounts", "secret": {"secretName": "root"}} in pod["volumes"]
     env = rendered.operator_env()
     assert env["MODELYARD_STORE__ENDPOINT"] == "http://modelyard-store.modelyard-system.svc:7070"
-    assert env["MODELYARD_STORE__URL"] == "s3://modelyard"
+    assert env["MODELYARD_STORE__URL"] == "s3://modelyard-{namespace}"
+    assert env["MODELYARD_STORE_SECRET"] == "keys"
+
+
+EXTERNAL = {"url": "s3://models", "embedded": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("store", "says"),
+    [
+        ({}, "one bucket and one key per workload namespace"),
+        (
+            EXTERNAL | {"accessKeyId": "a", "secretAccessKey": "b"},
+            "Warning: single-key mode. Every workload namespace has the same key",
+        ),
+        (EXTERNAL | {"existingSecret": "k"}, "one Secret k per workload namespace"),
+        (EXTERNAL, "with the pods' own cloud identity"),
+    ],
+    ids=["embedded", "one key", "Secrets", "identity"],
+)
+def test_the_notes_say_who_shares_a_key(helm: str, store: dict[str, Any], says: str) -> None:
+    command = [helm, "install", "modelyard", str(CHART), "--dry-run=client", "--values", "-"]
+    done = subprocess.run(
+        command, input=json.dumps({"store": store}), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout.partition("NOTES:")[2]
 
 
 def test_two_replicas_have_a_disruption_budget(render: Any, default: Any) -> None:
@@ -207,6 +295,10 @@ def test_service_monitor_on_request(render: Any, default: Any) -> None:
             "set either store.existingSecret",
         ),
         ({"store": {"url": "ftp://b", "embedded": {"enabled": False}}}, "/store/url"),
+        ({"store": {"existingSecret": "c"}}, "store.embedded.existingSecret"),
+        ({"store": {"embedded": {"existingSecret": "c"}}}, "set both, or neither"),
+        ({"store": {"existingReaderSecret": "c"}}, "belong to store.existingSecret"),
+        ({"workloads": {"allowedPrivateNetworks": ["10.0.0.1"]}}, "/allowedPrivateNetworks/0"),
         ({"operator": {"replica": 2}}, "'replica' not allowed"),
         ({"operator": {"replicas": 3}}, "/operator/replicas"),
         ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),

@@ -305,6 +305,8 @@ class Options:
     limits: Limits | None = None
     module: bool = False
     """As a process of its own."""
+    networks: tuple[str, ...] = ("127.0.0.0/8",)
+    """Private networks that may be fetched from; the servers of these tests are on this machine."""
 
 
 @pytest.fixture
@@ -322,6 +324,7 @@ def run_data(tmp_path: Path, dataset: Path, store_location: StoreLocation) -> Ca
             "dataFile": options.data_file,
             "quality": options.quality,
             "cpuLimit": 2,
+            "allowedPrivateNetworks": list(options.networks),
         }
         pod = tmp_path / "pod"
         shutil.rmtree(pod, ignore_errors=True)

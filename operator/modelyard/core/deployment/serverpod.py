@@ -201,7 +201,9 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
     )
     run, run_mount = pods.run_volume()
     token, token_mount = pods.token_volume()
-    store_volumes, store_mounts = pods.store_volume(settings, read_only=True)
+    store_volumes, store_mounts = pods.store_volume(
+        settings, meta.namespace(observed.obj), read_only=True
+    )
     agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
     agent_mounts += store_mounts
     own: dict[str, Any] = {

@@ -67,7 +67,9 @@ def download(
             except guarded.RefusedAddress as error:
                 raise refused(label, error.address, error.why) from error
             except httpx.InvalidURL as error:
-                raise UserError("InvalidSource", f"{label} is not a valid URL") from error
+                raise UserError(
+                    "InvalidSource", f"{label} is no valid URL, or redirects to none"
+                ) from error
             except (_Broken, httpx.TransportError) as error:
                 detail = str(error) if isinstance(error, _Broken) else guarded.described(error)
                 if attempt == ATTEMPTS:

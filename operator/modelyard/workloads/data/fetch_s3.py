@@ -36,6 +36,8 @@ STREAMS_PER_WORKER = 8
 """Small objects are bound by round trips, not by CPU."""
 BATCH = 1000
 PROGRESS_SECONDS = 10.0
+NAME_BYTES = 255
+"""Of a file's or folder's name, on Linux' file systems."""
 
 
 class Reader(Protocol):
@@ -70,11 +72,15 @@ def open_source(
     credentials = _credentials(source)
     bucket = source.bucket
     own = _own_key(source, store)
-    if own is not None or bucket is None:
-        key = own or source.key
-        label = f"{key} in this namespace's part of the store, {store.url}"
-        _refuse_dots(key, label)
-        return Opened(OwnStore(store, label, field), key, label)
+    if own is not None:
+        label = f"{own or '/'} in this namespace's part of the store, {store.url}"
+        if not own or not {".", ".."}.isdisjoint(own.split("/")):
+            # A server or file system that resolves `..` would read outside of the part.
+            raise UserError(
+                "InvalidSource", f"{label}: name a key or a folder, without segments . and .."
+            )
+        return Opened(OwnStore(store, label, field), own, label)
+    assert bucket is not None  # _own_key
     at = f" at {source.endpoint}" if source.endpoint else ""
     label = f"s3://{bucket}/{source.key}{at}"
     if credentials is None and source.endpoint is None and _cloud_identity(store):
@@ -117,13 +123,13 @@ def fetch_prefix(opened: Opened, folder: Path, *, limits: Limits, workers: int) 
         )
     total = sum(one.size for one in objects)
     log.info("fetching %d objects, %s", len(objects), human(total))
-    root = folder.resolve()
+    paths = _paths(objects, folder.resolve(), opened)
     last = time.monotonic()
     # The listing is the server's word; what arrives is counted.
     budget = _Budget(opened.label, limits)
 
     def one(item: Listed) -> None:
-        path = _path(root, item.key[len(opened.key) :], opened.label)
+        path = paths[item.key]
         path.parent.mkdir(parents=True, exist_ok=True)
 
         def sink(pieces: Iterator[bytes], _size: int | None) -> None:
@@ -168,12 +174,6 @@ def _own_key(source: S3Source, store: StoreLocation) -> str | None:
     if source.bucket != place.bucket or not source.key.startswith(folder):
         return None
     return source.key[len(folder) :]
-
-
-def _refuse_dots(key: str, label: str) -> None:
-    """A server that resolves `..` would read outside of the part."""
-    if not {".", ".."}.isdisjoint(key.split("/")):
-        raise UserError("InvalidSource", f"{label}: the key must not have segments . and ..")
 
 
 def _cloud_identity(store: StoreLocation) -> bool:
@@ -231,10 +231,38 @@ def _parents(key: str) -> Iterator[str]:
         yield key
 
 
+def _paths(objects: list[Listed], root: Path, opened: Opened) -> dict[str, Path]:
+    """The file of each object, by its key. Raises DatasetError where a key cannot be a file, or
+    two keys would be one: `a//b` and `a/b` are different objects, but the same path."""
+    paths: dict[str, Path] = {}
+    seen: dict[Path, str] = {}
+    for one in objects:
+        key = one.key[len(opened.key) :]
+        path = paths[one.key] = _path(root, key, opened.label)
+        other = seen.setdefault(path, key)
+        if other != key:
+            raise DatasetError(
+                "PathConflict", f"{opened.label}: objects {other!r} and {key!r} are one path"
+            )
+    for path, key in seen.items():
+        for parent in path.relative_to(root).parents:
+            if (above := seen.get(root / parent)) is not None:
+                raise DatasetError(
+                    "PathConflict",
+                    f"{opened.label}: object {above!r} is a file, and a folder of {key!r}",
+                )
+    return paths
+
+
 def _path(root: Path, key: str, label: str) -> Path:
     path = Path(os.path.normpath(root / key.lstrip("/")))
     if ".." in key.split("/") or not path.is_relative_to(root) or path == root:
         raise DatasetError("PathEscape", f"{label}: object {key!r} leads outside the prefix")
+    if any(len(part.encode()) > NAME_BYTES for part in path.parts):
+        raise DatasetError(
+            "NameTooLong",
+            f"{label}: a name of more than {NAME_BYTES} bytes is no file's: object {key!r}",
+        )
     return path
 
 

@@ -2,22 +2,18 @@
 
 Why not obstore, which reads Modelyard's own store: it resolves names and connects by itself, so
 its connections cannot be checked (guarded.py), it repeats a server's answer in its errors, and it
-refuses keys with empty segments. This reader signs each request for its own host (signature
-version 4, https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html), follows
-no redirects, and treats keys as opaque strings. Without credentials it asks anonymously: those of
-Modelyard's own store are not known here.
+refuses keys with empty segments. This reader signs each request for its own host (sigv4.py),
+follows no redirects, and treats keys as opaque strings. Without credentials it asks anonymously:
+those of Modelyard's own store are not known here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, urlsplit
@@ -28,6 +24,7 @@ import httpx
 from modelyard.store.opening import Credentials
 from modelyard.workloads import guarded
 from modelyard.workloads.addresses import AddressRules, refused
+from modelyard.workloads.data.sigv4 import signed_headers
 from modelyard.workloads.errors import RetryableError, UserError
 
 T = TypeVar("T")
@@ -39,7 +36,6 @@ _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 _PAGE_BYTES = 16 << 20
 """Of one page of a listing: 1,000 keys of at most 1,024 bytes, escaped, with their metadata."""
 _ERROR_BYTES = 64 << 10
-_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 # Some servers (versitygw) answer 404 to an unknown access key.
 _NO_ACCESS = frozenset(
@@ -159,10 +155,10 @@ class S3Reader:
             self._refuse_listing()
         found: list[Listed] = []
         for one in root.iterfind("{*}Contents"):
-            size = one.findtext("{*}Size", "")
-            if not size.isdecimal():
+            key, size = one.findtext("{*}Key", ""), one.findtext("{*}Size", "")
+            if not size.isdecimal() or len(size) > 18 or not key.startswith(query["prefix"]):
                 self._refuse_listing()
-            found.append(Listed(one.findtext("{*}Key", ""), int(size)))
+            found.append(Listed(key, int(size)))
         if root.findtext("{*}IsTruncated") != "true":
             return found, None
         token = root.findtext("{*}NextContinuationToken")
@@ -186,7 +182,9 @@ class S3Reader:
         request = self._client.build_request(
             "GET",
             f"{self._endpoint.scheme}://{self._endpoint.host}/",
-            headers=self._signed(target),
+            headers=signed_headers(
+                self._endpoint.host, target, self._endpoint.region, self._credentials
+            ),
             # The target as it is signed: a URL's path would be normalised.
             extensions={"target": target.encode()},
         )
@@ -205,6 +203,12 @@ class S3Reader:
                 return attempt()
             except guarded.RefusedAddress as error:
                 raise refused(self._label, error.address, error.why) from error
+            except httpx.InvalidURL as error:
+                # httpx reads a redirect even where it does not follow it.
+                raise UserError(
+                    "InvalidSource",
+                    f"{self._label}: the server redirects to no valid URL; correct {self._field}",
+                ) from error
             except (_Transient, httpx.TransportError) as error:
                 detail = str(error) if isinstance(error, _Transient) else guarded.described(error)
                 if not left:
@@ -213,8 +217,8 @@ class S3Reader:
                         f"{self._label} cannot be fetched after {ATTEMPTS} tries ({detail}); check "
                         f"{self._field}, and that pods in this namespace can reach it",
                     ) from error
-            time.sleep(wait)
-            wait = min(MAX_WAIT_SECONDS, wait * 2)
+            time.sleep(min(MAX_WAIT_SECONDS, wait))
+            wait *= 2
         raise AssertionError("the last attempt returns or raises")
 
     def _explain(self, response: httpx.Response) -> NoReturn:
@@ -250,31 +254,6 @@ class S3Reader:
             "InvalidSource",
             f"{self._label}: the server answered {answer}; correct {self._field}",
         )
-
-    def _signed(self, target: str) -> dict[str, str]:
-        """Headers of a GET without a body."""
-        host = self._endpoint.host
-        if self._credentials is None:
-            return {"host": host}
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        headers = {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
-        if self._credentials.session_token:
-            headers["x-amz-security-token"] = self._credentials.session_token
-        path, _, query = target.partition("?")
-        names = ";".join(headers)
-        lines = [f"{name}:{value}" for name, value in headers.items()]
-        canonical = "\n".join(["GET", path, query, *lines, "", names, _EMPTY_SHA256])
-        scope = f"{now[:8]}/{self._endpoint.region}/s3/aws4_request"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        key = f"AWS4{self._credentials.secret_access_key}".encode()
-        for part in scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
-        signature = hmac.digest(key, text.encode(), "sha256").hex()
-        return headers | {
-            "authorization": f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key_id}/"
-            f"{scope}, SignedHeaders={names}, Signature={signature}"
-        }
 
 
 def _encoded(path: str) -> str:
