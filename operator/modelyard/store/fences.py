@@ -41,7 +41,7 @@ class Fences:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`sweeps` names those going on."""
-        self._sweeps = sweeps
+        self.sweeps = sweeps
         self._clock = clock
         self._sleep = sleep
         self._seen: dict[str, float] = {}
@@ -49,10 +49,10 @@ class Fences:
 
     def wait(self) -> None:
         """Wait until each sweep that is going on now is over, or was there for FENCE_SECONDS."""
-        first = set(self._sweeps())
+        first = set(self.sweeps())
         while first:
             now = self._clock()
-            going_on = first.intersection(self._sweeps())
+            going_on = first.intersection(self.sweeps())
             first = {
                 one for one in going_on if now - self._seen.setdefault(one, now) < FENCE_SECONDS
             }

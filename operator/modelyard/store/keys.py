@@ -40,23 +40,23 @@ class Keys:
 
     def __init__(self, client: ObjectStore, url: str) -> None:
         """`url` is for messages."""
-        self._client = client
-        self._url = url
+        self.client = client
+        self.url = url
         self._bucket_seen = False
 
     def put(self, key: str, content: bytes | Iterator[bytes]) -> None:
         """Store some content; readers see the old or the new one whole. An error of the iterator
         stores nothing."""
-        with translated(self._url, key):
-            obstore.put(self._client, key, content, chunk_size=CHUNK, max_concurrency=UPLOADS)
+        with translated(self.url, key):
+            obstore.put(self.client, key, content, chunk_size=CHUNK, max_concurrency=UPLOADS)
 
     def pieces(self, key: str) -> Iterator[Any]:
         """The content in pieces. Raises BlobMissing."""
-        with translated(self._url, key):
-            stream = iter(obstore.get(self._client, key).stream(min_chunk_size=CHUNK))
+        with translated(self.url, key):
+            stream = iter(obstore.get(self.client, key).stream(min_chunk_size=CHUNK))
         while True:
             # Only obstore's errors are translated, not the caller's OSError (such as a full disk).
-            with translated(self._url, key):
+            with translated(self.url, key):
                 piece = next(stream, None)
             if piece is None:
                 return
@@ -66,14 +66,14 @@ class Keys:
         """The first byte of the content; empty if it is empty. Raises BlobMissing."""
         if not entry.size:
             return b""
-        with translated(self._url, entry.key):
-            return bytes(obstore.get_range(self._client, entry.key, start=0, length=1))
+        with translated(self.url, entry.key):
+            return bytes(obstore.get_range(self.client, entry.key, start=0, length=1))
 
     def entry(self, key: str) -> Entry | None:
         """Size and age; None if the key is not there."""
         try:
-            with translated(self._url, key):
-                found = obstore.head(self._client, key)
+            with translated(self.url, key):
+                found = obstore.head(self.client, key)
         except BlobMissing:
             self._expect_bucket(key)
             return None
@@ -82,10 +82,10 @@ class Keys:
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """All keys that begin with a prefix, which ends with a slash or is empty."""
-        with translated(self._url, prefix):
-            pages = iter(obstore.list(self._client, prefix or None, chunk_size=1000))
+        with translated(self.url, prefix):
+            pages = iter(obstore.list(self.client, prefix or None, chunk_size=1000))
         while True:
-            with translated(self._url, prefix):
+            with translated(self.url, prefix):
                 page = next(pages, None)
             if page is None:
                 return
@@ -95,8 +95,8 @@ class Keys:
     def remove(self, key: str) -> None:
         """Remove a key; no error if it is not there."""
         try:
-            with translated(self._url, key):
-                obstore.delete(self._client, key)
+            with translated(self.url, key):
+                obstore.delete(self.client, key)
         except BlobMissing:
             pass
 
@@ -105,8 +105,8 @@ class Keys:
         if self._bucket_seen:
             return
         try:
-            with translated(self._url, key):
-                obstore.get(self._client, key)
+            with translated(self.url, key):
+                obstore.get(self.client, key)
         except BlobMissing:
             pass
         self._bucket_seen = True

@@ -36,7 +36,7 @@ class Watched(Keys):
     """Keys whose every request is seen before it is sent and after it is answered."""
 
     def __init__(self, keys: Keys, hook: Callable[[str, str], None]) -> None:
-        super().__init__(keys._client, keys._url)
+        super().__init__(keys.client, keys.url)
         self._hook = hook
         self.requests = 0
         self._lock = threading.Lock()
@@ -165,7 +165,7 @@ class Part:
             if self.killed.is_set():
                 passed[0] += FENCE_SECONDS
 
-        store.fences = Fences(store.fences._sweeps, clock=lambda: passed[0], sleep=sleep)
+        store.fences = Fences(store.fences.sweeps, clock=lambda: passed[0], sleep=sleep)
         return store
 
     def check(self) -> None:
