@@ -124,9 +124,9 @@ class JobState:
             lost = None if podstate.ended(pod) else podstate.node_trouble(pod, self._node(pod))
             if lost is not None:
                 return lost
-        pod = self.live_pod
-        if pod is not None:
-            return podstate.pod_trouble(pod)
+        live = self.live_pod
+        if live is not None:
+            return podstate.pod_trouble(live)
         moment, words = self.refusal
         made = max((_age(pod)[0] for pod in self.pods), default="")
         if not words or moment < made or self.suspended or self.succeeded or self.failed:

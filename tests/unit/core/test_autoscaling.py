@@ -85,7 +85,7 @@ def test_it_goes_when_it_is_wanted_no_more() -> None:
 
 def test_somebody_elses_autoscaler_is_left_alone() -> None:
     made = scaled()
-    made["metadata"]["labels"] = {}
+    made["metadata"]["ownerReferences"] = []
     assert autoscaling.leftovers(cluster(replicas=1), existing(made)) == ()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.api import kind_info
 from modelyard.core.plan import Key
+from modelyard.core.refusals import EVENT
 
 from .world import World, controller, dataset, deployment, obj, training, version
 
@@ -21,11 +22,11 @@ def keys(kind: str, trigger: str, one: dict[str, Any], *others: dict[str, Any]) 
 
 def test_what_each_controller_is_triggered_by() -> None:
     assert {kind: set(controller(kind).triggers) for kind in ("Dataset", "TrainingJob")} == {
-        "Dataset": {"TrainingJob"},
-        "TrainingJob": {"Dataset", "ModelVersion"},
+        "Dataset": {"TrainingJob", EVENT},
+        "TrainingJob": {"Dataset", "ModelVersion", EVENT},
     }
-    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment"}
-    assert set(controller("Deployment").triggers) == {"ModelVersion"}
+    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment", EVENT}
+    assert set(controller("Deployment").triggers) == {"ModelVersion", EVENT}
 
 
 @pytest.mark.parametrize(
