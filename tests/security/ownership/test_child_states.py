@@ -16,7 +16,7 @@ from ...cluster.fake_status import binding, loaded
 from ...waiting import until
 from .conftest import NS, TIGHT, Site
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ownership")]
 DIGEST = "sha256:" + "a" * 64
 NODE = "camera-7"
 DATA = {"source": {"s3": {"bucket": "data", "key": "x/"}}}

@@ -19,7 +19,7 @@ from ...cluster.fake_status import evaluate_outcome, export_outcome
 from ...waiting import until
 from .conftest import EDITOR, ELSEWHERE, NS, TENANT, Site
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ownership")]
 DIGEST = "sha256:" + "a" * 64
 VERSION = {
     "modelLine": "shelf",
