@@ -159,6 +159,9 @@ def test_a_served_version_gets_servers_and_assignments(installed: Any, log: Path
     # What kube-controller-manager would make of it.
     template = workload["spec"]["template"]
     metadata = template["metadata"] | {"name": "shelf-server-0", "namespace": NS}
+    metadata["labels"] |= {"pod-template-hash": "5d764fdc8f"}
+    maker = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "shelf-5d764fdc8f"}
+    metadata["ownerReferences"] = [maker | {"uid": "rs", "controller": True}]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     installed.create(pod)
     (server,) = _eventually(lambda: _listed(installed, "ms"), "the ModelServer", log)

@@ -18,10 +18,10 @@ from modelyard.contract.result import Outcome
 from modelyard_local.cluster import ControlPlane
 
 from ...cluster.conftest import ROOT, Cluster
-from ...cluster.fake_status import pod_status
+from ...cluster.fake_status import NODES_STAY, pod_status
 from ...waiting import until
 
-SYSTEM, NS, ELSEWHERE = "modelyard-system", "vision", "elsewhere"
+SYSTEM, NS, TIGHT, ELSEWHERE = "modelyard-system", "vision", "tight", "elsewhere"
 EDITOR, TENANT = "mallory", "oscar"
 """Users with role `edit`, and with every right there is, in both namespaces."""
 
@@ -38,6 +38,15 @@ class Site(Cluster):
         """What a user is answered; empty if it was done."""
         done = self.run("kubectl", f"--as={user}", *arguments, stdin=stdin)
         return done.stderr if done.returncode else ""
+
+    def status(self, kind: str, name: str, namespace: str = NS) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(kind, namespace, name).get("status") or {}
+        return found
+
+    def reason(self, kind: str, name: str, namespace: str = NS) -> str:
+        """Why an object is not Ready."""
+        conditions = self.status(kind, name, namespace).get("conditions") or ()
+        return next((str(c["reason"]) for c in conditions if c["type"] == "Ready"), "")
 
     def pods_of(self, role: str) -> list[dict[str, Any]]:
         """Pods of Jobs by what they do, such as evaluate-cpu."""
@@ -61,15 +70,16 @@ _ROLE = "modelyard.dev/role"
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("ownership")
-    with ControlPlane(folder / "plane", controller_manager=True) as plane:
+    flags = {"kube-controller-manager": [NODES_STAY]}
+    with ControlPlane(folder / "plane", controller_manager=True, more_flags=flags) as plane:
         made = Site(plane.kubeconfig)
-        for namespace in (SYSTEM, NS, ELSEWHERE):
+        for namespace in (SYSTEM, NS, TIGHT, ELSEWHERE):
             made.kubectl("create", "namespace", namespace)
         for namespace in (NS, ELSEWHERE):
             for user, role in ((EDITOR, "edit"), (TENANT, "cluster-admin")):
                 bind = ("create", "rolebinding", f"{user}-{role}", f"--clusterrole={role}")
                 made.kubectl("-n", namespace, *bind, f"--user={user}")
-        values = ("--set", f"workloads.namespaces={{{NS}}}")
+        values = ("--set", f"workloads.namespaces={{{NS},{TIGHT}}}")
         chart = str(ROOT / "charts/modelyard")
         made.helm("install", "modelyard", chart, "--namespace", SYSTEM, *values)
         made.until_policies_know(NS)

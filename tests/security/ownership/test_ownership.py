@@ -19,7 +19,7 @@ from ...cluster.fake_status import evaluate_outcome, export_outcome
 from ...waiting import until
 from .conftest import EDITOR, ELSEWHERE, NS, TENANT, Site
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("ownership")]
 DIGEST = "sha256:" + "a" * 64
 VERSION = {
     "modelLine": "shelf",
@@ -168,6 +168,20 @@ def test_nobody_adds_a_container_to_a_pod_of_ours(site: Site, judged: Object) ->
     target = ("-n", NS, "patch", "pod", judged["metadata"]["name"])
     said = site.tried(TENANT, *target, "--subresource=ephemeralcontainers", "-p", extra)
     assert "nobody may add containers to it" in said
+
+
+@pytest.mark.parametrize("container", [["-c", "main"], []], ids=["by name", "by default"])
+def test_nobody_opens_a_shell_in_a_container_of_ours(
+    site: Site, judged: Object, container: list[str]
+) -> None:
+    target = ("-n", NS, "exec", judged["metadata"]["name"], *container, "--", "sh")
+    assert "nobody may open a shell in container main" in site.tried(EDITOR, *target)
+
+
+def test_a_shell_without_the_name_of_a_container_is_refused(site: Site, judged: Object) -> None:
+    path = f"/api/v1/namespaces/{NS}/pods/{judged['metadata']['name']}/exec?command=sh"
+    said = site.tried(EDITOR, "create", "--raw", path, "-f", "-", stdin={})
+    assert "name the container of pod" in said
 
 
 def test_an_editor_does_not_write_what_a_kubelet_writes(site: Site, judged: Object) -> None:

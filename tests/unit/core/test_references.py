@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.api import kind_info
 from modelyard.core.plan import Key
+from modelyard.core.refusals import EVENT
 
 from .world import World, controller, dataset, deployment, obj, training, version
 
@@ -21,11 +22,11 @@ def keys(kind: str, trigger: str, one: dict[str, Any], *others: dict[str, Any]) 
 
 def test_what_each_controller_is_triggered_by() -> None:
     assert {kind: set(controller(kind).triggers) for kind in ("Dataset", "TrainingJob")} == {
-        "Dataset": {"TrainingJob", "core/Event"},
-        "TrainingJob": {"Dataset", "ModelVersion", "core/Event"},
+        "Dataset": {"TrainingJob", EVENT},
+        "TrainingJob": {"Dataset", "ModelVersion", EVENT},
     }
-    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment", "core/Event"}
-    assert set(controller("Deployment").triggers) == {"ModelVersion"}
+    assert set(controller("ModelVersion").triggers) == {"TrainingJob", "Deployment", EVENT}
+    assert set(controller("Deployment").triggers) == {"ModelVersion", EVENT}
 
 
 @pytest.mark.parametrize(
@@ -53,15 +54,11 @@ def test_a_version_reconciles_the_deployments_of_its_line() -> None:
 
 
 def test_a_deployment_reconciles_what_it_serves_and_what_still_shows_it() -> None:
-    serving = {
-        "stable": {"modelVersion": "shelf-2"},
-        "candidate": {"modelVersion": "shelf-3"},
-        "rollbackTarget": "shelf-0",
-    }
+    serving = {"stable": {"modelVersion": "shelf-2"}, "candidate": {"modelVersion": "shelf-3"}}
     pinned = deployment("cameras", serving, version={"policy": "Pinned", "number": 7})
     former = obj("ModelVersion", "shelf-1", {}, usedBy=["Deployment cameras"])
     found = keys("ModelVersion", "Deployment", pinned, former)
-    assert found == ["shelf-2", "shelf-3", "shelf-0", "shelf-7", "shelf-1"]
+    assert found == ["shelf-2", "shelf-3", "shelf-7", "shelf-1"]
 
 
 def needed(user: dict[str, Any], kind: str) -> list[str]:

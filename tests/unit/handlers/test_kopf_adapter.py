@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
 
-from modelyard.handlers.kopf_adapter import EventStream, ExpiredWatch
+from modelyard.handlers.kopf_adapter import NO_OBJECT, EventStream, ExpiredWatch, WatchSession
+from modelyard.kube.kinds import by_name
+from modelyard.runtime.watches import Watches
 
 
 class Response:
@@ -100,3 +103,33 @@ async def test_a_watch_that_is_refused_as_too_old_starts_from_a_new_list() -> No
     watch: Any = ExpiredWatch(Response())  # type: ignore[arg-type]
     assert watch.status < 300
     assert [line async for line in watch.content.iter_chunked(1024)] == [error(410)]
+
+
+class Connection:
+    """An API server that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+
+    def session(self, **_: Any) -> Connection:
+        return self
+
+    async def request(self, method: str, url: str, **_: Any) -> Response:
+        self.asked.append(dict(parse_qsl(urlsplit(url).query)))
+        return Response()
+
+
+async def test_only_events_of_refused_pods_are_watched() -> None:
+    connection: Any = Connection()
+    kinds = (by_name("core/Event"), by_name("Pod"))
+    watches = Watches([kind.name for kind in kinds])
+    session = WatchSession(connection, kinds, watches, lambda *_: None)
+    for kind in kinds:
+        await session.request("get", f"https://api{kind.path()}")
+        await session.request("get", f"https://api{kind.path()}?watch=true&labelSelector=a")
+    selected = [query.get("fieldSelector") for query in connection.asked]
+    wanted = by_name("core/Event").fields
+    assert wanted is not None
+    assert "reason=FailedCreate" in wanted
+    assert selected == [NO_OBJECT, wanted, NO_OBJECT, None]
+    assert connection.asked[1]["labelSelector"] == "a"

@@ -191,3 +191,27 @@ def test_of_a_server_it_is_kept_when_its_status_was_written() -> None:
     ]
     bare = {"metadata": {"name": "s", "managedFields": [{"manager": "modelyard"}]}}
     assert trimmed("ModelServer", bare)["metadata"] == {"name": "s"}
+
+
+def test_the_last_end_of_a_container_is_kept_without_its_words() -> None:
+    ended = {"exitCode": 137, "reason": "OOMKilled", "message": "x" * 4000, "containerID": "y"}
+    status = {"name": "triton", "restartCount": 3, "state": {}, "lastState": {"terminated": ended}}
+    kept = trimmed("Pod", pod(containerStatuses=[status]))
+    assert kept["status"]["containerStatuses"][0]["lastState"] == {
+        "terminated": {"exitCode": 137, "reason": "OOMKilled"}
+    }
+
+
+def test_of_an_event_it_is_kept_what_it_is_about_and_its_words() -> None:
+    about = {"kind": "Job", "name": "j", "uid": "j1", "namespace": "ns", "resourceVersion": "1"}
+    event = {
+        "metadata": {"name": "j.1", "namespace": "ns", "uid": "e", "resourceVersion": "1"},
+        "involvedObject": about,
+        "message": "exceeded quota",
+        "lastTimestamp": "2026-11-22T12:00:00Z",
+        "count": 7,
+        "source": {"component": "job-controller"},
+    }
+    kept = trimmed("core/Event", event)
+    assert kept["involvedObject"] == {"kind": "Job", "name": "j", "uid": "j1"}
+    assert set(kept) == {"metadata", "involvedObject", "message", "lastTimestamp"}
