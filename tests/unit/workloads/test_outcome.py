@@ -18,7 +18,9 @@ from modelyard.contract.result import (
 from modelyard.contract.run import AgentRun, BaseRun, Run
 
 RUNS = [one for one in get_args(get_args(Run)[0]) if one is not AgentRun]
-TRAINED = TrainResult(weights_digest="sha256:1", metrics={"mAP50": 0.5}, epochs=3, imgsz=64)
+TRAINED = TrainResult(
+    weights_digest="sha256:" + "1" * 64, metrics={"mAP50": 0.5}, epochs=3, imgsz=64
+)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
@@ -29,7 +31,7 @@ def test_each_run_names_its_result(run: type[BaseRun]) -> None:
 def test_a_result_goes_under_the_kind_of_its_run() -> None:
     text = Outcome(result=TRAINED).termination_message()
     wanted = {
-        "weightsDigest": "sha256:1",
+        "weightsDigest": "sha256:" + "1" * 64,
         "metrics": {"mAP50": 0.5},
         "epochs": 3,
         "imgsz": 64,
