@@ -87,7 +87,12 @@ def init_container(stage: Stage, main: dict[str, Any], store: list[Any]) -> dict
 
 def _own(stage: Stage) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Volumes that a stage writes to and no other container sees."""
-    return [
+    found = [
         pods.empty_dir(f"scratch-{stage.name}", str(paths.SCRATCH)),
         pods.empty_dir(f"tmp-{stage.name}", "/tmp"),  # noqa: S108
     ]
+    if not stage.store:
+        # Data loaders of a GPU hand over images in shared memory.
+        shared = {"medium": "Memory", "sizeLimit": "1Gi"}
+        found.append(pods.empty_dir(f"shm-{stage.name}", "/dev/shm", **shared))  # noqa: S108
+    return found
