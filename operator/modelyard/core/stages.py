@@ -25,9 +25,6 @@ from typing import Any
 from modelyard.contract import paths
 from modelyard.core import pods
 
-FETCH, ISOLATED = "fetch", "isolated"
-"""Names of the stages, and arguments of a workload's module."""
-
 MAX_OUTPUT = "32Gi"
 """Maximum size of the volume that an isolated stage writes to."""
 
@@ -75,7 +72,7 @@ def init_container(stage: Stage, main: dict[str, Any], store: list[Any]) -> dict
         # From `inputs`: without the URI of the weights, which may carry a password.
         run = str(paths.WORK / paths.INPUTS / paths.RUN_FILE.name)
         names = [one["name"] for one in pods.identity_env()]
-        env, own = [*(given[n] for n in names), {"name": "MODELYARD_RUN", "value": run}], []
+        env, own = [*(given[n] for n in names), {"name": paths.RUN_ENV, "value": run}], []
     return {
         **main,
         "name": stage.name,
