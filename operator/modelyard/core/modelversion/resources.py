@@ -19,7 +19,8 @@ GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 """Node label of NVIDIA's GPU feature discovery."""
 
 DEADLINE_SECONDS = 24 * 3600
-"""Maximum duration of an export or evaluation: code in a `.pt` file could wait for ever."""
+"""Maximum duration of one pod that exports or evaluates: code in a `.pt` file could wait for ever.
+The Job has no limit, for a node with the right GPU may be free only after days."""
 _ISOLATED = Stage(paths.ISOLATED, reads=(paths.INPUTS,), writes=(paths.OUTPUTS,))
 
 
@@ -70,7 +71,7 @@ def _job(
             resources=resources,
             scheduling=scheduling,
             role=role,
-            active_deadline_seconds=DEADLINE_SECONDS,
+            pod_deadline_seconds=DEADLINE_SECONDS,
             stages=stages,
             main=main,
         ),
