@@ -10,6 +10,10 @@ RUN_ANNOTATION = "modelyard.dev/run"
 RUN_FILE = Path("/etc/modelyard/run.json")
 SCRATCH = Path("/scratch")
 """Writable emptyDir of jobs; the root file system is read-only."""
+RUN_ENV = "MODELYARD_RUN"
+"""Variable with the path of the run spec, where that is not RUN_FILE."""
+FETCH, ISOLATED = "fetch", "isolated"
+"""Containers before a pod's last one, and arguments of a workload's module: see core/stages.py."""
 WORK = Path("/work")
 """Volumes that hand files from one stage of a Job's pod to the next: INPUTS, LABELS, OUTPUTS."""
 INPUTS = "inputs"

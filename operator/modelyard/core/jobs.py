@@ -43,6 +43,8 @@ class JobSpec:
     role: str = "main"
     backoff_limit: int = 3
     active_deadline_seconds: int | None = None
+    pod_deadline_seconds: int | None = None
+    """Maximum duration of one pod, from the moment that its node has it."""
     suspend: bool = False
     service_account: str | None = None
     """Service account for pods that report through the API; others get no token."""
@@ -129,6 +131,8 @@ def _pod_spec(
         "terminationGracePeriodSeconds": 60,
     }
     pod_spec |= pods.pull_secrets(settings) | pods.scheduling_fields(spec.scheduling)
+    if spec.pod_deadline_seconds:
+        pod_spec["activeDeadlineSeconds"] = spec.pod_deadline_seconds
     if spec.service_account:
         pod_spec["serviceAccountName"] = spec.service_account
     return pod_spec

@@ -25,9 +25,6 @@ from typing import Any
 from modelyard.contract import paths
 from modelyard.core import pods
 
-FETCH, ISOLATED = "fetch", "isolated"
-"""Names of the stages, and arguments of a workload's module."""
-
 MAX_OUTPUT = "32Gi"
 """Maximum size of the volume that an isolated stage writes to."""
 
@@ -75,7 +72,7 @@ def init_container(stage: Stage, main: dict[str, Any], store: list[Any]) -> dict
         # From `inputs`: without the URI of the weights, which may carry a password.
         run = str(paths.WORK / paths.INPUTS / paths.RUN_FILE.name)
         names = [one["name"] for one in pods.identity_env()]
-        env, own = [*(given[n] for n in names), {"name": "MODELYARD_RUN", "value": run}], []
+        env, own = [*(given[n] for n in names), {"name": paths.RUN_ENV, "value": run}], []
     return {
         **main,
         "name": stage.name,
@@ -87,7 +84,12 @@ def init_container(stage: Stage, main: dict[str, Any], store: list[Any]) -> dict
 
 def _own(stage: Stage) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Volumes that a stage writes to and no other container sees."""
-    return [
+    found = [
         pods.empty_dir(f"scratch-{stage.name}", str(paths.SCRATCH)),
         pods.empty_dir(f"tmp-{stage.name}", "/tmp"),  # noqa: S108
     ]
+    if not stage.store:
+        # Data loaders of a GPU hand over images in shared memory.
+        shared = {"medium": "Memory", "sizeLimit": "1Gi"}
+        found.append(pods.empty_dir(f"shm-{stage.name}", "/dev/shm", **shared))  # noqa: S108
+    return found

@@ -57,8 +57,6 @@ __all__ = [
     "main_stage",
 ]
 
-RUN_ENV = "MODELYARD_RUN"
-"""Path of the run spec, in place of paths.RUN_FILE; for tests and by hand."""
 TERMINATION_LOG_ENV = "MODELYARD_TERMINATION_LOG"
 """Path of the termination log, in place of paths.TERMINATION_LOG."""
 SCRATCH_ENV = "MODELYARD_SCRATCH"
@@ -208,7 +206,7 @@ _STORE_ERRORS: tuple[tuple[type[StoreError], str, int], ...] = (
 def _outcome(
     handler: Callable[[AnyRun, Context], Outcome], run_type: type[AnyRun], *, last: bool
 ) -> tuple[Outcome, int]:
-    path = _path(RUN_ENV, paths.RUN_FILE)
+    path = _path(paths.RUN_ENV, paths.RUN_FILE)
     try:
         run = parse_run(path.read_bytes())
         if not isinstance(run, run_type):

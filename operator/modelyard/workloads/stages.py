@@ -14,9 +14,6 @@ from modelyard.store import Store
 from modelyard.workloads import weights
 from modelyard.workloads.runner import Context
 
-FETCH, ISOLATED = "fetch", "isolated"
-"""Arguments of a workload's module for the stages before its last."""
-
 
 def fetch_weights(run: ExportRun | EvaluateRun, context: Context, store: Store) -> Path:
     """The weights, verified by digest, as a file in `inputs`. Raises as `weights.fetch` does."""

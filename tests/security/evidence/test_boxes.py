@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelyard.workloads.errors import UserError
 from modelyard.workloads.evaluate import boxes
@@ -144,3 +147,20 @@ def test_a_file_that_grows_while_it_is_read_ends(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="larger than"):
         take(tmp_path)
     assert time.monotonic() - before < 1
+
+
+@given(
+    content=st.binary(max_size=IMAGES * EACH * DETECTION.itemsize + 40),
+    claim=st.binary(max_size=200) | st.just(CLAIM.model_dump_json().encode()),
+)
+def test_any_bytes_are_boxes_within_bounds_or_refused(content: bytes, claim: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "source.boxes").write_bytes(content)
+        (folder / "source.json").write_bytes(claim)
+        try:
+            found, _ = take(folder)
+        except UserError:
+            return
+        assert len(found) <= IMAGES * EACH
+        assert np.isfinite(found["box"]).all()

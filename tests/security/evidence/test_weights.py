@@ -32,7 +32,7 @@ class Code:
         self.program = program
 
     def __reduce__(self) -> Any:
-        return (exec, (self.program,))
+        return (exec, (self.program, {}))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,8 @@ def test_code_that_runs_all_the_same_has_no_network(
 ) -> None:
     digest = hostile(store, tmp_path, CONNECT)
     run = export_run(digest) if kind == "export" else evaluate_run(runner, digest, exported)
-    runner.run(kind, run, code=exitcodes.USER_ERROR, **UNGUARDED)
+    outcome = runner.run(kind, run, code=exitcodes.USER_ERROR, **UNGUARDED)
+    assert outcome.reason == {"export": "ExportFailed", "evaluate": "WeightsUnreadable"}[kind]
     outputs = runner.logs[-1].parent / "work/outputs"
     found = json.loads((outputs / "found.json").read_text())
     assert all("Permission denied" in words for words in found.values()), found

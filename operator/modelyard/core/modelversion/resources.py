@@ -13,14 +13,15 @@ from modelyard.core.jobs import CONTAINER, JobSpec, make_job
 from modelyard.core.modelversion import names
 from modelyard.core.modelversion.observed import Group, Observed
 from modelyard.core.pods import GPU_RESOURCE
-from modelyard.core.stages import FETCH, ISOLATED, Stage
+from modelyard.core.stages import Stage
 
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 """Node label of NVIDIA's GPU feature discovery."""
 
 DEADLINE_SECONDS = 24 * 3600
-"""Maximum duration of an export or evaluation: code in a `.pt` file could wait for ever."""
-_ISOLATED = Stage(ISOLATED, reads=(paths.INPUTS,), writes=(paths.OUTPUTS,))
+"""Maximum duration of one pod that exports or evaluates: code in a `.pt` file could wait for ever.
+The Job has no limit, for a node with the right GPU may be free only after days."""
+_ISOLATED = Stage(paths.ISOLATED, reads=(paths.INPUTS,), writes=(paths.OUTPUTS,))
 
 
 def _object(observed: Observed) -> ObjectId:
@@ -70,7 +71,7 @@ def _job(
             resources=resources,
             scheduling=scheduling,
             role=role,
-            active_deadline_seconds=DEADLINE_SECONDS,
+            pod_deadline_seconds=DEADLINE_SECONDS,
             stages=stages,
             main=main,
         ),
@@ -89,7 +90,7 @@ def export_job(observed: Observed, export: Export) -> dict[str, Any]:
         dataset_digest=dataset.digest if dataset and export.precision == "int8" else None,
     )
     role = names.export_role(export.name)
-    fetch = Stage(FETCH, store=True, writes=(paths.INPUTS,))
+    fetch = Stage(paths.FETCH, store=True, writes=(paths.INPUTS,))
     # ONNX weights are data: nothing has to be loaded to adopt them.
     isolated = (_ISOLATED,) if run.weights.format == "pt" else ()
     main = Stage(CONTAINER, store=True, reads=(paths.INPUTS, *(s.writes[0] for s in isolated)))
@@ -110,7 +111,7 @@ def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
         evaluation=observed.spec.evaluation,
     )
     hardware = next((e for e in group.exports if e.format == "tensorrt"), None)
-    fetch = Stage(FETCH, store=True, writes=(paths.INPUTS, paths.LABELS))
+    fetch = Stage(paths.FETCH, store=True, writes=(paths.INPUTS, paths.LABELS))
     # Neither are engines data: they are programs for a GPU.
     source = group.include_source and run.weights.format == "pt"
     isolated = (_ISOLATED,) if source or hardware else ()

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from modelyard.contract import control, paths
 from modelyard.contract.naming import edge_server_name
 from modelyard.contract.run import AgentRun, parse_run
-from modelyard.workloads.runner import RUN_ENV
 
 CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes projects a pod's token and the API server's certificate authority."""
@@ -61,7 +60,7 @@ class AgentSettings:
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> AgentSettings:
     """The settings of this pod. Raises SettingsError."""
-    run = _read_run(Path(environ.get(RUN_ENV) or paths.RUN_FILE))
+    run = _read_run(Path(environ.get(paths.RUN_ENV) or paths.RUN_FILE))
     pod_name = environ.get("POD_NAME")
     if not pod_name:
         raise SettingsError("POD_NAME is not set: the pod template must pass metadata.name in it")

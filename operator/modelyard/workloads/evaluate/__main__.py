@@ -10,13 +10,12 @@ import sys
 
 from modelyard.contract import paths
 from modelyard.contract.run import EvaluateRun
-from modelyard.workloads import stages
 from modelyard.workloads.evaluate import isolated, job
 from modelyard.workloads.runner import main, main_stage
 
 if __name__ == "__main__":
-    if sys.argv[1:] == [stages.FETCH]:
+    if sys.argv[1:] == [paths.FETCH]:
         main_stage(job.fetch, EvaluateRun, paths.INPUTS)
-    if sys.argv[1:] == [stages.ISOLATED]:
+    if sys.argv[1:] == [paths.ISOLATED]:
         main_stage(isolated.handle, EvaluateRun, paths.OUTPUTS)
     main(job.handle, EvaluateRun)

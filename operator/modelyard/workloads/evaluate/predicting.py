@@ -15,11 +15,12 @@ import numpy as np
 from modelyard.api.modelversion import Evaluation
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.workloads.data.materialize import DATA_FILE
+from modelyard.workloads.errors import UserError
 from modelyard.workloads.evaluate.boxes import DETECTION, Claim
 from modelyard.workloads.evaluate.task import Task
 from modelyard.workloads.runner import Context
 from modelyard.workloads.train import used
-from modelyard.workloads.train.failures import recognised
+from modelyard.workloads.train.failures import recognise, recognised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,10 +54,8 @@ def predict(
 
     Raises what Ultralytics raises, known failures as UserError or RetryableError.
     """
-    from ultralytics import YOLO
-
     with recognised():
-        model = YOLO(str(candidate.path), task="detect")
+        model = _loaded(candidate)
         if candidate.manifest:
             classes = candidate.manifest.classes
         else:
@@ -88,6 +87,23 @@ def predict(
     detections = np.concatenate(found) if found else np.zeros(0, DETECTION)
     milliseconds = round(float(metrics.speed["inference"]), 3)
     return detections, Claim(classes=list(classes), milliseconds=milliseconds)
+
+
+def _loaded(candidate: Candidate) -> Any:
+    """The model as Ultralytics' YOLO. Raises UserError for weights that it cannot load."""
+    from ultralytics import YOLO
+
+    try:
+        return YOLO(str(candidate.path), task="detect")
+    except Exception as error:
+        if candidate.manifest is not None or recognise(error):
+            raise
+        # Whatever unpickling a stranger's file raises, the file is at fault.
+        raise UserError(
+            "WeightsUnreadable",
+            "the weights are not a model that Ultralytics can load: "
+            f"{' '.join(str(error).split())[:300]}",
+        ) from error
 
 
 def _recorder(found: list[NDArray[Any]], indexes: dict[str, int]) -> Any:

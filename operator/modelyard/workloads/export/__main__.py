@@ -9,13 +9,12 @@ import sys
 
 from modelyard.contract import paths
 from modelyard.contract.run import ExportRun
-from modelyard.workloads import stages
 from modelyard.workloads.export import convert, job
 from modelyard.workloads.runner import main, main_stage
 
 if __name__ == "__main__":
-    if sys.argv[1:] == [stages.FETCH]:
+    if sys.argv[1:] == [paths.FETCH]:
         main_stage(job.fetch, ExportRun, paths.INPUTS)
-    if sys.argv[1:] == [stages.ISOLATED]:
+    if sys.argv[1:] == [paths.ISOLATED]:
         main_stage(convert.handle, ExportRun, paths.OUTPUTS)
     main(job.handle, ExportRun)
