@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelyard.contract.result import Outcome
+from modelyard.contract.result import DataResult, Outcome
 
 OBJECT = {"namespace": "test", "name": "shapes", "uid": "u-1"}
 
@@ -103,7 +103,7 @@ class WorkloadRunner:
         """Have the files in `folder/source` checked and published; returns the digest."""
         claim = {"pvc": {"claimName": "source", "path": ""}}
         run = {"kind": "data", "source": claim, "dataFile": "data.yaml", "quality": {}}
-        result = self.run("data", run).data
+        result = self.run("data", run).of(DataResult)
         assert result is not None
         assert result.valid, result.problems
         self.dataset = str(result.digest)
