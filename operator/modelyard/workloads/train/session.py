@@ -116,12 +116,11 @@ def finish(best: Path, hyperparameters: dict[str, Any], setting: Setting, epochs
         imgsz = int(strip_optimizer(best)["train_args"]["imgsz"])
         settings = {name: own[name] for name in VALIDATION if name in own} | {"imgsz": imgsz}
         results = YOLO(str(best)).val(**settings).results_dict
+    fraction, split = own.get("fraction", 1.0), str(own.get("split", "val"))
     return Trained(
         weights=best, metrics=metrics_of(results), epochs=epochs, imgsz=imgsz,
-        images=used.part(
-            setting.images["train"], get_split_fraction(own.get("fraction", 1.0), "train")
-        ),
-        validation_images=setting.images[str(own.get("split", "val"))],
+        images=used.part(setting.images["train"], get_split_fraction(fraction, "train")),
+        validation_images=used.part(setting.images[split], get_split_fraction(fraction, split)),
     )  # fmt: skip
 
 
@@ -149,7 +148,7 @@ class _Follower:
     def pretrain_routine_end(self, trainer: Any) -> None:
         """The images are found and their labels read; no epoch has begun."""
         used.require_all("train", trainer.train_loader.dataset, self._images)
-        used.require_all("val", trainer.test_loader.dataset, self._images)
+        used.require_all(str(trainer.args.split), trainer.test_loader.dataset, self._images)
 
     def train_start(self, trainer: Any) -> None:
         self._progress.start(epochs=trainer.epochs, finished=trainer.start_epoch)
