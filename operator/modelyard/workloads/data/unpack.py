@@ -242,8 +242,8 @@ def _readable(label: str, member: str | None = None) -> Iterator[None]:
     try:
         yield
     except (*_CORRUPT, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise  # The disk's fault. A damaged zip has offsets before the file's beginning.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # The disk's fault. Damaged streams have no number, damaged offsets EINVAL.
         detail = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             "CorruptArchive", f"{where} is damaged ({detail}); make the archive again"
