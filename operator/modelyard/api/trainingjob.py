@@ -69,13 +69,18 @@ def _served_model() -> dict[str, Any]:
     return cel(f"!self.matches('{NOT_SERVED}')", says, messageExpression=f"self + ' {says}'")
 
 
-_SCALAR = {
+_SCALAR: dict[str, Any] = {
     "x-kubernetes-preserve-unknown-fields": True,
     "maxLength": MAX_VALUE_TEXT,
     "maxItems": 0,
     "maxProperties": 0,
 }
-_VALUE = {**_SCALAR, "nullable": True, "maxItems": MAX_VALUE_ITEMS, "items": _SCALAR}
+_VALUE: dict[str, Any] = {
+    **_SCALAR,
+    "nullable": True,
+    "maxItems": MAX_VALUE_ITEMS,
+    "items": _SCALAR,
+}
 """Schema of one hyperparameter: a number, a text, true or false, or a list of those. A structural
 schema has no unions, but bounds each type that a value may have; nothing nests, since JSON that
 nests a thousand deep cannot be parsed where it is read."""

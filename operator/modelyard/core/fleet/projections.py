@@ -281,7 +281,12 @@ def status_written(metadata: KubeObject) -> str:
 
 
 def _seconds(moment: str | None) -> float:
-    return parse_timestamp(moment).timestamp() if moment else 0.0
+    """Seconds since the epoch; 0 for no moment, and for a text of an agent that is none: a schema
+    takes the 31st of February. Whoever feeds the fleet must not fail over one server."""
+    try:
+        return parse_timestamp(moment).timestamp() if moment else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _is_assigned(loaded: Mapping[str, Any], assigned: Mapping[str, Any]) -> bool:

@@ -40,9 +40,9 @@ def _weigh(text: str) -> None:
     for event in yaml.parse(text, _Loader):
         anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in anchors:
-                raise ValueError(f"the alias *{event.anchor[:80]} stands for nothing before it")
-            total += anchors[event.anchor]
+            if anchor not in anchors:
+                raise ValueError(f"the alias *{str(anchor)[:80]} stands for nothing before it")
+            total += anchors[anchor]
         elif isinstance(event, yaml.ScalarEvent):
             if len(event.value) > MAX_TEXT:
                 raise ValueError(f"a text has more than {MAX_TEXT} characters")

@@ -241,7 +241,9 @@ def _readable(label: str, member: str | None = None) -> Iterator[None]:
     where = f"{label}: member {member[:NAME_SHOWN]!r}" if member else label
     try:
         yield
-    except _CORRUPT as error:
+    except (*_CORRUPT, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # The disk's fault. Damaged streams have no number, damaged offsets EINVAL.
         detail = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             "CorruptArchive", f"{where} is damaged ({detail}); make the archive again"
