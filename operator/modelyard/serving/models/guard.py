@@ -13,7 +13,8 @@ itself, so a step cannot tell who calls it. Two checks with the pod's control ke
   step has signed, and each frame once. So no made-up size, time or token gets into the figures
   or the spool.
 
-What a client can still do with the steps of the version that serves, docs/adr/0003 says.
+docs/adr/0007-steps-guard-themselves.md says what a client can still do with the steps of the
+version that serves.
 """
 
 from __future__ import annotations
