@@ -250,11 +250,12 @@ def test_a_refusal_to_wake_servers_is_told_until_it_is_over() -> None:
     assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
     words = "pod cameras-activator-1 may not scale Deployment cameras"
     obj["status"]["activator"] = {"refusal": words}
-    made = world.settle("Deployment", "cameras")["status"]
+    told = world.settle("Deployment", "cameras")
+    made = told["status"]
     assert made["phase"] == "Degraded"
     assert words in made["message"]
-    assert condition(made, "Ready")["reason"] == "ScalingRefused"
-    assert condition(made, "Stalled")["status"] == "True"
+    assert condition(told, "Ready")["reason"] == "ScalingRefused"
+    assert condition(told, "Stalled")["status"] == "True"
     assert made["activator"] == {"refusal": words}, "it is the activator's field"
     del obj["status"]["activator"]
     assert world.settle("Deployment", "cameras")["status"]["phase"] == "Suspended"
