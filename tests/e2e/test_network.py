@@ -114,7 +114,9 @@ def ours(component: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def net(demo: Demo) -> Iterator[Net]:
     found = json.loads(
-        demo.objects.kubectl("get", "pods", "-l", "app.kubernetes.io/component=server", "-o", "json")
+        demo.objects.kubectl(
+            "get", "pods", "-l", "app.kubernetes.io/component=server", "-o", "json"
+        )
     )["items"][0]
     image = next(c["image"] for c in found["spec"]["containers"] if c["name"] == "agent")
     kubeconfig = demo.objects.kubeconfig
@@ -222,7 +224,9 @@ def test_policies_that_are_switched_off_close_nothing(net: Net, demo: Demo) -> N
     demo.objects.kubectl("delete", *policy)
     try:
         target = f"{net.server.address}:{LISTENS}"
-        until(lambda: net.attacker.sees(target) == {target: "refused"}, 30, "the port is not closed")
+        until(
+            lambda: net.attacker.sees(target) == {target: "refused"}, 30, "the port is not closed"
+        )
     finally:
         own = {name: kept["metadata"][name] for name in ("name", "labels", "annotations")}
         body = {**kept, "metadata": own}

@@ -237,9 +237,7 @@ def network_policies(plan: NodePlan) -> Component:
         f"--node={plan.name}",
         f"--health={LOOPBACK}:{plan.control_plane.ports['kube-network-policies']}",
     ]
-    return Component(
-        "kube-network-policies", command, _root_environment(), reads=[kubeconfig]
-    )
+    return Component("kube-network-policies", command, _root_environment(), reads=[kubeconfig])
 
 
 def coredns(plan: NodePlan) -> Component:

@@ -19,9 +19,7 @@ def node_checks(plan: NodePlan, api: Api) -> dict[str, Check]:
         "containerd": lambda: _containerd(plan),
         "kubelet": lambda: alive() or _reports(plan.name, api),
         "kube-proxy": HttpProbe(f"{url}:{ports['kube-proxy']}/healthz").check,
-        "kube-network-policies": HttpProbe(
-            f"{url}:{ports['kube-network-policies']}/healthz"
-        ).check,
+        "kube-network-policies": HttpProbe(f"{url}:{ports['kube-network-policies']}/healthz").check,
         "coredns": HttpProbe(f"{url}:{ports['coredns/ready']}/ready").check,
         # It answers nobody; what it cannot do is in its log.
         "volumes": lambda: "",
