@@ -346,7 +346,10 @@ class TestFullCluster:
 
     @pytest.mark.parametrize(
         "victims",
-        [("kubelet", "kube-apiserver"), ("containerd", "etcd", "kube-proxy", "kube-network-policies", "coredns")],
+        [
+            ("kubelet", "kube-apiserver"),
+            ("containerd", "etcd", "kube-proxy", "kube-network-policies", "coredns"),
+        ],
     )
     def test_up_heals_and_pods_live_on(
         self, victims: tuple[str, ...], workload: LocalCluster
