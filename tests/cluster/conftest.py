@@ -21,7 +21,8 @@ from .waiting import CRDS, until, until_discovered
 ROOT = Path(__file__).parent.parent.parent
 API = "modelyard.dev/v1alpha1"
 BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "helm",
-         "kubelet", "kube-proxy", "kube-network-policies", "coredns", "prometheus", "kwok")  # fmt: skip
+         "kubelet", "kube-proxy", "kube-network-policies", "coredns", "prometheus",
+         "kwok")  # fmt: skip
 """What these tests run, besides what few of them build for themselves."""
 
 

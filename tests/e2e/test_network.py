@@ -1,8 +1,8 @@
 """The chart's NetworkPolicies, enforced on the real kubelet: who reaches whom.
 
 Real: servers, operator, store, and kube-network-policies. Played: pods that scan, in another
-namespace (an attacker's) and in the workloads' own, some with the labels of our components. Not seen
-here: what a pod sends to the node itself, where the local cluster's API server and DNS run.
+namespace (an attacker's) and in the workloads' own, some with the labels of our components. Not
+seen here: what a pod sends to the node itself, where the local cluster's API server and DNS run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from modelyard_local.demo.environment import SYSTEM_NAMESPACE
 from modelyard_local.demo.objects import Objects
 
-from .conftest import NAMESPACE, Demo, until
+from .conftest import Demo, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -89,7 +89,7 @@ def scanner(name: str, image: str, labels: dict[str, str]) -> dict[str, Any]:
         "name": "main",
         "image": image,
         "imagePullPolicy": "Never",
-        "command": ["python", "-m", "http.server", str(LISTENS), "--directory", "/tmp"],  # noqa: S108
+        "command": ["python", "-m", "http.server", str(LISTENS), "--directory", "/tmp"],
         "securityContext": security,
     }
     return {

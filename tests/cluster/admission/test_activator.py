@@ -139,8 +139,8 @@ def test_it_reports_refusals_of_its_own_deployment_only(activator: Pod, reportin
     assert reporting(OWN, own, {"activator": None}) == ""
     assert "may not scale Deployment shop-a" in reporting("shop-a", own, report)
     assert "change their status.activator" in reporting(OWN, own, {"message": "m"})
-    stable = {"stable": {"version": 9}, **report}
-    assert "change their status.activator" in reporting(OWN, own, stable)
+    both = {"phase": "Healthy", **report}
+    assert "change their status.activator" in reporting(OWN, own, both)
 
 
 def test_a_token_of_no_pod_scales_nothing(scaling: Try) -> None:

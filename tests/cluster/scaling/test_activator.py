@@ -186,7 +186,7 @@ def _accepts(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def plane(scaled: Plane, tmp_path_factory: pytest.TempPathFactory) -> tuple[Admin, str, Path]:
-    """The API server, and a pod's credentials: all that they allow is what the chart's Role does."""
+    """The API server, and a pod's credentials: they allow what the chart's Role does."""
     admin = scaled.admin
     admin.namespace(SPACE)
     accounts = f"/api/v1/namespaces/{SPACE}/serviceaccounts"

@@ -25,6 +25,10 @@ BRIDGE = "modelyard0"
 _TABLE = "modelyard"
 _TABLES = (f"ip {_TABLE}", "ip kube-proxy", "ip6 kube-proxy", "inet kube-network-policies")
 """Of `bring_up`, kube-proxy, kube-network-policies."""
+_POLICIES = "MODELYARD-POLICIES"
+"""Chain of iptables' table mangle that leads packets to kube-network-policies."""
+_QUEUE = 100
+"""Netfilter queue that kube-network-policies reads, its default."""
 _CNI_CACHE = Path("/var/lib/cni/results")
 _SYSCTL = Path("/proc/sys/net")
 
@@ -116,6 +120,7 @@ table ip {_TABLE} {{
 }}
 """,
     )
+    _queue_new_connections(network)
     for rule in _forward_rules():
         # A container engine sets the policy of FORWARD to drop.
         if not _succeeds([*_iptables(), "-C", *rule]):
@@ -129,6 +134,10 @@ def tear_down() -> None:
     for table in _TABLES:
         _succeeds([nft, "delete", "table", *table.split()])
     if program_path("iptables"):
+        while _succeeds([*_mangle(), "-D", "POSTROUTING", "-j", _POLICIES]):
+            pass
+        for action in ("-F", "-X"):
+            _succeeds([*_mangle(), action, _POLICIES])
         for rule in _forward_rules():
             while _succeeds([*_iptables(), "-D", *rule]):
                 pass
@@ -144,6 +153,8 @@ def left_overs() -> list[str]:
     found = [f"interface {BRIDGE}"] if _link_exists(BRIDGE) else []
     listed = _output([required_program("nft"), "list", "tables"])
     found += [f"nftables {table}" for table in _TABLES if f"table {table}" in listed.splitlines()]
+    if program_path("iptables") and _succeeds([*_mangle(), "-n", "-L", _POLICIES]):
+        found.append(f"iptables chain {_POLICIES}")
     return found
 
 
@@ -179,6 +190,31 @@ def _see_bridged_packets() -> None:
             "other through Services. Load it by hand: modprobe br_netfilter"
         )
     setting.write_text("1")
+
+
+def _queue_new_connections(network: Network) -> None:
+    """Has kube-network-policies decide about each new connection from or to a pod.
+
+    Its own rules, of nftables, do the same for pods that a policy selects; but they need a kernel
+    with NFT_QUEUE, and not all that have netfilter queues do. Here, behind a Service's address and
+    before addresses are masqueraded, packets carry pods' addresses. What the machine's root sends
+    is let through, as there: kubelet's probes, and people on the machine.
+    """
+    chain = [*_mangle(), "-A", _POLICIES]
+    if not _succeeds([*_mangle(), "-N", _POLICIES]):
+        _run([*_mangle(), "-F", _POLICIES])
+    _run([*chain, "-m", "owner", "--uid-owner", "0", "-j", "RETURN"])
+    _run([*chain, "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN"])
+    for side in ("-s", "-d"):
+        _run(
+            [*chain, side, network.pod_subnet, "-j", "NFQUEUE", "--queue-num", str(_QUEUE)],
+        )
+    if not _succeeds([*_mangle(), "-C", "POSTROUTING", "-j", _POLICIES]):
+        _run([*_mangle(), "-A", "POSTROUTING", "-j", _POLICIES])
+
+
+def _mangle() -> list[str]:
+    return [*_iptables(), "-t", "mangle"]
 
 
 def _iptables() -> list[str]:
