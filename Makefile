@@ -23,7 +23,7 @@ VERSION ?=
 IMAGES ?=
 REGISTRY ?=
 
-.PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving \
+.PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving test-security \
 	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
 	constraints crds images release clean
 
@@ -52,7 +52,7 @@ demo: $(READY) ## Data to a served, swapped model on a real cluster; CLUSTER=loc
 demo-down: $(READY) ## Stop and remove what the demo started.
 	@$(BIN)/modelyard demo down
 
-test: lint test-unit test-cluster test-serving test-workloads test-e2e ## All tests.
+test: lint test-unit test-cluster test-serving test-security test-workloads test-e2e ## All tests.
 
 lint: $(READY) ## Style, types and layers.
 	$(BIN)/ruff check .
@@ -82,6 +82,9 @@ faults-record: $(READY) ## Record anew what the operator writes in each undistur
 
 test-serving: $(READY) ## Against a real Triton.
 	$(PYTEST) tests/serving $(SIDE_BY_SIDE) loadfile
+
+test-security: $(READY) ## Attacks, against real API servers, Triton and S3 servers.
+	$(PYTEST) tests/security $(SIDE_BY_SIDE) loadfile
 
 test-workloads: $(READY) ## What runs inside pods, against a real S3 server.
 	$(PYTEST) tests/workloads
