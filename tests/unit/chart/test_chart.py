@@ -109,6 +109,7 @@ def test_each_workload_namespace_is_prepared(render: Any) -> None:
             ("Role", "modelyard-trainer"),
             ("RoleBinding", "modelyard-activator"),
             ("RoleBinding", "modelyard-agent"),
+            ("RoleBinding", "modelyard-collector-objects"),
             ("RoleBinding", "modelyard-operator"),
             ("RoleBinding", "modelyard-trainer"),
             ("Secret", "modelyard-store-reader"),
