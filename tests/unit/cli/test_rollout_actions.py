@@ -107,6 +107,12 @@ def test_the_version_before(history: Any, stable: int, wanted: int | None) -> No
     assert rollback_target(history, stable) == wanted
 
 
+def test_a_target_that_the_history_has_forgotten_is_gone_back_to() -> None:
+    failed = [record(1, 5, "RolledBack", 9999)]
+    resting = deployment(phase="Healthy", history=failed, rollbackTarget="shelf-3")
+    assert actions.rollback(resting, None).argument == "3"
+
+
 def test_only_ready_versions_are_gone_back_to() -> None:
     versions = [mv(1), mv(2, "Rejected", message="mAP50 0.4"), mv(3), mv(7, line="other")]
     actions.check_ready(RESTING, 3, versions)
