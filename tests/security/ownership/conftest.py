@@ -50,7 +50,11 @@ class Site(Cluster):
 
     def pods_of(self, role: str) -> list[dict[str, Any]]:
         """Pods of Jobs by what they do, such as evaluate-cpu."""
-        return [p for p in self.listed("pods") if p["metadata"]["labels"].get(_ROLE) == role]
+        return [
+            pod
+            for pod in self.listed("pods")
+            if (pod["metadata"].get("labels") or {}).get(_ROLE) == role
+        ]
 
     def pod_of(self, role: str) -> dict[str, Any]:
         """The one pod, once it is there."""
