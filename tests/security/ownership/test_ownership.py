@@ -37,8 +37,8 @@ Object = dict[str, Any]
 def judged(site: Site, log: Path) -> Object:
     """A version whose evaluation is under way; its pod."""
     site.create(thing("ModelVersion", "shelf-1", NS, VERSION))
-    site.end(site.pod_of("export-onnx"), export_outcome(1))
-    return site.pod_of("evaluate-cpu")
+    site.end(site.pod_of("ModelVersion/shelf-1", "export-onnx"), export_outcome(1))
+    return site.pod_of("ModelVersion/shelf-1", "evaluate-cpu")
 
 
 @pytest.fixture(scope="module")

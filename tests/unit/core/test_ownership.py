@@ -35,7 +35,7 @@ def evaluating() -> tuple[World, dict[str, Any]]:
     world = World(ready_dataset(), version(2, None, gates=GATE))
     world.settle("ModelVersion", "shelf-2")
     (export,) = world.of("Job")
-    row = {"name": "onnx", "format": "onnx", "digest": f"sha256:{7:064x}"}
+    row: dict[str, Any] = {"name": "onnx", "format": "onnx", "digest": f"sha256:{7:064x}"}
     row |= {"manifestDigest": f"sha256:{8:064x}", "sizeBytes": 10}
     world.finish(export, Outcome(result=ExportResult.model_validate({"artifact": row})))
     world.settle("ModelVersion", "shelf-2")
@@ -90,7 +90,7 @@ SERVER_FORGERIES: dict[str, Change] = {
 def test_a_labelled_pod_does_not_join_a_fleet(forgery: Change) -> None:
     sim = Sim(edge=False, replicas=2)
     (workload,) = sim.of("apps/Deployment")
-    pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "n"}}
+    pod: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "n"}}
     pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     pod["metadata"] = made_by(workload) | {"name": "forged", "uid": "uid-forged"}
     forgery(pod["metadata"])
