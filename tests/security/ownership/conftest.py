@@ -48,13 +48,21 @@ class Site(Cluster):
         conditions = self.status(kind, name, namespace).get("conditions") or ()
         return next((str(c["reason"]) for c in conditions if c["type"] == "Ready"), "")
 
-    def pods_of(self, role: str) -> list[dict[str, Any]]:
-        """Pods of Jobs by what they do, such as evaluate-cpu."""
-        return [p for p in self.listed("pods") if p["metadata"]["labels"].get(_ROLE) == role]
+    def pods_of(self, owner: str, role: str) -> list[dict[str, Any]]:
+        """Pods of the Jobs of one of our objects, `Kind/name`, by what they do."""
+        marks = {"modelyard.dev/role": role}
+        return [
+            pod
+            for pod in self.listed("pods")
+            if marks.items() <= pod["metadata"].get("labels", {}).items()
+            and (pod["metadata"].get("annotations") or {}).get("modelyard.dev/owner") == owner
+        ]
 
-    def pod_of(self, role: str) -> dict[str, Any]:
+    def pod_of(self, owner: str, role: str) -> dict[str, Any]:
         """The one pod, once it is there."""
-        found: list[dict[str, Any]] = until(lambda: self.pods_of(role), what=f"pod of {role}")
+        found: list[dict[str, Any]] = until(
+            lambda: self.pods_of(owner, role), what=f"pod of {role}"
+        )
         return found[0]
 
     def end(self, pod: dict[str, Any], outcome: Outcome) -> None:
@@ -62,9 +70,6 @@ class Site(Cluster):
         own, container = pod["metadata"], pod["spec"]["containers"][0]
         status = pod_status(container["name"], container["image"], "Succeeded", outcome=outcome)
         self.set_status("pod", own["namespace"], own["name"], status)
-
-
-_ROLE = "modelyard.dev/role"
 
 
 @pytest.fixture(scope="session")

@@ -112,14 +112,17 @@ def test_a_node_without_power_is_named_until_somebody_confirms(site: Site, lost:
 
 
 def test_new_settings_that_a_quota_refuses(site: Site, log: Path) -> None:
-    hard(site, "1500m")
     target = {"cluster": {"replicas": 1}}
     serving(site, "mugs", TIGHT, target=target, rollout={"progressDeadlineSeconds": 5})
     pod = first_pod(site, "Deployment/mugs", TIGHT)
-    until(lambda: site.listed("ms", TIGHT), what="the ModelServer")
+
+    def assigned() -> bool:
+        return pod["metadata"]["name"] in [s["metadata"]["name"] for s in site.listed("ms", TIGHT)]
+
+    until(assigned, what="the ModelServer")
     answers(site, pod)
     until(lambda: site.status("mdep", "mugs", TIGHT).get("phase") == "Healthy", what="Healthy")
-
+    hard(site, "1m")
     change = '{"spec":{"server":{"maxBatchSize":4}}}'
     site.kubectl("-n", TIGHT, "patch", "mdep", "mugs", "--type=merge", "-p", change)
     seen = []
@@ -140,8 +143,8 @@ def test_new_settings_that_a_quota_refuses(site: Site, log: Path) -> None:
 
 
 def test_a_dataset_whose_pod_a_quota_refuses(site: Site, log: Path) -> None:
-    hard(site, "1500m")
-    site.create(thing("Dataset", "digits", TIGHT, {**DATA, "resources": {"cpu": "2"}}))
+    hard(site, "1m")
+    site.create(thing("Dataset", "digits", TIGHT, DATA))
 
     def told() -> bool:
         return site.reason("dset", "digits", TIGHT) == "QuotaExceeded"
