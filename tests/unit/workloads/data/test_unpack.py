@@ -234,7 +234,7 @@ def test_the_limits_follow_the_free_disk_space(tmp_path: Path) -> None:
 )
 def test_damaged_streams_are_the_archives_fault(tmp_path: Path, out: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(DatasetError, match="is damaged|is neither"):
+    with pytest.raises(DatasetError, match=r"is damaged|is neither"):
         unpack(tmp_path / "a", out, LIMITS)
 
 
