@@ -6,6 +6,8 @@ import asyncio
 import base64
 import io
 import json
+import struct
+import zlib
 from typing import Any
 
 import aiohttp
@@ -138,6 +140,19 @@ async def test_a_bad_image_is_named_and_fails_alone(shared_server, switcher, tri
     status, result = await post(shared_server, switcher.line, "bm90IGFuIGltYWdl")
     assert status == 400
     assert "nor base64 text of one" in result["error"]
+
+
+async def test_a_small_file_of_many_pixels_is_refused_by_its_header(switcher, triton, models):
+    await switcher.ensure(1, *models.constant("v1", BOX), ServingSettings())
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    bomb = bytearray(encode(picture(64, 64)))
+    bomb[12:33] = header + struct.pack(">I", zlib.crc32(header))
+
+    with pytest.raises(InferenceError, match="20000x20000 pixels, more than the"):
+        await triton.infer_image(switcher.line, bytes(bomb))
+
+    answer = await triton.infer_image(switcher.line, encode(picture(64, 64)))
+    assert answer.outputs["scores"] == pytest.approx([0.9])
 
 
 async def test_json_clients_send_base64(shared_server, switcher, models):

@@ -22,7 +22,10 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
         "TrainingJob",
         {"model": "yolo11n.pt", "modelDigest": DIGEST},
     ),
-    "any hyperparameter name": ("TrainingJob", {"hyperparameters": {"epoch": 3, "a": {"b": [1]}}}),
+    "any hyperparameter name": (
+        "TrainingJob",
+        {"hyperparameters": {"epoch": 3, "a": [1, "b", True, 0.5], "c": None}},
+    ),
     "resources as numbers in quotes": (
         "TrainingJob",
         {"resources": {"cpu": "500m", "memory": "4Gi", "gpus": 1}},
@@ -61,6 +64,26 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
 
 # What is wrong: kind, changes, what the user must read.
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "35,000 hyperparameters": (
+        "TrainingJob",
+        {"hyperparameters": {f"epoch{i}": 1 for i in range(35_000)}},
+        "must have at most 128 items",
+    ),
+    "a mapping as a hyperparameter": (
+        "TrainingJob",
+        {"hyperparameters": {"lr0": {"a": 1}}},
+        "spec.hyperparameters.lr0",
+    ),
+    "a hyperparameter that nests deep": (
+        "TrainingJob",
+        {"hyperparameters": {"classes": json.loads("[" * 500 + "]" * 500)}},
+        "spec.hyperparameters.classes",
+    ),
+    "a hyperparameter of a megabyte": (
+        "TrainingJob",
+        {"hyperparameters": {"optimizer": "S" * 1_000_000}},
+        "spec.hyperparameters.optimizer",
+    ),
     "no source": ("Dataset", {"source": {}}, "set exactly one of s3, http, pvc"),
     "two sources": (
         "Dataset",

@@ -66,9 +66,10 @@ def test_the_operator_understands_its_environment(
     assert decisions.store_of("vision").url == "s3://bucket/prefix/vision"
     assert decisions.allowed_private_networks == ("10.20.0.0/16", "fd12::/48")
     assert decisions.trainer_service_account == "teach"
-    assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi"}
+    disk = {"ephemeral-storage": "100Gi"}
+    assert decisions.resources["training"] == {"cpu": "8", "memory": "32Gi", **disk}
     assert decisions.resources["export"]["cpu"] == "1.5"
-    assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi"}
+    assert decisions.resources["data"] == {"cpu": "1", "memory": "1Gi", **disk}
 
 
 def test_every_setting_of_the_chart_is_known_to_the_operator(default: Any) -> None:
@@ -78,6 +79,17 @@ def test_every_setting_of_the_chart_is_known_to_the_operator(default: Any) -> No
         known |= {f"{name}__{inner}" for inner in nested} if nested else {name}
     ours = {name for name in default.operator_env() if name.startswith("MODELYARD_")}
     assert {name.removeprefix("MODELYARD_").lower() for name in ours} <= known
+
+
+def test_every_container_has_a_share_of_the_nodes_disk(default: Any) -> None:
+    made = default.of("Deployment", "StatefulSet", "Job")
+    assert made
+    for one in made:
+        pod = one["spec"]["template"]["spec"]
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            for side in ("requests", "limits"):
+                asked = container.get("resources", {}).get(side, {})
+                assert "ephemeral-storage" in asked, (one["metadata"]["name"], container["name"])
 
 
 def test_no_role_has_a_wildcard(render: Any) -> None:

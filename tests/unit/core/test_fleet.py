@@ -15,7 +15,7 @@ from modelyard.contract import labels
 from modelyard.core.fleet.fleet import Fleet
 from modelyard.core.fleet.fleets import Fleets
 from modelyard.core.fleet.member import Group, Member
-from modelyard.core.fleet.projections import key_of
+from modelyard.core.fleet.projections import key_of, read_server
 
 OWNER = "uid-fleet"
 SHELF = key_of({"modelVersion": "shelf-1", "digest": "d"})
@@ -228,3 +228,15 @@ def test_one_change_among_thousands_is_a_look_at_one_server(
         told.fleets.put(kind, obj)
     assert set(looks) == {"a-77"}
     assert len(looks) == 3
+
+
+@pytest.mark.parametrize("text", ["2026-02-31T00:00:00Z", "2026-06-30T23:59:60Z", "x", "+"])
+def test_a_time_that_is_none_harms_no_other_server(text: str) -> None:
+    server = {
+        "metadata": {"name": "a", "uid": "u", "creationTimestamp": "2026-11-28T12:00:00Z"},
+        "spec": {"assigned": {"modelVersion": "shelf-1", "version": 1}},
+        "status": {"reportedAt": text},
+    }
+    fact = read_server(server)
+    assert fact is not None
+    assert fact.written == 0.0

@@ -223,6 +223,21 @@ def test_the_limits_follow_the_free_disk_space(tmp_path: Path) -> None:
     assert LIMITS.ratio_floor <= GIB
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"BZh91AY&SYY{\xb8\xe4\x00\x00\x14P\x00\xc0\x00\x04\x00\x00\x08 \x000\xcc\x05)\xa6"
+        b"\x13b'\x8b\xb9\xff\x9c(H,\xbd\xdcr\x00",
+        b"PK\x05\x06" + bytes(8) + b"\xff\xff\xff\x7f\xff\xff\xff\x7f\0\0",
+    ],
+    ids=["bzip2", "a zip with a directory before its beginning"],
+)
+def test_damaged_streams_are_the_archives_fault(tmp_path: Path, out: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"is damaged|is neither"):
+        unpack(tmp_path / "a", out, LIMITS)
+
+
 def test_no_folder_is_made_through_a_link(tmp_path: Path, out: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
