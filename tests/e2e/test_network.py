@@ -19,7 +19,7 @@ from modelyard_local.demo.objects import Objects
 
 from .conftest import Demo, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2700)]
 
 ELSEWHERE = "elsewhere"
 LISTENS = 9999

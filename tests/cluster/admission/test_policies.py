@@ -336,6 +336,71 @@ def test_editors_get_no_tokens_of_pods_that_report(pods: Any, account: str) -> N
     assert "ada may not" in said
 
 
+def _workload(kind: str, account: str) -> dict[str, Any]:
+    pod = _pod(f"own-{kind}".lower(), account)
+    template = {"metadata": {"labels": {"app": "own"}}, "spec": pod["spec"]}
+    once = {**template, "spec": {**pod["spec"], "restartPolicy": "Never"}}
+    chosen = {"selector": {"matchLabels": {"app": "own"}}, "template": template}
+    group, body = {
+        "Pod": ("v1", {"spec": pod["spec"]}),
+        "ReplicationController": ("v1", {"spec": {"template": template}}),
+        "Deployment": ("apps/v1", {"spec": chosen}),
+        "ReplicaSet": ("apps/v1", {"spec": chosen}),
+        "DaemonSet": ("apps/v1", {"spec": chosen}),
+        "StatefulSet": ("apps/v1", {"spec": chosen | {"serviceName": "own"}}),
+        "Job": ("batch/v1", {"spec": {"template": once}}),
+        "CronJob": (
+            "batch/v1",
+            {"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": once}}}},
+        ),
+    }[kind]
+    return {"apiVersion": group, "kind": kind, "metadata": pod["metadata"], **body}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Pod", "ReplicationController", "Deployment", "ReplicaSet", "DaemonSet"),
+        *("StatefulSet", "Job", "CronJob"),
+    ],
+)
+def test_editors_make_no_pods_with_the_accounts_of_pods_that_report(pods: Any, kind: str) -> None:
+    """Such a pod could have the name of one that has gone, and its token would name it."""
+    for role in ("edit", "view"):
+        pods.run(
+            *("kubectl", "-n", NS, "create", "rolebinding", f"ada-{role}"),
+            *(f"--clusterrole=system:aggregate-to-{role}", "--user=ada"),
+        )
+    said = pods.refused(
+        *("create", "-f", "-", "--as=ada"), stdin=_workload(kind, "modelyard-activator")
+    )
+    assert "ada may not use it; choose another serviceAccountName" in said
+    pods.run("kubectl", "-n", NS, "create", "serviceaccount", "her-own")
+    pods.create(_workload(kind, "her-own"), impersonate="ada")
+    if kind != "Pod":
+        path = "/spec/jobTemplate/spec/template" if kind == "CronJob" else "/spec/template"
+        change = {
+            "op": "add",
+            "path": f"{path}/spec/serviceAccountName",
+            "value": "modelyard-agent",
+        }
+        patch = ("patch", kind.lower(), f"own-{kind}".lower(), "--type=json")
+        if kind != "Job":  # A Job's template cannot change at all.
+            said = pods.refused(
+                *("-n", NS, *patch, "-p", json.dumps([change]), "--as=ada"),
+            )
+            assert "ada may not use it" in said
+
+
+def test_the_controllers_make_the_operators_pods(pods: Any) -> None:
+    job = "system:serviceaccount:kube-system:job-controller"
+    pods.run(
+        *("kubectl", "create", "clusterrolebinding", "job-controller"),
+        *("--clusterrole=cluster-admin", f"--user={job}"),
+    )
+    pods.create(_pod("of-a-job", "modelyard-trainer"), impersonate=job)
+
+
 def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str) -> None:
     for kind in DECLARED:
         name, spec = example(kind, "by-ada")
@@ -347,6 +412,6 @@ def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str
 
 def test_policies_are_well_typed(pods: Any) -> None:
     found = json.loads(pods.kubectl("get", "validatingadmissionpolicies", "-o", "json"))["items"]
-    assert len(found) == 5 + len(REPORTED)
+    assert len(found) == 6 + len(REPORTED)
     for one in found:
         assert not one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"), one
