@@ -116,7 +116,7 @@ def test_it_removes_what_no_object_mentions(yard: Yard) -> None:
     }
     cluster.set_status("mv", SPACE, name, {"artifacts": [found]})
     other, spec = example("ModelVersion", "pinned")
-    spec["lineage"] = {"datasetDigest": holdout}
+    spec["dataset"] = {**spec["dataset"], "digest": holdout}
     cluster.create(thing("ModelVersion", other, SPACE, spec))
 
     code, report = yard.collect()
