@@ -46,25 +46,35 @@ def run_python(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def models(runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained networks as .pt, and as ONNX with fixed and with dynamic axes."""
-    folder = tmp_path_factory.mktemp("models")
-    run_python(
-        f"""
+class Models:
+    """Untrained networks, made when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str, *, dynamic: bool | None = None) -> Path:
+        """A network as .pt, or as ONNX with fixed or with dynamic axes."""
+        made = self._folder / f"{name}-{dynamic}"
+        if not made.exists():
+            run_python(
+                f"""
 from ultralytics import RTDETR, YOLO
-for name in ("yolo11n", "yolo11n-obb", "yolo11n-pose", "yolo11n-seg", "yolov8n-rtdetr"):
-    model = (RTDETR if "rtdetr" in name else YOLO)(f"{{name}}.yaml")
-    pt = Path(sys.argv[2]) / f"{{name}}.pt"
-    model.save(pt)
-    for dynamic in (False, True):
-        model = (RTDETR if "rtdetr" in name else YOLO)(pt)
-        made = Path(model.export(format="onnx", imgsz={SIZE}, dynamic=dynamic, device="cpu"))
-        made.rename(pt.with_name(f"{{name}}-{{dynamic}}.onnx"))
+kind = RTDETR if "rtdetr" in {name!r} else YOLO
+pt = Path(sys.argv[2]).with_suffix(".pt")
+kind("{name}.yaml").save(pt)
+if {dynamic} is not None:
+    pt = Path(kind(pt).export(format="onnx", imgsz={SIZE}, dynamic={dynamic}, simplify=False,
+                              device="cpu"))
+pt.rename(sys.argv[2])
 """,
-        str(folder / "scratch"), str(folder),
-    )  # fmt: skip
-    return folder
+                str(self._folder / "scratch"), str(made),
+            )  # fmt: skip
+        return made
+
+
+@pytest.fixture(scope="session")
+def models(runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return Models(tmp_path_factory.mktemp("models"))
 
 
 def export_run(digest: str, source: str) -> dict[str, Any]:
@@ -86,9 +96,9 @@ def export_run(digest: str, source: str) -> dict[str, Any]:
     ],
 )
 def test_an_onnx_file_of_another_kind_is_refused_whatever_its_axes(
-    runner: Any, models: Path, name: str, reason: str, says: str, dynamic: bool
+    runner: Any, models: Models, name: str, reason: str, says: str, dynamic: bool
 ) -> None:
-    digest = store_of(runner).put_file(models / f"{name}-{dynamic}.onnx")
+    digest = store_of(runner).put_file(models(name, dynamic=dynamic))
     outcome = runner.run("export", export_run(digest, "onnx"), exitcodes.USER_ERROR)
     assert outcome.reason == reason
     assert says in outcome.message
@@ -97,12 +107,12 @@ def test_an_onnx_file_of_another_kind_is_refused_whatever_its_axes(
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("name", ["yolo11n-obb", "yolo11n-pose", "yolov8n-rtdetr"])
 def test_an_onnx_file_without_task_and_head_is_refused_by_what_it_answers(
-    runner: Any, models: Path, name: str, dynamic: bool
+    runner: Any, models: Models, name: str, dynamic: bool
 ) -> None:
     """As earlier releases of Ultralytics write them."""
     import onnx
 
-    model = onnx.load(str(models / f"{name}-{dynamic}.onnx"))
+    model = onnx.load(str(models(name, dynamic=dynamic)))
     kept = [one for one in model.metadata_props if one.key not in ("task", "head", "kpt_shape")]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
@@ -112,8 +122,8 @@ def test_an_onnx_file_without_task_and_head_is_refused_by_what_it_answers(
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-def test_a_detector_is_taken_whatever_its_axes(runner: Any, models: Path, dynamic: bool) -> None:
-    digest = store_of(runner).put_file(models / f"yolo11n-{dynamic}.onnx")
+def test_a_detector_is_taken_whatever_its_axes(runner: Any, models: Models, dynamic: bool) -> None:
+    digest = store_of(runner).put_file(models("yolo11n", dynamic=dynamic))
     outcome = runner.run("export", export_run(digest, "onnx"))
     assert outcome.of(ExportResult).artifact.digest == digest
 
@@ -124,9 +134,9 @@ def test_a_detector_is_taken_whatever_its_axes(runner: Any, models: Path, dynami
 )
 @pytest.mark.parametrize("workload", ["train", "export"])
 def test_a_checkpoint_of_another_kind_is_neither_trained_nor_exported(
-    runner: Any, models: Path, name: str, reason: str, workload: str
+    runner: Any, models: Models, name: str, reason: str, workload: str
 ) -> None:
-    digest = store_of(runner).put_file(models / f"{name}.pt")
+    digest = store_of(runner).put_file(models(name))
     run = export_run(digest, "pt")
     if workload == "train":
         run = runner.training("other", model=None, baseWeights={"digest": digest})
@@ -231,8 +241,8 @@ def test_an_image_that_ultralytics_leaves_out_ends_the_training_before_its_first
     assert "epoch 1/" not in runner.log()
 
 
-def test_an_evaluation_that_leaves_an_image_out_has_no_figures(runner: Any, models: Path) -> None:
-    digest = store_of(runner).put_file(models / "yolo11n.pt")
+def test_an_evaluation_that_leaves_an_image_out_has_no_figures(runner: Any, models: Models) -> None:
+    digest = store_of(runner).put_file(models("yolo11n"))
     index = json.loads(store_of(runner).get_bytes(broken(runner, "val")))
     index["classes"] = [f"{i}" for i in range(80)]
     run = {
