@@ -28,9 +28,9 @@ from modelyard.runtime.queue import KeyedQueue
 log = logging.getLogger(__name__)
 
 CONDITIONS = "conditions"
-DECISION_SECONDS = 0.25
-"""CPU time of a decision: a hundred times what one usually takes, and little enough that objects
-behind three that take it all are still reconciled within a second."""
+DECISION_SECONDS = 1.0
+"""CPU time of a decision. One usually takes milliseconds; the first ones about a fleet of thousands
+may take longer. An object that takes it all is not tried again for a minute."""
 LATE_SECONDS = 1.0
 """Delay before a reconcile that found the Lease expired is tried again."""
 

@@ -42,8 +42,15 @@ def engine() -> Engine:
         aggregates={"pods": AggregateKind(("Deployment", "Pod"), lambda _: Pods())},
         debounce=lambda view, key: SETTLE,
     )
-    api: Any = None
-    return Leading((controller,), EngineSettings(), api, Metrics())
+    nothing: Any = None
+    return Leading(
+        (controller,),
+        EngineSettings(),
+        nothing,
+        Metrics(),
+        lease_api=nothing,
+        lease_thread=nothing,
+    )
 
 
 def thing(name: str, version: int, generation: int = 1) -> dict[str, Any]:
@@ -114,7 +121,15 @@ async def test_all_jobs_of_a_burst_come_before_the_statuses_that_tell_of_them(
         children=("Job",),
     )
     api: Any = Written()
-    made = Leading((controller,), EngineSettings(), api, Metrics())
+    nothing: Any = None
+    made = Leading(
+        (controller,),
+        EngineSettings(),
+        api,
+        Metrics(),
+        lease_api=api,
+        lease_thread=nothing,
+    )
     for number in range(40):
         made.on_event("TrainingJob", "ADDED", thing(f"t{number}", 1 + number))
     workers = [asyncio.create_task(made._work()) for _ in range(4)]

@@ -9,6 +9,7 @@ import pytest
 from modelyard.core.plan import Key
 from modelyard.kube import errors
 from modelyard.runtime.backoff import MAX_SECONDS, Backoff
+from modelyard.runtime.budget import OverBudget
 from modelyard.runtime.failures import REASONS, NameTaken, Outdated, classify
 
 KEY = Key("Dataset", "ns", "a")
@@ -26,6 +27,7 @@ KEY = Key("Dataset", "ns", "a")
         (errors.Forbidden("exceeded quota"), "forbidden", "Forbidden"),
         (errors.Invalid("bad name"), "refused", "Refused"),
         (NameTaken("Job ns/a exists"), "name_taken", "NameTaken"),
+        (OverBudget(0.25), "over_budget", "DecisionTooLong"),
         (KeyError("spec"), "bug", "InternalError"),
     ],
 )
