@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import math
 import time
@@ -30,6 +31,7 @@ TOLERANCE = 0.01
 """How far coordinates may lie outside 0 to 1, for rounding; as Ultralytics has it."""
 COLUMNS = 5
 MAX_LABEL_BYTES = 16 * 1024 * 1024
+MAX_IMAGE_BYTES = 256 * 1024 * 1024
 MAX_ERRORS_PER_FILE = 100
 
 Box = tuple[int, float, float, float, float]
@@ -174,9 +176,12 @@ def _box(columns: list[str], classes: int) -> Box:
 def _check_image(path: Path, max_pixels: int) -> tuple[bytes, str | None]:
     """Digest of the file, and what is wrong with it."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.seek(0)
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            return b"", f"is larger than {MAX_IMAGE_BYTES // 1024 // 1024} MiB"
+        # From memory: a file would be asked for as many bytes as a chunk says that it has, and
+        # Python makes room for them first. A PNG of 70 bytes took 2.5 GiB.
+        with io.BytesIO(path.read_bytes()) as file:
+            digest = hashlib.sha256(file.getbuffer()).digest()
             # Decoding all of it finds truncated files, which their headers do not show.
             with warnings.catch_warnings(), Image.open(file) as image:
                 warnings.simplefilter("ignore")
