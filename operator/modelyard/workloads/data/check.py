@@ -32,6 +32,7 @@ TOLERANCE = 0.01
 """How far coordinates may lie outside 0 to 1, for rounding; as Ultralytics has it."""
 COLUMNS = 5
 MAX_LABEL_BYTES = 16 * 1024 * 1024
+MAX_IMAGE_BYTES = 256 * 1024 * 1024
 MAX_ERRORS_PER_FILE = 100
 
 Box = tuple[int, float, float, float, float]
@@ -176,6 +177,10 @@ def _box(columns: list[str], classes: int) -> Box:
 def _check_image(path: Path, max_pixels: int) -> tuple[bytes, str | None]:
     """Digest of the file, and what is wrong with it."""
     try:
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            return b"", f"is larger than {MAX_IMAGE_BYTES // 1024 // 1024} MiB"
+        # From memory: a file would be asked for as many bytes as a chunk says that it has, and
+        # Python makes room for them first. A PNG of 70 bytes took 2.5 GiB.
         data = path.read_bytes()
         digest = hashlib.sha256(data).digest()
         # Decoding all of it with Pillow finds truncated files, which OpenCV fills with grey.

@@ -127,7 +127,7 @@ class _Target:
             return self.fail("CorruptArchive", member, "is a folder and a file")
         if error.errno == errno.ELOOP:
             return self.fail("PathEscape", member, "is behind a link")
-        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOENT):
             return self.fail("CorruptArchive", member, "has a name that no file here can have")
         return error
 
@@ -169,14 +169,17 @@ class _Target:
         symlinks = []
         for member, path, to, hard in self.links:
             self.make_directory(path.parent, member)
-            if path.is_dir() and not path.is_symlink():
-                raise self.fail("CorruptArchive", member, "is a folder and a link")
-            path.unlink(missing_ok=True)
-            if hard:
-                self._hard_link(member, path, to)
-            else:
-                path.symlink_to(to)
-                symlinks.append((member, path))
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    raise self.fail("CorruptArchive", member, "is a folder and a link")
+                path.unlink(missing_ok=True)
+                if hard:
+                    self._hard_link(member, path, to)
+                else:
+                    path.symlink_to(to)
+                    symlinks.append((member, path))
+            except OSError as error:
+                raise self._bad_name(member, error) from error
         for member, path in symlinks:
             # Only now: what a link leads to depends on the other links.
             if not Path(os.path.realpath(path)).is_relative_to(self.root):

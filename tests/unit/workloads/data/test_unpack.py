@@ -259,3 +259,11 @@ def test_a_link_that_was_there_before_leads_nowhere(tmp_path: Path, out: Path) -
             unpack(zipped(tmp_path / "a", (member, b"x")), out, LIMITS)
     assert [one.name for one in outside.iterdir()] == ["file"]
     assert (outside / "file").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("link", [("a" * 300, "x"), ("a", "x" * 5000), ("a", "")])
+def test_links_that_no_file_system_takes_are_the_archives_fault(
+    tmp_path: Path, out: Path, link: tuple[str, str]
+) -> None:
+    with pytest.raises(DatasetError, match="member"):
+        unpack(zipped(tmp_path / "a", zip_link(*link)), out, LIMITS)
