@@ -119,7 +119,7 @@ def _pod_spec(
     first = [init_container(one, container, store_mounts) for one in spec.stages]
     if not spec.main.store:
         container |= {"env": [*own_env, *spec.env], "volumeMounts": used}
-    between = volumes(spec.stages)
+    between = volumes(spec.stages, memory)
     pod_spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "enableServiceLinks": False,

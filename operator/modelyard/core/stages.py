@@ -40,15 +40,16 @@ class Stage:
     writes: tuple[str, ...] = ()
 
 
-def volumes(stages: tuple[Stage, ...]) -> list[dict[str, Any]]:
-    """The volumes between stages, and those that each stage has to itself."""
+def volumes(stages: tuple[Stage, ...], memory: str) -> list[dict[str, Any]]:
+    """The volumes between stages, and those that each stage has to itself. `memory` is the limit
+    of each container."""
     between = sorted({name for stage in stages for name in (*stage.reads, *stage.writes)})
     found = [
         {"name": name, "emptyDir": {"sizeLimit": MAX_OUTPUT} if name == paths.OUTPUTS else {}}
         for name in between
     ]
     for stage in stages:
-        found.extend(volume for volume, _ in _own(stage))
+        found.extend(volume for volume, _ in _own(stage, memory))
     return found
 
 
@@ -78,18 +79,18 @@ def init_container(stage: Stage, main: dict[str, Any], store: list[Any]) -> dict
         "name": stage.name,
         "command": [*main["command"], stage.name],
         "env": env,
-        "volumeMounts": [*(mount for _, mount in _own(stage)), *own, *mounts(stage)],
+        "volumeMounts": [*(mount for _, mount in _own(stage, "")), *own, *mounts(stage)],
     }
 
 
-def _own(stage: Stage) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _own(stage: Stage, memory: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Volumes that a stage writes to and no other container sees."""
     found = [
         pods.empty_dir(f"scratch-{stage.name}", str(paths.SCRATCH)),
         pods.empty_dir(f"tmp-{stage.name}", "/tmp"),  # noqa: S108
     ]
     if not stage.store:
-        # Data loaders of a GPU hand over images in shared memory.
-        shared = {"medium": "Memory", "sizeLimit": "1Gi"}
+        # Data loaders hand over images in shared memory, which counts as the container's.
+        shared = {"medium": "Memory", "sizeLimit": memory}
         found.append(pods.empty_dir(f"shm-{stage.name}", "/dev/shm", **shared))  # noqa: S108
     return found

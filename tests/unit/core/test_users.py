@@ -64,7 +64,10 @@ def test_pods_that_the_operator_makes_anew_are_nobodys_change() -> None:
     sim.change(ALICE, rollout={"maxUnavailable": 2})
     sim.run()
     sim.settings = sim.settings.__class__(
-        resources={**sim.settings.resources, "agent": {"cpu": "1", "memory": "1Gi"}}
+        resources={
+            **sim.settings.resources,
+            "agent": {**sim.settings.resources["agent"], "cpu": "1"},
+        }
     )
     sim.operate()
     rollout = sim.status["rollout"]
