@@ -174,7 +174,6 @@ def kubelet(plan: NodePlan) -> Component:
         "failSwapOn": False,
         # A developer's machine runs other things too: the node takes what it gets.
         "enforceNodeAllocatable": [],
-        "localStorageCapacityIsolation": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
         # Images come from archives: one that is collected cannot be pulled again.
         "imageGCHighThresholdPercent": 100,
