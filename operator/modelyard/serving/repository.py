@@ -9,6 +9,7 @@
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
     <root>/.digits.prepared                name of the prepared generation, kept loaded in addition
+    <root>/.digits.offered                 names of the generations that clients could ask before
 
 A generation is complete once generation.json is there, which is written last. A stable name
 switches by the replacement of one file, config.pbtxt. So a process that dies anywhere leaves
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.serving import config as configs
+from modelyard.serving.models import guard
 from modelyard.serving.names import (
     Generation,
     parse_generation,
@@ -138,12 +140,30 @@ class Repository:
         record = self.record(generation)
         if record is None:
             raise FileNotFoundError(f"generation {generation.name} is not in the repository")
+        self._keep_offered(generation)
         stable = configs.stable_configs(generation, record.manifest, record.settings)
         for name, config in stable.items():
             folder = self.root / name
             (folder / str(generation.version)).mkdir(parents=True, exist_ok=True)
             _write(folder / "config.pbtxt", configs.to_text(config).encode())
         return sorted(stable, key=lambda name: name == pipeline_name(self.line))
+
+    def _keep_offered(self, generation: Generation) -> None:
+        """Record that what clients have been offered stays so: it answers them until Triton has
+        loaded the new names, and for as long as an agent that dies before leaves it so."""
+        before = self.pointed()
+        if before is None or before == generation:
+            return
+        there = {one.name for one in self.generations()}
+        names = {before.name, *(self.offered() & there)}
+        _write(self.root / guard.offered_file(self.line), "\n".join(sorted(names)).encode())
+
+    def offered(self) -> set[str]:
+        """Names of the generations that the stable names have led to before the current one."""
+        try:
+            return set((self.root / guard.offered_file(self.line)).read_text().split())
+        except OSError:
+            return set()
 
     def tidy(self, generation: Generation) -> None:
         """Remove outdated version directories of the stable names."""

@@ -412,6 +412,6 @@ def test_editors_work_with_what_users_declare(pods: Any, valid: Any, editor: str
 
 def test_policies_are_well_typed(pods: Any) -> None:
     found = json.loads(pods.kubectl("get", "validatingadmissionpolicies", "-o", "json"))["items"]
-    assert len(found) == 6 + len(REPORTED)
+    assert len(found) == 9 + len(REPORTED)
     for one in found:
         assert not one.get("status", {}).get("typeChecking", {}).get("expressionWarnings"), one

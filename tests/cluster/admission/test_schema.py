@@ -290,7 +290,7 @@ def test_training_is_frozen_once_started(api: Any, valid: Any, change: dict[str,
     [
         {"resources": {"cpu": 4}},
         {"scheduling": {"nodeSelector": {"a": "b"}}},
-        {"image": "example.org/trainer:2"},
+        {"image": "modelyard/trainer-gpu:dev"},
     ],
     ids=lambda change: next(iter(change)),
 )

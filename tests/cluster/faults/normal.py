@@ -22,7 +22,8 @@ UNSTABLE = {
 }  # fmt: skip
 """Keys that say nothing, or hash what differs."""
 HASHES = ("pod-template-hash", "controller-revision-hash", labels.TEMPLATE)
-"""Labels of pods that hash what differs; the hashes show up elsewhere too."""
+"""Labels of pods that hash what differs; the hashes show up elsewhere too. TEMPLATE is also an
+annotation of what makes pods."""
 _TOKEN = re.compile(r"kube-api-access-[0-9a-z]{5}")
 """The volume that admission adds for a service account's token."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -93,6 +94,9 @@ def _names(history: Iterable[Entry]) -> list[tuple[str, str]]:
             found[name] = short
         marks = (metadata.get("labels") or {}) if entry.kind == "Pod" else {}
         found.update({marks[key]: "HASH" for key in HASHES if key in marks})
+        template = (metadata.get("annotations") or {}).get(labels.TEMPLATE)
+        if template:
+            found[template] = "HASH"
     return sorted(found.items(), key=lambda pair: -len(pair[0]))
 
 

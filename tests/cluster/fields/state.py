@@ -20,6 +20,7 @@ PASSING = frozenset(
         "observedGeneration", "lastTransitionTime", "startTime", "completionTime", "since",
         "lastProgressAt", "rolloutStartedAt", "creationTimestamp", "clusterIP", "clusterIPs",
         "uid", "resourceVersion", "generation", "managedFields", "revision", "history",
+        "rollbackTarget",
         "modelyard.dev/template", "modelyard.dev/template-since",
     }
 )  # fmt: skip

@@ -214,7 +214,9 @@ def test_a_deployment_serves_and_swaps_and_survives_a_killed_operator(site: Site
     until(lambda: site.get("Deployment", "lane")["status"]["stable"]["version"] == 2)
     assert len(site.pods("Deployment/lane")) == 1
     until(lambda: site.get("ModelVersion", "lane-2")["status"].get("usedBy") == ["Deployment lane"])
-    until(lambda: not site.get("ModelVersion", "lane-1")["status"].get("usedBy"))
+    # A rollback goes back to it, so it is still in use.
+    assert site.get("Deployment", "lane")["status"]["rollbackTarget"] == "lane-1"
+    assert site.get("ModelVersion", "lane-1")["status"].get("usedBy") == ["Deployment lane"]
 
 
 def load(site: Site, name: str) -> None:

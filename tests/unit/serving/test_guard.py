@@ -103,6 +103,14 @@ def test_a_generation_is_open_once_the_public_name_leads_there(public: Path) -> 
     step.check("")
 
 
+def test_a_generation_that_was_public_stays_open_where_nobody_asked_it_before(public: Path) -> None:
+    """The names lead elsewhere on disk before Triton has heard of it, or for as long as an agent
+    is dead that has not told it."""
+    public.write_text('step { model_name: "shop-2-99999999-preprocess" }')
+    (public.parents[1] / guard.offered_file("shop")).write_text(f"shop-0-00000000\n{GENERATION}")
+    Guard(KEY, "shop", GENERATION, str(public.parents[1])).check("{}")
+
+
 def test_the_agent_always_has_an_answer(public: Path) -> None:
     step = Guard(KEY, "shop", GENERATION, str(public.parents[1]))
     step.check(json.dumps({control.PROOF_PARAMETER: control.proof(KEY, GENERATION)}))

@@ -194,6 +194,20 @@ def test_stable_names_lead_to_a_generation(repository, file):
     assert sorted(p.name for p in (repository.root / "digits").iterdir()) == ["8", "config.pbtxt"]
 
 
+def test_what_clients_could_ask_is_noted_before_the_names_lead_elsewhere(repository, file):
+    one, two, three = (write(repository, file, version) for version in (7, 8, 9))
+    repository.point(one)
+    assert repository.offered() == set()
+    repository.point(two)
+    repository.point(two)
+    assert repository.offered() == {one.name}
+    repository.point(three)
+    assert repository.offered() == {one.name, two.name}
+    repository.remove(one)
+    repository.point(two)
+    assert repository.offered() == {two.name, three.name}
+
+
 def test_an_interrupted_write_is_done_again(repository, file):
     generation = write(repository, file)
     (repository.root / generation.name / "generation.json").unlink()

@@ -58,6 +58,7 @@ class Guard:
         # As `proof` in contract/control.py.
         self._proof = hmac.digest(key, f"generation {generation}".encode(), "sha256").hex()
         self._public = os.path.join(repository, line, "config.pbtxt")
+        self._offered = os.path.join(repository, offered_file(line))
         self._open = False
 
     def check(self, parameters: str) -> None:
@@ -79,12 +80,25 @@ class Guard:
             return False
 
     def _is_public(self) -> bool:
-        # The agent writes it before Triton loads it, so the first public request finds it.
-        try:
-            with open(self._public, encoding="utf-8") as file:
-                return f'"{self._generation}-preprocess"' in file.read()
-        except OSError:
-            return False
+        # The agent writes it before Triton loads it, so the first public request finds it; and
+        # where the names lead elsewhere already, it has left a note about this one.
+        return f'"{self._generation}-preprocess"' in _text(self._public) or (
+            self._generation in _text(self._offered).split()
+        )
+
+
+def offered_file(line: str) -> str:
+    """Name of the file, in Triton's model repository, with the generations that the public name
+    of a model line led to before."""
+    return f".{line}.offered"
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def frame_key(key: bytes, generation: str) -> bytes:
