@@ -37,7 +37,7 @@ def node(number: int) -> Manifest:
     }
     if number % 2:
         labels[GPU_PRODUCT_LABEL] = PRODUCT
-    room = {"cpu": "64", "memory": "256Gi", "pods": "110"}
+    room = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "100Gi", "pods": "110"}
     ready = {
         "type": "Ready",
         "status": "True",
