@@ -188,9 +188,6 @@ forms = st.sampled_from([
 ])  # fmt: skip
 
 
-# Since the decoders were merged it does not end within 100 s; whether an input hangs or the test is
-# slow was not found out yet.
-@pytest.mark.skip(reason="does not end in time: to be looked into before it counts again")
 @fuzz
 @given(
     form=forms, width=st.integers(1, 64), height=st.integers(1, 64), colour=st.integers(0, 255),

@@ -1,6 +1,6 @@
 """How an image's EXIF orientation turns it, for every place that decodes images.
 
-Versions of OpenCV differ in which files' orientation they apply: 4.11 applies that of JPEG and PNG,
+Versions of OpenCV differ in which files' orientation they apply: 4.x applies that of JPEG and PNG,
 5.0 that of WebP too. So OpenCV is told to apply none, and this is the one rule of the dataset
 check, the trainer, the evaluation, the server and the CLI. Runs inside Triton's Python backend too,
 beside model.py: it may import numpy and OpenCV, nothing of ours; the CLI has no OpenCV and calls
