@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.api import ALL_KINDS
 from modelyard_local.cluster import ControlPlane
 
 from ..admin import Admin, access
@@ -20,6 +21,7 @@ from ..waiting import until
 ROOT = Path(__file__).parents[3]
 SUBJECT = Path(__file__).with_name("subject.py")
 GROUP = "/apis/modelyard.dev/v1alpha1"
+PLURALS = sorted(kind.plural for kind in ALL_KINDS)
 TOUCHED = {
     "datasets", "trainingjobs", "modelversions", "modelservers", "deployments",
     "configmaps", "jobs", "pods", "services", "events",
@@ -99,7 +101,9 @@ def space(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     name = name[:50].strip("-")
     server.namespace(name)
     yield name
-    server.call("DELETE", f"{GROUP}/namespaces/{name}/datasets")
+    # Whatever stays is seen, and counted, by the next test's operator.
+    for plural in PLURALS:
+        server.call("DELETE", f"{GROUP}/namespaces/{name}/{plural}")
     server.call("DELETE", f"/api/v1/namespaces/{name}/configmaps")
 
 
