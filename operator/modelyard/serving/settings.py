@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import ApiModel
@@ -10,6 +13,28 @@ from modelyard.api.pipeline import Pipeline
 SMALL_BYTES = 50_000_000
 """Maximum file size of a small network: YOLO11 n and s as ONNX have 11 and 38 MB."""
 _COPIES = 2
+_CPUS_A_PROCESS = 8
+"""CPUs that a process of the pipeline in one step can keep busy: its Python runs on one at a time,
+for about a tenth of a request of a small network."""
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Processes and threads that compute requests where one step does all."""
+
+    wide: int
+    """Threads of an image that is computed alone; 0 for one per CPU that there is."""
+    beside: int
+    """Images of a process that its network computes side by side."""
+    narrow: int = 0
+    """Threads of each image while there are several; 0 for as many as of a single one."""
+    processes: int = 1
+    """Each with a network of its own."""
+
+    @property
+    def workers(self) -> int:
+        """Images of a process that are under way: one more is decoded meanwhile."""
+        return self.beside + 1
 
 
 class ServingSettings(ApiModel):
@@ -27,6 +52,10 @@ class ServingSettings(ApiModel):
     """Number of instances of the network; empty for the default of `copies`."""
     max_batch: int = Field(default=8, ge=1, le=1024)
     """Maximum batch size, for artifacts with a dynamic batch."""
+    max_images: int = Field(default=16, ge=1, le=256)
+    """Maximum number of images in a request."""
+    one_step: bool = False
+    """Compute ONNX artifacts on CPUs in one step: Triton's Python has ONNX Runtime."""
 
     def copies(self, model_bytes: int) -> int:
         """Number of instances of a network with a file of `model_bytes`.
@@ -45,6 +74,20 @@ class ServingSettings(ApiModel):
         if self.cpus is None:
             return None
         return max(1, int(self.cpus) // self.copies(model_bytes))
+
+    def lanes(self, model_bytes: int) -> Lanes:
+        """How requests are computed where one step does all.
+
+        A small network computes several images side by side once there are several, with few
+        threads each; see `copies` for why.
+        """
+        copies = self.copies(model_bytes)
+        if self.instances is not None or copies == 1:
+            return Lanes(wide=self.threads(model_bytes) or 0, beside=copies)
+        processes = math.ceil((self.cpus or 1) / _CPUS_A_PROCESS)
+        cpus = int(self.cpus or 1) // processes
+        narrow = max(1, cpus // 4)
+        return Lanes(processes=processes, wide=cpus, narrow=narrow, beside=cpus // narrow)
 
     @property
     def decoders(self) -> int:

@@ -63,6 +63,7 @@ def agent_run(observed: Observed) -> str:
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,
             max_batch_size=observed.spec.server.max_batch_size,
+            max_images=observed.spec.server.max_images,
             **own,
         )
     )
