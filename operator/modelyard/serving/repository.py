@@ -212,7 +212,7 @@ class Repository:
 def step_code(step: str) -> dict[str, bytes]:
     """The Python files of a pipeline step by name: model.py, and what it imports."""
     models = importlib.resources.files("modelyard.serving") / "models"
-    files = [*(models / step).iterdir(), models / "guard.py"]
+    files = [*(models / step).iterdir(), models / "guard.py", models / "timing.py"]
     found = {one.name: one for one in files if one.name.endswith(".py")}
     return {name: found[name].read_bytes() for name in sorted(found) if name != "__init__.py"}
 
