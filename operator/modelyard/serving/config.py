@@ -84,8 +84,7 @@ def side_by_side(manifest: ArtifactManifest, settings: ServingSettings) -> int:
     """Number of images that the network computes at the same time."""
     size = manifest.file.size_bytes
     if in_one_step(manifest, settings):
-        lanes = settings.lanes(size)
-        return lanes.processes * lanes.beside
+        return settings.lanes(size).processes
     return settings.copies(size)
 
 
@@ -152,8 +151,9 @@ def _one_step(generation: Generation, manifest: ArtifactManifest, settings: Serv
         input=manifest.input.name,
         outputs=json.dumps([one.name for one in manifest.outputs]),
         shapes=json.dumps([(one.dtype, _one_image(one)) for one in manifest.outputs]),
-        threads=json.dumps([lanes.wide, lanes.narrow, lanes.beside]),
+        threads=json.dumps([lanes.wide, lanes.narrow]),
         workers=lanes.workers,
+        processes=lanes.processes,
         maxImages=settings.max_images,
         maxBatch=_max_batch(manifest, settings),
     )

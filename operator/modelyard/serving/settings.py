@@ -13,28 +13,25 @@ from modelyard.api.pipeline import Pipeline
 SMALL_BYTES = 50_000_000
 """Maximum file size of a small network: YOLO11 n and s as ONNX have 11 and 38 MB."""
 _COPIES = 2
-_CPUS_A_PROCESS = 8
-"""CPUs that a process of the pipeline in one step can keep busy: its Python runs on one at a time,
-for about a tenth of a request of a small network."""
+_MAX_PROCESSES = 4
+"""Processes that compute a small network side by side; each takes about 80 MB."""
 
 
 @dataclass(frozen=True)
 class Lanes:
     """Processes and threads that compute requests where one step does all."""
 
+    processes: int
+    """Each computes one request at a time, with a network of its own."""
     wide: int
     """Threads of an image that is computed alone; 0 for one per CPU that there is."""
-    beside: int
-    """Images of a process that its network computes side by side."""
     narrow: int = 0
     """Threads of each image while there are several; 0 for as many as of a single one."""
-    processes: int = 1
-    """Each with a network of its own."""
 
     @property
     def workers(self) -> int:
-        """Images of a process that are under way: one more is decoded meanwhile."""
-        return self.beside + 1
+        """Images of one request that are computed side by side."""
+        return max(1, self.wide // self.narrow) if self.narrow else 1
 
 
 class ServingSettings(ApiModel):
@@ -83,11 +80,10 @@ class ServingSettings(ApiModel):
         """
         copies = self.copies(model_bytes)
         if self.instances is not None or copies == 1:
-            return Lanes(wide=self.threads(model_bytes) or 0, beside=copies)
-        processes = math.ceil((self.cpus or 1) / _CPUS_A_PROCESS)
-        cpus = int(self.cpus or 1) // processes
-        narrow = max(1, cpus // 4)
-        return Lanes(processes=processes, wide=cpus, narrow=narrow, beside=cpus // narrow)
+            return Lanes(processes=copies, wide=self.threads(model_bytes) or 0)
+        cpus = int(self.cpus or 1)
+        narrow = math.ceil(cpus / _MAX_PROCESSES)
+        return Lanes(processes=cpus // narrow, wide=cpus, narrow=narrow)
 
     @property
     def decoders(self) -> int:

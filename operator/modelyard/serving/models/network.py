@@ -4,17 +4,19 @@ Runs inside Triton (`__init__.py`) on the image that has ONNX Runtime for Python
 numpy and onnxruntime.
 
 A small network has operators so short that threads which share one mostly wait for each other. So
-it is opened twice: `wide` computes with all threads, for a single client; `narrow` with few, of
-which several are computed side by side for many clients. Which one is taken is decided for each
-image, by how many are under way.
+several processes compute it side by side, and each has opened it twice: `wide` computes with all
+CPUs' threads, for a single client; `narrow` with few, while other processes are busy as well.
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
+import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +39,9 @@ class Threads:
     """How a network is computed."""
 
     wide: int
-    """Threads of one image that is computed alone; 0 for one per CPU that the process may use."""
+    """Threads of an image that is computed alone; 0 for one per CPU that the process may use."""
     narrow: int = 0
     """Threads of each of several images; 0 if all are computed with `wide`."""
-    beside: int = 1
-    """Images that are computed side by side."""
 
 
 @dataclass
@@ -56,8 +56,46 @@ class Lane:
     """Of each session that has computed here, by its id."""
 
 
+class Busy:
+    """Which of the processes of a model compute: each marks its own byte of a shared file."""
+
+    def __init__(self, name: str, number: int, processes: int) -> None:
+        """`number` is this process' own, from 0. Where there is no place for a file, nothing is
+        known of the others."""
+        self._number = number
+        self._marks: Any = bytearray(processes)
+        path = os.path.join(tempfile.gettempdir(), f"modelyard-{os.getuid()}-{name}.busy")
+        with suppress(OSError, ValueError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.ftruncate(descriptor, processes)
+                self._marks = mmap.mmap(descriptor, processes)
+            finally:
+                os.close(descriptor)
+        self._path = path
+        self._marks[number] = 0
+
+    def __enter__(self) -> None:
+        self._marks[self._number] = 1
+
+    def __exit__(self, *_: object) -> None:
+        self._marks[self._number] = 0
+
+    def others(self) -> bool:
+        """Whether another process computes."""
+        marks = bytearray(self._marks[:])
+        marks[self._number] = 0
+        return any(marks)
+
+    def close(self) -> None:
+        """Removes the file."""
+        self._marks[self._number] = 0
+        with suppress(OSError):
+            os.unlink(self._path)
+
+
 class Network:
-    """An ONNX file that any number of threads may compute."""
+    """An ONNX file, opened for any number of threads."""
 
     def __init__(self, path: str, threads: Threads, inputs: str, outputs: Sequence[str]) -> None:
         """Raises NetworkError with what is wrong with the file."""
@@ -65,44 +103,30 @@ class Network:
         self._input, self._outputs = inputs, list(outputs)
         self._threads = threads
         self._wide = self._narrow = self._session(threads.wide)
-        self._slots = threading.Semaphore(threads.beside)
-        self._lock = threading.Lock()
-        self._under_way = 0
         self._second: threading.Thread | None = None
 
     def open_second(self, example: np.ndarray) -> None:
         """Opens `narrow` in a thread of its own, so that the first answer need not wait for it."""
-        if self._threads.narrow and self._threads.narrow != self._threads.wide:
-            self._second = threading.Thread(target=self._open_narrow, args=(example,), daemon=True)
-            self._second.start()
+        self._second = threading.Thread(target=self._open_narrow, args=(example,), daemon=True)
+        self._second.start()
 
     def close(self) -> None:
         """Waits until nothing is opened any more."""
         if self._second is not None:
             self._second.join(60)
 
-    def compute(self, lane: Lane) -> list[np.ndarray]:
+    def compute(self, lane: Lane, *, alone: bool) -> list[np.ndarray]:
         """The outputs for what is drawn on the lane's canvas; they are good until the lane's next
         image. Raises NetworkError."""
-        return self._taking_turns(lambda session: self._bound(session, lane))
+        with _explained():
+            return self._bound(self._wide if alone else self._narrow, lane)
 
-    def run(self, tensor: np.ndarray) -> list[np.ndarray]:
+    def run(self, tensor: np.ndarray, *, alone: bool) -> list[np.ndarray]:
         """The outputs for a tensor that the network takes, of any batch. Raises NetworkError."""
-        return self._taking_turns(lambda session: session.run(self._outputs, {self._input: tensor}))
-
-    def _taking_turns(self, compute: Any) -> list[np.ndarray]:
-        with self._lock:
-            self._under_way += 1
-            alone = self._under_way == 1
-        try:
-            with self._slots:
-                found: list[np.ndarray] = compute(self._wide if alone else self._narrow)
-                return found
-        except Exception as error:
-            raise NetworkError(f"ONNX Runtime: {' '.join(str(error).split())}") from error
-        finally:
-            with self._lock:
-                self._under_way -= 1
+        with _explained():
+            session = self._wide if alone else self._narrow
+            computed: list[np.ndarray] = session.run(self._outputs, {self._input: tensor})
+            return computed
 
     def _bound(self, session: Any, lane: Lane) -> list[np.ndarray]:
         if not lane.outputs:
@@ -122,9 +146,13 @@ class Network:
     def _open_narrow(self, example: np.ndarray) -> None:
         # `wide` computes everything as well, only not as much at a time.
         with suppress(Exception):
-            session = self._session(self._threads.narrow)
-            session.run(self._outputs, {self._input: example})
-            self._narrow = session
+            if self._threads.narrow not in (0, self._threads.wide):
+                session = self._session(self._threads.narrow)
+                session.run(self._outputs, {self._input: example})
+                self._narrow = session
+        # What opening took: a third of the process' memory.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _session(self, threads: int) -> Any:
         try:
@@ -146,6 +174,14 @@ class Network:
                     f"the model has no {kind} {', '.join(missing)}; it has {', '.join(names)}"
                 )
         return session
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise NetworkError(f"ONNX Runtime: {' '.join(str(error).split())}") from error
 
 
 def _options(threads: int) -> Any:
