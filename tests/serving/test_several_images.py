@@ -52,12 +52,10 @@ def of_image(outputs: Outputs, number: int) -> list[tuple[Any, ...]]:
     return [row[:-1] for row in rows if row[-1] == number]
 
 
-@pytest.mark.parametrize("batch", [1, -1], ids=["one by one", "in a batch"])
-async def test_boxes_are_those_of_each_image_alone(
-    shared_server, switcher, models, one_step, batch
-):
-    if not one_step and batch == 1:
-        pytest.skip("a network of one image cannot take several in three steps: see below")
+@pytest.mark.parametrize(
+    ("one_step", "batch"), [(True, 1), (True, -1), (False, -1)], indirect=["one_step"]
+)
+async def test_boxes_are_those_of_each_image_alone(shared_server, switcher, models, batch):
     await switcher.ensure(1, *models.grid("v1", batch=batch), ServingSettings(cpus=2))
     images = pictures(5)
 
