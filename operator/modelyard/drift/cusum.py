@@ -11,15 +11,16 @@ blocks independent. Here they are estimated from one baseline, and with them a c
 declared to give an alarm in 90 days gives 7 to 14. Four things mend that:
 
 1. The allowance is k = 0.5 + 1.645 · se, so that an error of the mean does not add up.
-2. The distribution is the baseline's own: h comes from a moving block bootstrap (Künsch, "The
+2. The distribution is the baseline's own: h comes from a bootstrap of block means (Künsch, "The
    jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989),
-   which keeps asymmetry, heavy tails and what correlation is left between blocks.
+   which keeps asymmetry and heavy tails; what correlation is left between neighbouring blocks is
+   put back (`resample`).
 3. A cycle is the time between two visits to zero. Alarms are cycles whose maximum is above h, and
    maxima of a random walk with negative drift have an exponential tail, so h for events that are
-   too rare to be simulated is extrapolated from the cycle maxima of 20,000 steps.
+   too rare to be simulated is extrapolated from the cycle maxima of a long bootstrap run.
 4. The tail's exponent depends on the estimated mean and sd, so the rate at a fixed h is about
    log-normal over possible baselines. h is raised until the *mean* of that distribution is the
-   declared rate (`_margin`).
+   declared rate (`Tail.threshold`).
 """
 
 from __future__ import annotations
@@ -43,18 +44,9 @@ LIMIT = 6.0
 """Blocks count at most as so many sd: one absurd block is no alarm by itself."""
 MAX_MARGIN = 4.0
 """Bound of the logarithm by which h is raised for the baseline's errors."""
-_TAIL = 0.05
 _FEWEST = 50
+_TAIL = 0.05
 """Share of cycle maxima that the exponential tail is fitted to."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Of a two-sided chart, in sd of a block."""
-
-    allowance: float
-    up: float
-    down: float
 
 
 def standardise(values: Floats, mean: float, sd: float) -> Floats:
@@ -101,6 +93,26 @@ def resample(z: Floats, steps: int, correlation: float, rng: np.random.Generator
     return math.cos(angle) * drawn[1:] + math.sin(angle) * drawn[:-1]
 
 
+@dataclass(frozen=True)
+class Tail:
+    """How often the maximum of a cycle is above h: rate_per_step · exp(-slope · (h - cut))."""
+
+    cut: float
+    slope: float
+    per_step: float
+    spread: float
+    """Relative standard error of `slope` over possible baselines."""
+
+    def threshold(self, steps_per_alarm: float) -> float:
+        """h with one false alarm in so many steps, on average over possible baselines."""
+        logarithm = math.log(max(steps_per_alarm * self.per_step, 1e-12))
+        h = self.cut + max(logarithm, 0.0) / self.slope
+        for _ in range(20):
+            margin = min((self.slope * h * self.spread) ** 2 / 2, MAX_MARGIN)
+            h = self.cut + max(logarithm + margin, 0.0) / self.slope
+        return max(h, 1.0)
+
+
 def calibrate(
     values: Floats,
     *,
@@ -108,11 +120,10 @@ def calibrate(
     sd: float,
     relative_error: float,
     correlation: float,
-    blocks_per_alarm: float,
     rng: np.random.Generator,
     steps: int = STEPS,
-) -> Thresholds:
-    """Thresholds at which each side gives one false alarm in `blocks_per_alarm` blocks.
+) -> tuple[Tail, Tail]:
+    """Tails of the chart upwards and downwards, with the allowance of `relative_error`.
 
     `values` are the baseline's blocks (at least 8), `relative_error` the standard error of their
     mean in sd of a block, everything included that may move it: days too. `correlation` is that of
@@ -121,32 +132,29 @@ def calibrate(
     z = standardise(values, mean, sd)
     k = allowance(relative_error)
     drawn = resample(z, steps, correlation, rng)
-    up, down = (
-        _threshold(side, k, blocks_per_alarm, relative_error, z) for side in (drawn, -drawn)
-    )
-    return Thresholds(k, up, down)
-
-
-def _threshold(
-    drawn: Floats, k: float, blocks_per_alarm: float, relative_error: float, z: Floats
-) -> float:
-    maxima = cycle_maxima(path(drawn - k))
-    if len(maxima) < _FEWEST:
-        # Hardly any block lies above the allowance: one alone is then far out.
-        return LIMIT
-    cut = float(np.quantile(maxima, 1 - _TAIL))
-    above = maxima[maxima > cut] - cut
-    if not above.size:
-        return LIMIT
-    rate = 1 / max(float(above.mean()), 1e-9)
-    # above.size / len(drawn) · exp(-rate · (h - cut)) alarms a block.
-    logarithm = math.log(blocks_per_alarm * above.size / len(drawn))
-    h = cut + max(logarithm, 0.0) / rate
     spread = _relative_spread(z, k, relative_error)
-    for _ in range(20):
-        margin = min((rate * h * spread) ** 2 / 2, MAX_MARGIN)
-        h = cut + max(logarithm + margin, 0.0) / rate
-    return max(h, 1.0)
+    return _tail(drawn - k, spread), _tail(-drawn - k, spread)
+
+
+def neighbours(block_images: float, autocorrelation_time: float) -> float:
+    """Correlation of the means of neighbouring blocks, where images are correlated like
+    exp(-t / T): (1 - e^-a)² / (2 (a - 1 + e^-a)) with a the block's length in T, which is half of
+    the integrated autocorrelation time. An estimate from the blocks themselves would be so
+    uncertain (± 0.05 with 400 blocks) that it moves the rate of false alarms by a factor of 3."""
+    a = max(2 * block_images / max(autocorrelation_time, 1e-9), 1e-6)
+    if a > 50:
+        return 1 / (2 * (a - 1))
+    return (1 - math.exp(-a)) ** 2 / (2 * (a - 1 + math.exp(-a)))
+
+
+def _tail(increments: Floats, spread: float) -> Tail:
+    maxima = cycle_maxima(path(increments))
+    cut = float(np.quantile(maxima, 1 - _TAIL)) if len(maxima) >= _FEWEST else 0.0
+    above = maxima[maxima > cut] - cut
+    if len(maxima) < _FEWEST or not above.size:
+        # Hardly any block lies above the allowance: LIMIT sd in a row are then far out.
+        return Tail(LIMIT, 2.0, 1e-12, spread)
+    return Tail(cut, 1 / max(float(above.mean()), 1e-3), above.size / len(increments), spread)
 
 
 def _relative_spread(z: Floats, k: float, relative_error: float) -> float:
