@@ -30,7 +30,7 @@ def drift(sim: Sim, *nodes: str, **report: Any) -> None:
     sim.drifts |= dict.fromkeys(nodes, drifting(**report))
 
 
-def events(sim: Sim, seconds: float, every: float = 300) -> list[str]:
+def events(sim: Sim, seconds: float, every: float = 100) -> list[str]:
     """Reasons of the events of the next seconds."""
     before = len(sim.told)
     sim.live(seconds, every)
