@@ -9,7 +9,7 @@ Format: https://github.com/triton-inference-server/common/blob/main/protobuf/mod
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf import text_format
@@ -140,8 +140,11 @@ def _one_step(generation: Generation, manifest: ArtifactManifest, settings: Serv
     _add_input(config, TENSOR, _dtype(manifest.input), manifest.input.shape, optional=True)
     for output in (*_OUTPUTS, _ERRORS):
         _add_output(config, *output)
-    for name, tensor in zip(_raw_names(manifest), manifest.outputs, strict=True):
+    public = manifest.public_outputs
+    for name, tensor in zip(_raw_names(public), public, strict=True):
         _add_output(config, name, _dtype(tensor), tensor.shape)
+    # The embedding last.
+    computed = [*public, *(one for one in manifest.outputs if one not in public)]
     lanes = settings.lanes(manifest.file.size_bytes)
     _add_instances(config, lanes.processes, gpu=False)
     _add_parameters(
@@ -149,8 +152,10 @@ def _one_step(generation: Generation, manifest: ArtifactManifest, settings: Serv
         **_selection(generation, manifest, settings),
         dtype=manifest.input.dtype,
         input=manifest.input.name,
-        outputs=json.dumps([one.name for one in manifest.outputs]),
-        shapes=json.dumps([(one.dtype, _one_image(one)) for one in manifest.outputs]),
+        outputs=json.dumps([one.name for one in computed]),
+        shapes=json.dumps([(one.dtype, _one_image(one)) for one in computed]),
+        public=len(public),
+        embeds=json.dumps(manifest.embedding is not None),
         threads=json.dumps([lanes.wide, lanes.narrow]),
         workers=lanes.workers,
         processes=lanes.processes,
@@ -160,9 +165,9 @@ def _one_step(generation: Generation, manifest: ArtifactManifest, settings: Serv
     return config
 
 
-def _raw_names(manifest: ArtifactManifest) -> list[str]:
+def _raw_names(outputs: Sequence[TensorSpec]) -> list[str]:
     # Not the graph's own, which may be those of the pipeline's outputs.
-    return [f"{RAW}{number}" for number in range(len(manifest.outputs))]
+    return [f"{RAW}{number}" for number in range(len(outputs))]
 
 
 def _one_image(tensor: TensorSpec) -> tuple[int, ...]:
@@ -213,7 +218,7 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
         default_model_filename=MODEL_FILES[manifest.format],
         max_batch_size=_max_batch(manifest, settings),
     )
-    _add_network_tensors(config, manifest)
+    _add_network_tensors(config, manifest, manifest.outputs)
     if config.max_batch_size > 1:
         config.dynamic_batching.SetInParent()
     size = manifest.file.size_bytes
@@ -264,26 +269,29 @@ def _bare_network(
     generation: Generation, manifest: ArtifactManifest, settings: ServingSettings
 ) -> Any:
     config = pb.ModelConfig(name=network_name(generation.line), platform="ensemble")
+    # Without the embedding, which is for monitoring and comes and goes with versions.
+    public = manifest.public_outputs
     if in_one_step(manifest, settings):
-        _add_network_tensors(config, manifest)
-        names = zip(_raw_names(manifest), manifest.outputs, strict=True)
-        inputs, outputs = {TENSOR: manifest.input.name}, {raw: one.name for raw, one in names}
-        _add_step(config, generation.pipeline, inputs, outputs)
+        _add_network_tensors(config, manifest, public)
+        outputs = {raw: one.name for raw, one in zip(_raw_names(public), public, strict=True)}
+        _add_step(config, generation.pipeline, {TENSOR: manifest.input.name}, outputs)
         return config
     config.max_batch_size = _max_batch(manifest, settings)
-    _add_network_tensors(config, manifest)
+    _add_network_tensors(config, manifest, public)
     inputs = {manifest.input.name: manifest.input.name}
     # An ensemble's tensors share one name space; a graph may call input and output the same.
-    outputs = {output.name: output.name for output in manifest.outputs}
+    outputs = {output.name: output.name for output in public}
     _add_step(config, generation.network, inputs, outputs)
     return config
 
 
-def _add_network_tensors(config: Any, manifest: ArtifactManifest) -> None:
+def _add_network_tensors(
+    config: Any, manifest: ArtifactManifest, outputs: Sequence[TensorSpec]
+) -> None:
     # With a maximum batch size, Triton puts the batch in front of the dimensions given here.
     skip = 1 if config.max_batch_size else 0
     _add_input(config, manifest.input.name, _dtype(manifest.input), manifest.input.shape[skip:])
-    for output in manifest.outputs:
+    for output in outputs:
         _add_output(config, output.name, _dtype(output), output.shape[skip:])
 
 

@@ -44,8 +44,7 @@ class Selection:
 
     def of(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes [N, 4] in pixels of the network's input, scores [N] and class ids [N] of one
-        image's predictions: [boxes, 6] if they are final, else [4 + classes, candidates]."""
-        raw = raw.astype(np.float32, copy=False)
+        image's predictions, FP32: [boxes, 6] if they are final, else [4 + classes, candidates]."""
         if self.suppressed:
             return select_final(raw, self.confidence, self.limit)
         return select_raw(raw, self.confidence, self.iou, self.limit)

@@ -97,8 +97,12 @@ class Busy:
 class Network:
     """An ONNX file, opened for any number of threads."""
 
-    def __init__(self, path: str, threads: Threads, inputs: str, outputs: Sequence[str]) -> None:
-        """Raises NetworkError with what is wrong with the file."""
+    def __init__(
+        self, path: str, threads: Threads, inputs: str, outputs: Sequence[str], *, public: int = 1
+    ) -> None:
+        """`public` of the outputs, the first ones, are what `run` computes. Raises NetworkError
+        with what is wrong with the file."""
+        self._public = public
         self._path = path
         self._input, self._outputs = inputs, list(outputs)
         self._threads = threads
@@ -122,10 +126,12 @@ class Network:
             return self._bound(self._wide if alone else self._narrow, lane)
 
     def run(self, tensor: np.ndarray, *, alone: bool) -> list[np.ndarray]:
-        """The outputs for a tensor that the network takes, of any batch. Raises NetworkError."""
+        """The public outputs for a tensor that the network takes, of any batch. Raises
+        NetworkError."""
         with _explained():
             session = self._wide if alone else self._narrow
-            computed: list[np.ndarray] = session.run(self._outputs, {self._input: tensor})
+            wanted = self._outputs[: self._public]
+            computed: list[np.ndarray] = session.run(wanted, {self._input: tensor})
             return computed
 
     def _bound(self, session: Any, lane: Lane) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, guard, responses, size
+from modelyard.serving.models import copies, drawing, guard, responses, size
 from modelyard.serving.models.boxes import Selection, relative_areas
 from modelyard.serving.models.decode import ImageError, decode
 from modelyard.serving.models.letterbox import Canvas, to_image
@@ -48,9 +48,12 @@ class TritonPythonModel:
         self.version = int(values["version"])
         self.spool = os.path.join(copies.SPOOL, line)
         self.sampler = copies.Sampler(self.spool, generation)
+        self.drawing = drawing.Drawing(line, generation, self.guard)
         self.size = (int(values["height"]), int(values["width"]))
         self.selection = Selection.parse(values)
+        self.answers = drawing.Answers(line, suppressed=self.selection.suppressed)
         self.labels = json.loads(values["classes"])
+        self.embeds = json.loads(values["embeds"])
         self.max_images = int(values["maxImages"])
         self.max_batch = int(values["maxBatch"])
         self.dtype = DTYPES[values["dtype"]]
@@ -69,6 +72,7 @@ class TritonPythonModel:
                 threads,
                 values["input"],
                 json.loads(values["outputs"]),
+                public=int(values["public"]),
             )
         except NetworkError as error:
             raise pb_utils.TritonModelException(str(error)) from None
@@ -101,12 +105,15 @@ class TritonPythonModel:
         self.pool.shutdown()
         self.network.close()
         self.busy.close()
+        self.drawing.stop()
+        self.answers.stop()
         self.metrics.stop()
 
     def _answer(self, request: Any) -> Any:
         started = time.monotonic_ns()
         try:
-            self.guard.check(request.parameters())
+            parameters = request.parameters()
+            self.guard.check(parameters)
             given = pb_utils.get_input_tensor_by_name(request, "IMAGE")
             tensor = pb_utils.get_input_tensor_by_name(request, "images")
             if (given is None) == (tensor is None):
@@ -116,9 +123,10 @@ class TritonPythonModel:
             images = given.as_numpy().reshape(-1)
             responses.check_count(len(images), self.max_images)
             if len(images) == 1:
-                found = [self._find(images[0], started, alone=not self.busy.others())]
+                alone = not self.busy.others()
+                found = [self._find(images[0], started, parameters, alone=alone)]
             else:
-                found = list(self.pool.map(lambda one: self._try(one, started), images))
+                found = list(self.pool.map(lambda one: self._try(one, started, parameters), images))
             return _response(responses.outputs(found, self.labels))
         except Exception as error:
             return pb_utils.InferenceResponse(error=self._error(error))
@@ -133,27 +141,31 @@ class TritonPythonModel:
         if self.max_batch and not 1 <= batch <= self.max_batch:
             raise responses.RequestError(f"the batch of {batch} is not from 1 to {self.max_batch}")
 
-    def _try(self, data: bytes, started: int) -> responses.Found:
+    def _try(self, data: bytes, started: int, parameters: str) -> responses.Found:
         """One of several images: a bad one fails no other."""
         try:
-            return self._find(data, started, alone=False)
+            return self._find(data, started, parameters, alone=False)
         except Exception as error:
             return responses.failed(self._error(error).message())
 
-    def _find(self, data: bytes, started: int, *, alone: bool) -> responses.Found:
+    def _find(self, data: bytes, started: int, parameters: str, *, alone: bool) -> responses.Found:
         image = decode(data, self.max_pixels)
         lane = self._lane()
         lane.canvas.draw(image)
-        token = self.sampler.sample(data)
-        raw = self.network.compute(lane, alone=alone)[0][0]
         frame = (image.shape[0], image.shape[1])
+        token = self.drawing.draw(self.sampler.sample(data), data, frame, parameters)
+        raws = [one[0] for one in self.network.compute(lane, alone=alone)]
+        raw = raws[0].astype(np.float32, copy=False)
         boxes, scores, classes = self.selection.of(raw)
         boxes = to_image(boxes, self.size, frame)
         spent = (time.monotonic_ns() - started) / 1e6
         self.metrics.observe(scores, classes, relative_areas(boxes, frame), spent)
-        if token:
-            found = (boxes, scores, classes)
+        found = (boxes, scores, classes)
+        if token & copies.COPIED:
             copies.write_answer(self.spool, token, self.version, spent, found)
+        if token & copies.DRAWN:
+            embedding = raws[-1] if self.embeds else None
+            self.answers.write(token, self.version, spent, found, raw, embedding)
         return responses.Found(boxes, scores, classes)
 
     def _lane(self) -> Any:

@@ -4,6 +4,7 @@ raw      FP32|FP16 [N, 4 + classes, candidates]  centre x, y, width, height, a s
                 or [N, boxes, 6]                 x1, y1, x2, y2, confidence, class: final boxes
 frame    INT64 [N, 7]   what the first step says of each image, and has signed (`guard.seal`); only
                         good for one answer
+embedding   FP32 [N, size]   the network's embedding; only if the artifact has one
 and the pipeline's outputs, which responses.py describes, but `errors`
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, guard, responses
+from modelyard.serving.models import copies, drawing, guard, responses
 from modelyard.serving.models.boxes import Selection, relative_areas
 from modelyard.serving.models.letterbox import to_image
 from modelyard.serving.models.metrics import Metrics
@@ -35,6 +36,8 @@ class TritonPythonModel:
         self.labels = json.loads(values["classes"])
         self.version = int(values["version"])
         self.spool = os.path.join(copies.SPOOL, values["model"])
+        self.answers = drawing.Answers(values["model"], suppressed=self.selection.suppressed)
+        self.embeds = any(one["name"] == "embedding" for one in config["input"])
         own = {"model": values["model"], "version": values["version"]}
         own["source"] = args["model_instance_name"]
         generation = args["model_name"].removesuffix("-postprocess")
@@ -48,6 +51,7 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Called when the model is unloaded."""
         self.metrics.stop()
+        self.answers.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -61,27 +65,41 @@ class TritonPythonModel:
             failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
             return pb_utils.InferenceResponse(error=failure)
 
+    def _embedding(self, request: Any) -> Any:
+        """The network's embedding of each image; None if the artifact has none."""
+        if not self.embeds:
+            return None
+        return pb_utils.get_input_tensor_by_name(request, "embedding").as_numpy()
+
     def _select(self, request: Any) -> Any:
         frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
         raw = pb_utils.get_input_tensor_by_name(request, "raw").as_numpy()
         if len(frames) != len(raw):
             raise guard.RefusedError(f"{len(frames)} frame rows for {len(raw)} of raw")
-        found = [self._find(one, frame) for one, frame in zip(raw, frames, strict=True)]
+        seen = self._embedding(request)
+        if seen is None:
+            seen = [None] * len(raw)
+        found = [self._find(*one) for one in zip(raw, frames, seen, strict=True)]
         outputs = responses.outputs(found, self.labels)
         del outputs["errors"]
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, np.ascontiguousarray(one)) for name, one in outputs.items()]
         )
 
-    def _find(self, raw: np.ndarray, signed: np.ndarray) -> responses.Found:
+    def _find(
+        self, raw: np.ndarray, signed: np.ndarray, embedding: np.ndarray | None
+    ) -> responses.Found:
         height, width, started, token = self.frames.open(signed)
         if not height:  # the first step has said why
             return responses.failed("")
+        raw = raw.astype(np.float32, copy=False)
         boxes, scores, classes = self.selection.of(raw)
         boxes = to_image(boxes, self.network, (height, width))
         spent = (time.monotonic_ns() - started) / 1e6
         self.metrics.observe(scores, classes, relative_areas(boxes, (height, width)), spent)
-        if token:
-            found = (boxes, scores, classes)
+        found = (boxes, scores, classes)
+        if token & copies.COPIED:
             copies.write_answer(self.spool, token, self.version, spent, found)
+        if token & copies.DRAWN:
+            self.answers.write(token, self.version, spent, found, raw, embedding)
         return responses.Found(boxes, scores, classes)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, guard, size
+from modelyard.serving.models import copies, drawing, guard, size
 from modelyard.serving.models.decode import ImageError, decode
 from modelyard.serving.models.letterbox import Canvas
 from modelyard.serving.models.metrics import Count
@@ -39,6 +39,7 @@ class TritonPythonModel:
         key = guard.read_key()
         models = os.path.dirname(args["model_repository"].rstrip("/"))
         self.guard = guard.Guard(key, line, generation, models)
+        self.drawing = drawing.Drawing(line, generation, self.guard)
         self.key = guard.frame_key(key, generation)
         labels = {"model": line, "version": parameters["version"]["string_value"]}
         # A counter with the same labels as another process's would end with it.
@@ -67,6 +68,7 @@ class TritonPythonModel:
         self.rejected.stop()
         self.failed.stop()
         self.refused.stop()
+        self.drawing.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -91,14 +93,15 @@ class TritonPythonModel:
 
     def _prepare(self, request: Any) -> Any:
         started = time.monotonic_ns()
-        self.guard.check(request.parameters())
+        parameters = request.parameters()
+        self.guard.check(parameters)
         images = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().reshape(-1)
         check_count(len(images), self.max_images)
         tensor = np.zeros((len(images), 3, *self.canvas.tensor.shape[2:]), self.dtype)
         frames, errors = [], []
         for data, own in zip(images, tensor, strict=True):
             try:
-                frame, error = self._draw(bytes(data), own, started), ""
+                frame, error = self._draw(bytes(data), own, started, parameters), ""
             except Exception as raised:
                 if len(images) == 1:
                     raise
@@ -114,9 +117,10 @@ class TritonPythonModel:
             ]
         )
 
-    def _draw(self, data: bytes, tensor: np.ndarray, started: int) -> np.ndarray:
+    def _draw(self, data: bytes, tensor: np.ndarray, started: int, parameters: str) -> np.ndarray:
         image = decode(data, self.max_pixels)
         self.canvas.draw(image)
         tensor[:] = self.canvas.tensor[0]
         height, width = image.shape[:2]
-        return guard.seal(self.key, height, width, started, self.sampler.sample(data))
+        token = self.drawing.draw(self.sampler.sample(data), data, (height, width), parameters)
+        return guard.seal(self.key, height, width, started, token)
