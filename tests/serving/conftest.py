@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx
@@ -237,6 +238,12 @@ class OneLayout(Switcher):
         self, version: int, manifest: ArtifactManifest, model_file: Path, settings: ServingSettings
     ) -> Generation:
         return await super().prepare(version, manifest, model_file, self._of(settings))
+
+    def restarted(self) -> Self:
+        """Another one of the same layout, as of an agent that started anew."""
+        made = type(self)(self._repository, self._triton, settle_seconds=0.2)
+        made.one_step = self.one_step
+        return made
 
     def _of(self, settings: ServingSettings) -> ServingSettings:
         return settings.model_copy(update={"one_step": self.one_step})
