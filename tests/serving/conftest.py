@@ -232,12 +232,12 @@ class OneLayout(Switcher):
     async def ensure(
         self, version: int, manifest: ArtifactManifest, model_file: Path, settings: ServingSettings
     ) -> Swap:
-        return await super().ensure(version, manifest, model_file, self._of(settings))
+        return await super().ensure(version, manifest, model_file, self.of(settings))
 
     async def prepare(
         self, version: int, manifest: ArtifactManifest, model_file: Path, settings: ServingSettings
     ) -> Generation:
-        return await super().prepare(version, manifest, model_file, self._of(settings))
+        return await super().prepare(version, manifest, model_file, self.of(settings))
 
     def restarted(self) -> Self:
         """Another one of the same layout, as of an agent that started anew."""
@@ -245,7 +245,8 @@ class OneLayout(Switcher):
         made.one_step = self.one_step
         return made
 
-    def _of(self, settings: ServingSettings) -> ServingSettings:
+    def of(self, settings: ServingSettings) -> ServingSettings:
+        """Settings in this layout."""
         return settings.model_copy(update={"one_step": self.one_step})
 
 

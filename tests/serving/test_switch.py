@@ -154,9 +154,9 @@ async def test_a_restarted_agent_finishes_what_it_left(switcher, triton, models)
     """Dies after loading the new version and before switching to it."""
     await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
-    repository = switcher._repository
-    abandoned = repository.generation(2, manifest, ServingSettings())
-    repository.write(abandoned, manifest, file, ServingSettings())
+    repository, settings = switcher._repository, switcher.of(ServingSettings())
+    abandoned = repository.generation(2, manifest, settings)
+    repository.write(abandoned, manifest, file, settings)
     await triton.load(abandoned.name)
 
     third = models.constant("v3", box(3))
@@ -171,9 +171,9 @@ async def test_an_agent_that_died_within_the_switch_is_completed(switcher, trito
     """The stable names lead to the new version on disk, Triton was not told."""
     await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
-    repository = switcher._repository
-    new = repository.generation(2, manifest, ServingSettings())
-    repository.write(new, manifest, file, ServingSettings())
+    repository, settings = switcher._repository, switcher.of(ServingSettings())
+    new = repository.generation(2, manifest, settings)
+    repository.write(new, manifest, file, settings)
     repository.point(new)
     assert await answer(triton, switcher.line) == ("1", 1)
 
