@@ -86,7 +86,8 @@ class Columns:
         if self.embeddings is not None:
             arrays["embedding"] = self.embeddings
         content = io.BytesIO()
-        np.savez(content, **arrays)
+        save: Any = np.savez  # Its type knows no further keywords beside `**arrays`.
+        save(content, **arrays)
         return content.getvalue()
 
 
@@ -193,7 +194,7 @@ def _half(embeddings: NDArray[Any] | None, image: NDArray[Any]) -> NDArray[np.fl
     if embeddings is None or not np.isfinite(embeddings[image]).all():
         return None
     limit = float(np.finfo(np.float16).max)
-    return np.clip(embeddings[image], -limit, limit).astype(np.float16)
+    return np.asarray(np.clip(embeddings[image], -limit, limit), dtype=np.float16)
 
 
 def _distribution(values: NDArray[Any]) -> FigureSummary:
