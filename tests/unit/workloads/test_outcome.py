@@ -83,7 +83,7 @@ def test_an_evaluation_of_as_many_artifacts_as_there_can_be_keeps_its_figures_an
     assert len(text.encode()) <= MAX_BYTES
     kept = parse_outcome(text).of(EvaluateResult)
     assert kept.profile == profile
-    assert kept.evaluations[16].metrics["recall"] == pytest.approx(0.123457)
+    assert kept.evaluations[16].metrics["recall"] == pytest.approx(0.123457, abs=1e-6)
 
 
 def test_a_long_result_shrinks_until_it_fits() -> None:
