@@ -22,7 +22,7 @@ from modelyard.contract.manifest import ArtifactManifest, Embedding, parse_manif
 from modelyard.contract.profile import Figure, parse_summary
 from modelyard.contract.result import EvaluateResult, ExportResult, TrainResult
 from modelyard.contract.run import StoreLocation
-from modelyard.signals.detections import top_score
+from modelyard.signals.detections import logit, top_score
 from modelyard.signals.images import image_figures
 from modelyard.store import Store, sha256_bytes
 from modelyard.workloads.images import imread
@@ -352,7 +352,9 @@ def test_the_evaluation_publishes_the_holdouts_profile(
         )
         assert found["embedding"][number] == pytest.approx(embedding[0], abs=0.01)
     assert summary.figures[Figure.TOP_SCORE].sd > 0
-    assert summary.classes.boxes == found["detections"].sum() > 0
+    assert summary.classes.boxes == found["detections"].sum()
+    # A box is returned where the best raw score reaches the threshold, and only there.
+    assert ((found["detections"] > 0) == (found["topScore"] >= logit(0.25))).all()
     again = runner.run("evaluate", run).of(EvaluateResult).profile
     assert again == profile
 
