@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.core.deployment.driftareas import Rule
+from modelyard.core.deployment.driftareas import SHOWN_POOLS, Rule
+from modelyard.core.deployment.episodes import MAX_EPISODES
 from modelyard.core.fleet import driftnull
 from modelyard.core.fleet.driftcount import DriftCount, DriftFact, Tally, read_drift
 from modelyard.core.fleet.fleets import Fleets
@@ -17,7 +19,8 @@ from .cluster import calibrating, drifting, stable
 from .sim import Sim
 from .test_fleet import deployment, parts
 
-NODES = tuple(f"{pool}-{n}" for pool in ("a", "b") for n in range(1, 5))
+NODES = tuple(f"{pool}-{n}" for pool in ("a", "b") for n in range(1, 4))
+AT_ONCE: dict[str, Any] = {"drift": {"fleet": {"for": "0s"}}}
 REPORTS = st.sampled_from(
     [None, stable(), calibrating("CameraDark"), drifting("TopScore", -2.0), drifting("ClassMix", 3)]
 )
@@ -69,8 +72,8 @@ def test_counts_are_those_of_the_last_reports_in_any_order(
     assert values(fleets.of(deployment()[1]).drift.all) == values(Tally())
 
 
-@given(edge=st.booleans(), events=st.lists(EVENTS, max_size=14))
-@settings(max_examples=60)
+@given(edge=st.booleans(), events=st.lists(EVENTS, max_size=10))
+@settings(max_examples=20)
 def test_whatever_happens_an_episode_begins_and_ends_once(
     edge: bool, events: list[tuple[str, str, Any]]
 ) -> None:
@@ -150,17 +153,18 @@ def test_what_a_server_says_in_its_own_words_is_left_out() -> None:
 
 
 def test_the_status_stays_small_whatever_the_fleet_and_its_servers_say() -> None:
-    import json
-
-    pools = [f"{'p' * 58}{n:03}" for n in range(24)]
-    sim = Sim(*(f"{pool}-{n}" for pool in pools for n in range(2)), monitoring={"drift": {}})
+    pools = [f"{'p' * 58}{n}" for n in range(SHOWN_POOLS + 2)]
+    sim = Sim(*(f"{pool}-{n}" for pool in pools for n in range(2)), monitoring=AT_ONCE)
     for number, node in enumerate(sim.of("Node")):
-        name = node["metadata"]["name"]
-        sim.drifts[name] = drifting("TopScore", -2.0) | {"artifactDigest": f"sha256:{number:064}"}
-    sim.live(3700, every=250)
-    for value in range(6):
+        report = drifting("TopScore", -2.0) | {"artifactDigest": f"sha256:{number:064}"}
+        sim.drifts[node["metadata"]["name"]] = report
+    for value in range(MAX_EPISODES + 2):
+        sim.agents()
+        sim.operate()
         sim.ask(user="u" * 128, **{"drift-accept": str(value)})
-        sim.live(3700, every=250)
-    assert "episode" in sim.status["monitoring"]
-    assert len(sim.status["monitoring"]["episodes"]) == 5
-    assert len(json.dumps(sim.mdep)) < 20_000
+        sim.operate()
+    sim.operate()
+    found = sim.status["monitoring"]
+    assert len(found["episodes"]) == MAX_EPISODES
+    assert len(found["pools"]) == SHOWN_POOLS
+    assert len(json.dumps(found)) < 5_000

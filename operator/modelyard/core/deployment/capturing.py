@@ -15,7 +15,6 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.plan import Event
 
-
 _FAILURES = (
     reasons.UNKNOWN_CLASS,
     reasons.NO_INTAKE,

@@ -104,7 +104,7 @@ GAUGES = (
     ),
     ObjectGauge(
         "modelyard_deployment_drifting_pool_servers",
-        "Servers that drift by pool, for at most 20 pools.",
+        "Servers that drift by pool, for at most ten pools.",
         ("pool",),
         _drifting_pools,
     ),
