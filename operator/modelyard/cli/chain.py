@@ -193,10 +193,11 @@ def _deployment(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
 
 def _drift(found: Mapping[str, Any]) -> str:
     """What the condition Drifting says, where there is one that says more than no."""
-    cond = next((c for c in found.get("conditions") or () if c.get("type") == "Drifting"), {})
-    if cond.get("status") == "Unknown":
-        return f"drift unknown ({cond.get('reason')})"
-    if cond.get("status") != "True":
+    conditions = {cond.get("type"): cond for cond in found.get("conditions") or ()}
+    drifting = conditions.get("Drifting", {})
+    if drifting.get("status") == "Unknown":
+        return f"drift unknown ({drifting.get('reason')})"
+    if drifting.get("status") != "True":
         return ""
     monitoring = found.get("monitoring") or {}
     counts, signal = monitoring.get("drift") or {}, _get(monitoring, "episode", "signal")

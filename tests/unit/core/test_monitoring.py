@@ -168,7 +168,7 @@ def test_small_fleets_keep_all_that_is_asked_for_and_large_ones_their_share() ->
 def test_shares_stay_within_the_budget_and_within_what_is_asked(
     servers: int, random: str, uncertain: str, drifting: str, images: str
 ) -> None:
-    asked = {"random": random, "uncertain": uncertain, "drifting": drifting}
+    asked: dict[str, Any] = {"random": random, "uncertain": uncertain, "drifting": drifting}
     found = share(servers, **asked, fleet={"images": images})
     parts = found.model_dump(exclude={"servers"})
     for name, rate in asked.items():
