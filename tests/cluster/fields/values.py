@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api import base, target
+from modelyard.api import base, evaluation, target
 from modelyard.api.edge import NodeCache
 
 from ...kinds import EXAMPLES
