@@ -1,6 +1,7 @@
 """Sends images or tensors to a server from a process of its own, and writes down each request.
 
     python -m tests.benchmarks.serving.load '{"kind": "grpc", "target": "127.0.0.1:8001", …}'
+    python -m tests.benchmarks.serving.load     # takes a load from each line of stdin, see Driver
 
 Runs until it gets SIGTERM, or for `seconds`. Each row of the result is the moment that a request
 was due, its duration (both in seconds of CLOCK_MONOTONIC, which all processes share) and whether
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,6 +51,12 @@ class Load:
     input: str = "IMAGE"
     """Name of the input."""
     seconds: float | None = None
+    images: int = 1
+    """Images, or tensors, in a request; `post` sends one."""
+
+
+DONE = "done"
+"""What a driver answers when a load's rows are written."""
 
 
 class Failed(Exception):
@@ -57,14 +65,17 @@ class Failed(Exception):
 
 def payloads(load: Load) -> list[tuple[bytes, list[int], str]]:
     """Content, shape and type of each thing that is sent, in turn."""
-    path = Path(load.payload)
+    path, count = Path(load.payload), load.images
     if path.suffix == ".npy":
         tensor = np.load(path)
-        return [(tensor.tobytes(), list(tensor.shape), "FP32")]
+        return [(tensor.tobytes() * count, [count * tensor.shape[0], *tensor.shape[1:]], "FP32")]
     files = [file.read_bytes() for file in sorted(path.iterdir())]
     if load.kind == "post":
         return [(data, [], "") for data in files]
-    return [(len(data).to_bytes(4, "little") + data, [1], "BYTES") for data in files]
+    found = [len(data).to_bytes(4, "little") + data for data in files]
+    # Each request begins with another image.
+    turns = [(found * (1 + count))[first : first + count] for first in range(len(found))]
+    return [(b"".join(one), [count], "BYTES") for one in turns]
 
 
 def sender(load: Load) -> Callable[[int], None]:
@@ -160,8 +171,9 @@ def run(load: Load) -> None:
     rows: list[tuple[float, float, float]] = []
     errors: list[str] = []
     connections = [sender(load) for _ in range(load.clients)]
-    for number, send in enumerate(connections):
-        send(number)  # connects
+    # Connects all at once, which also fills a server's queue as it will be.
+    with ThreadPoolExecutor(load.clients) as pool:
+        list(pool.map(lambda send: send(0), connections))
     plan = Plan(load.rate)
 
     def client(send: Callable[[int], None]) -> None:
@@ -191,6 +203,38 @@ def run(load: Load) -> None:
         print(text, file=sys.stderr)
 
 
+class Driver:
+    """A process that runs one load after the other, so that none pays for starting a client."""
+
+    def __init__(self, command: list[str] | None = None, **more: Any) -> None:
+        """`command` is another program that does the same with lines of its own."""
+        command = command or [sys.executable, "-m", "tests.benchmarks.serving.load"]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more
+        )
+
+    def run(self, load: Load) -> Any:
+        """Runs a load with `seconds` to its end: its rows. Raises Failed if the process ends."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(load)) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        if answer != DONE:
+            raise Failed(f"the clients of {load.target} stopped: {answer[:300]}")
+        return rows(load)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
 def running(*loads: Load) -> Iterator[None]:
     """The loads side by side, each in its process; their rows are there afterwards."""
@@ -215,5 +259,14 @@ def rows(load: Load) -> Any:
     return np.load(load.out)
 
 
+def _serve() -> None:
+    for line in sys.stdin:
+        run(Load(**json.loads(line)))
+        print(DONE, flush=True)
+
+
 if __name__ == "__main__":
-    run(Load(**json.loads(sys.argv[1])))
+    if sys.argv[1:]:
+        run(Load(**json.loads(sys.argv[1])))
+    else:
+        _serve()
