@@ -77,7 +77,10 @@ class Batching(ApiModel):
     """Maximum number of requests that are computed together; an artifact's own maximum goes
     before it."""
     preferred_sizes: list[BatchSize] | None = Field(
-        default=None, min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"}
+        default=None,
+        min_length=1,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     """Batch sizes that are formed as soon as there are so many requests. Empty: any size, whatever
     waits when an instance is free."""

@@ -90,7 +90,6 @@ class Trainer:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(15)
 
-
     def driver(self, log: Path, *arguments: str, packages: str) -> Driver:
         """A program that sends loads, as `load.Driver`."""
         return Driver(

@@ -140,9 +140,7 @@ def test_dynamic_artifacts_are_batched():
 
 def test_batches_are_formed_as_the_deployment_says_within_what_the_artifact_takes():
     generation = Generation("digits", 1, "0" * 8)
-    settings = ServingSettings(
-        max_batch=16, preferred_batches=(16, 4), max_delay_microseconds=5000
-    )
+    settings = ServingSettings(max_batch=16, preferred_batches=(16, 4), max_delay_microseconds=5000)
 
     def batching(**changes: Any) -> tuple[int, list[int], int]:
         described = manifest(**changes)

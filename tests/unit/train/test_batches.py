@@ -40,7 +40,10 @@ def network(folder: Path, batch: Any, *, into: int = 0, mixes: bool = False) -> 
         "net",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, 64, 64])],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [batch, size, BOXES])],
-        [numpy_helper.from_array(value.astype(np.int64), name) for name, value in constants.items()],
+        [
+            numpy_helper.from_array(value.astype(np.int64), name)
+            for name, value in constants.items()
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     for key, value in (("names", "{0: 'a', 1: 'b', 2: 'c'}"), ("stride", "32"),
@@ -59,9 +62,7 @@ def test_the_manifest_says_how_many_images_a_file_takes(
     assert (manifest.batch, manifest.max_batch) == (-1, most)
     # Of one size: dynamic is about that.
     assert (manifest.dynamic, manifest.imgsz) == (False, (64, 64))
-    assert [manifest.batch_of(n) for n in (1, 3, 16)] == [
-        min(n, most or n) for n in (1, 3, 16)
-    ]
+    assert [manifest.batch_of(n) for n in (1, 3, 16)] == [min(n, most or n) for n in (1, 3, 16)]
 
 
 def test_a_fixed_shape_takes_one_image(tmp_path: Path) -> None:
