@@ -23,6 +23,7 @@ from modelyard.api.base import (
     cel,
     rules,
 )
+from modelyard.api.monitoring import Monitoring
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Selection, Use
 from modelyard.api.rollout import Rollout
@@ -144,6 +145,8 @@ class DeploymentSpec(ApiModel):
     """What happens around the network."""
     rollout: Rollout = Field(default_factory=Rollout)
     """How a new version replaces the one that serves."""
+    monitoring: Monitoring | None = None
+    """What agents look at beside serving: drift of the requests, and images kept for labelling."""
 
 
 class ActivatorStatus(ApiModel):

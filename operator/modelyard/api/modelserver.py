@@ -21,6 +21,7 @@ from modelyard.api.base import (
     cel,
     rules,
 )
+from modelyard.api.monitoring import CaptureStatus, DriftStatus, ServerMonitoring
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
@@ -79,6 +80,8 @@ class ModelServerSpec(ApiModel):
     """A version to fetch and verify in advance, without serving it."""
     shadow: Shadowing | None = None
     """A version to run on copies of requests."""
+    monitoring: ServerMonitoring | None = None
+    """What to look at beside serving."""
     report_seconds: int | None = Field(default=None, ge=1, le=3600)
     """Interval of reports in seconds while a version is new or shadowed; default 10. The operator
     raises it if many servers switch together, to limit the load on the API server."""
@@ -223,6 +226,10 @@ class ModelServerStatus(CommonStatus):
     """State of the version in spec.staged."""
     shadow: ShadowFigures | None = None
     """Comparison of the version in spec.shadow."""
+    drift: DriftStatus | None = None
+    """What is known about drift of the requests."""
+    capture: CaptureStatus | None = None
+    """Images that were kept for labelling."""
     history: list[ServedPeriod] | None = Field(default=None, max_length=10)
     """Versions that were served before, the latest first; at most ten."""
 

@@ -206,9 +206,13 @@ def run(load: Load) -> None:
 class Driver:
     """A process that runs one load after the other, so that none pays for starting a client."""
 
-    def __init__(self, command: list[str] | None = None, **more: Any) -> None:
-        """`command` is another program that does the same with lines of its own."""
+    def __init__(
+        self, command: list[str] | None = None, folders: tuple[str, str] = ("", ""), **more: Any
+    ) -> None:
+        """`command` is another program that does the same, to which a folder of ours (first) has
+        another path."""
         command = command or [sys.executable, "-m", "tests.benchmarks.serving.load"]
+        self._folders = folders
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more
         )
@@ -217,7 +221,10 @@ class Driver:
         """Runs a load with `seconds` to its end: its rows. Raises Failed if the process ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asdict(load)) + "\n")
+        ours, theirs = self._folders
+        seen = {"payload": load.payload, "out": load.out}
+        inside = {key: path.replace(ours, theirs, 1) for key, path in seen.items()}
+        self._process.stdin.write(json.dumps(asdict(load) | inside) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline().strip()
         if answer != DONE:

@@ -94,6 +94,7 @@ class Trainer:
         """A program that sends loads, as `load.Driver`."""
         return Driver(
             self.command(*arguments, packages=packages),
+            (str(self._folder), "/bench"),
             env=_environment(),
             stderr=log.open("wb"),
             start_new_session=True,

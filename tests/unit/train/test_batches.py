@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.workloads.errors import UserError
 from modelyard.workloads.export import onnxfile
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.workloads.export import exporting
 
 folder = Path(sys.argv[1])
