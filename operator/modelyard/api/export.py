@@ -12,7 +12,6 @@ from pydantic import ConfigDict, Field
 
 from modelyard.api.base import ApiModel, LabelValue, StatusModel, cel, rules
 
-
 DYNAMIC = "dynamic"
 """`batch` of an export without a maximum."""
 MAX_BATCH = 256

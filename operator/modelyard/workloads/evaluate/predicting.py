@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SINGLE_CLASS = ("item",)
 """Classes of a model that was trained with single_cls."""
 BATCH = 8
-"""Images at a time, for the weights and for artifacts that take as many: they are judged as they are
-served. Others take what they take."""
+"""Images at a time, for the weights and for artifacts that take as many; others take what they
+take. So they are judged as they are served."""
 
 
 @dataclass(frozen=True)

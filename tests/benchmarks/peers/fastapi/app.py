@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from ultralytics import YOLO
 
-if threads := int(os.environ.get("THREADS", 0)):
+if threads := int(os.environ.get("THREADS", "0")):
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     _session = onnxruntime.InferenceSession

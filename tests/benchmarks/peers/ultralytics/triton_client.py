@@ -18,33 +18,43 @@ import torch
 from ultralytics import YOLO
 
 
-def client(pipe):
+class Client:
+    """One client of one model, with images in turn."""
+
+    def __init__(self, load):
+        self.model = YOLO(f"http://{load['target']}/{load['model']}", task="detect")
+
+    def take(self, load):
+        """What is sent from now on."""
+        files = sorted(Path(load["payload"]).iterdir())
+        self.images = [np.frombuffer(file.read_bytes(), np.uint8) for file in files]
+        self.size = int(load["input"])
+
+    def send(self, number):
+        """Decodes an image and waits for its boxes."""
+        image = cv2.imdecode(self.images[number % len(self.images)], cv2.IMREAD_COLOR)
+        return self.model.predict(image, imgsz=self.size, verbose=False)[0].boxes.xyxy.tolist()
+
+
+def serve(pipe):
     """Sends what it is told, until there is nothing more. Rows: due, seconds, answered."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    models = {}
+    client = None
     while True:
         try:
             load = pipe.recv()
         except EOFError:
             return
-        url = f"http://{load['target']}/{load['model']}"
-        images = [file.read_bytes() for file in sorted(Path(load["payload"]).iterdir())]
-        size = int(load["input"])
-
-        def send(number):
-            image = cv2.imdecode(np.frombuffer(images[number % len(images)], np.uint8), 1)
-            models[url].predict(image, imgsz=size, verbose=False)[0].boxes.xyxy.tolist()
-
-        if url not in models:
-            models[url] = YOLO(url, task="detect")
-        send(0)
+        client = client or Client(load)
+        client.take(load)
+        client.send(0)
         pipe.send("ready")
         start, seconds = pipe.recv()
         rows = []
         while (due := time.monotonic()) < start + seconds:
             try:
-                send(len(rows))
+                client.send(len(rows))
                 answered = 1.0
             except Exception as error:
                 print(error, file=sys.stderr)
@@ -58,7 +68,7 @@ if __name__ == "__main__":
     pipes = []
     for _ in range(int(sys.argv[1])):
         ours, theirs = context.Pipe()
-        context.Process(target=client, args=(theirs,), daemon=True).start()
+        context.Process(target=serve, args=(theirs,), daemon=True).start()
         pipes.append(ours)
     for line in sys.stdin:
         load = json.loads(line)
