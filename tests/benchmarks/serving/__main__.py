@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import machine, runner
 from ..report import Result, Say
-from . import overhead, overheadfigures, shadow, swap
+from . import overhead, overheadfigures, profile, profilefigures, shadow, swap
 from .arms import LABELS
 from .site import IMAGE_SIZES, SIZES, Site, site
 
@@ -23,6 +23,7 @@ SUITE = runner.Suite(
         "swap": "The swap under load",
         "overhead": "The pipeline beside others",
         "shadow": "The cost of a shadow",
+        "profile": "Where the time goes",
     },
     smoke=[
         *("--swaps", "1", "--calm", "3", "--rounds", "1", "--seconds", "1", "--rate", "3"),
@@ -75,7 +76,7 @@ def _names(text: str) -> list[str]:
 
 def measure(session: runner.Session) -> None:
     """Runs the parts that are asked for."""
-    runs = {"swap": _swap, "overhead": _overhead, "shadow": _shadow}
+    runs = {"swap": _swap, "overhead": _overhead, "shadow": _shadow, "profile": _profile}
     with site(session.say) as made:
         for name in session.wanted:
             with session.part(name) as report:
@@ -107,6 +108,12 @@ def _shadow(made: Site, options: argparse.Namespace, say: Say) -> Result:
     rate, share = options.rate, options.share
     samples, answered = asyncio.run(shadow.measure(made, rounds, seconds, rate, share, say))
     return shadow.dump(samples, answered), *shadow.report(samples, answered, rate, share)
+
+
+def _profile(made: Site, options: argparse.Namespace, say: Say) -> Result:
+    seconds, size, image = options.seconds or 8, options.networks[0], options.images[0]
+    profiles, notes = profile.measure(made, seconds, size, image, say)
+    return profilefigures.dump(profiles), *profilefigures.report(profiles, notes)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Trainer:
 
     def install(self, packages: str) -> None:
         """Makes some of PACKAGES available. Raises NoTrainer where they cannot be installed."""
-        _install(self._folder / "packages" / packages, PACKAGES[packages])
+        install(self._folder / "packages" / packages, PACKAGES[packages], python=PYTHON)
 
     def run(self, *arguments: str) -> None:
         """Runs to the end. Raises NoTrainer with the last lines of its output."""
@@ -130,14 +130,17 @@ def _image() -> str:
     return image
 
 
-def _install(folder: Path, packages: Sequence[str]) -> None:
+def install(folder: Path, packages: Sequence[str], *, python: str | None = None) -> Path:
+    """Installs packages into a folder of their own, once, and returns it. Raises NoTrainer where
+    they cannot be."""
     if folder.is_dir():
-        return
-    folder.parent.mkdir(exist_ok=True)
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    target = [f"--target={part}", f"--python-version={PYTHON}", "--only-binary=:all:"]
+    target = [f"--target={part}", "--only-binary=:all:"]
+    target += [f"--python-version={python}"] if python else []
     done = subprocess.run(
         [*pip, *target, *packages], capture_output=True, text=True, check=False, timeout=600
     )
@@ -147,6 +150,7 @@ def _install(folder: Path, packages: Sequence[str]) -> None:
     for name in part.glob("numpy*"):
         shutil.rmtree(name, ignore_errors=True)
     part.rename(folder)
+    return folder
 
 
 def _buildah(*arguments: str) -> str:
