@@ -6,6 +6,8 @@ share of samples; what it calls lies above it.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -16,8 +18,6 @@ LEAST = 0.002
 """Share of all samples from which on a frame is drawn."""
 LETTER = 6.6
 """Width of a letter in pixels."""
-WAITING = ("wait", "poll", "select", "futex", "sem_", "nanosleep", "recv", "pause", "sleep")
-"""Last frames of a thread that does nothing."""
 _COLOURS = ("#f2a65a", "#eec170", "#f28f3b", "#e8b04a", "#f4b183")
 
 
@@ -29,13 +29,10 @@ class Node:
     calls: dict[str, Node] = field(default_factory=dict)
 
 
-def busy(stacks: Mapping[str, int]) -> dict[str, int]:
-    """Without the samples in which a thread waits."""
-    return {
-        stack: count
-        for stack, count in stacks.items()
-        if not any(word in stack.rpartition(";")[2].lower() for word in WAITING)
-    }
+def readable(stack: str) -> str:
+    """A stack of py-spy's, with addresses without a symbol as the library that they are in."""
+    frames = [re.sub(r"^0x[0-9a-f]+ ", "", frame) for frame in stack.split(";")]
+    return ";".join(frame for frame, _ in itertools.groupby(frames))
 
 
 def tree(stacks: Mapping[str, int]) -> Node:
@@ -51,8 +48,8 @@ def tree(stacks: Mapping[str, int]) -> Node:
 
 
 def svg(stacks: Mapping[str, int], title: str) -> str:
-    """The picture of the busy samples."""
-    root = tree(busy(stacks))
+    """The picture."""
+    root = tree(stacks)
     boxes = list(_boxes(root, 0.0, 0, max(root.samples, 1)))
     depth = max((level for _, _, level, _, _ in boxes), default=0) + 1
     height = ROW * (depth + 2)

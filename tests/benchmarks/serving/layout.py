@@ -37,7 +37,8 @@ class Up:
     """When Triton was started, on CLOCK_MONOTONIC."""
     ready: float
     """When the agent reported that the version serves."""
-    model_repository: str
+    control_key: str
+    """File with what Triton's control needs."""
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def _serve(given: dict[str, Any]) -> None:
                 agent=_children(os.getpid(), without=server.process.pid),
                 started=begun,
                 ready=time.monotonic(),
-                model_repository=str(server.root),
+                control_key=str(server.control_key),
             )
             print(json.dumps(asdict(up)), flush=True)
             sys.stdin.read()

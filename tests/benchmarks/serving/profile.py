@@ -8,6 +8,7 @@ processes do. How the times are put together: profilefigures.py; the picture: fl
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc as rpc
+
 from modelyard.serving.models.timing import FOLDER_VARIABLE
+from modelyard.serving.triton import CONTROL_HEADER
 
 from ..report import FOLDER, ROOT, Say
 from ..site import free_port
@@ -33,7 +39,7 @@ CLIENTS = (1, 8)
 PYSPY = ("py-spy>=0.4,<1",)
 RATE = 199
 """Samples a second of the flame graph: not in step with anything."""
-TRACES_A_FILE = 20
+TRACES_A_FILE = 1
 PICTURE = FOLDER / "serving-profile.svg"
 
 
@@ -96,29 +102,31 @@ def _driver() -> Iterator[Driver]:
 
 
 def _profile(load: Load, driver: Driver, up: layout.Up, laps: Path, traces: Path) -> Profile:
-    before = statistics(up.http)
-    begun = time.monotonic_ns()
+    # So that what is counted has no first requests in it.
+    driver.run(dataclasses.replace(load, seconds=1.0))
+    before = statistics(up)
     rows = driver.run(load)
-    after = statistics(up.http)
-    ended = time.monotonic_ns()
+    after = statistics(up)
+    first, ended = int(1e9 * rows[:, 0].min()), time.monotonic_ns()
     return put_together(
         protocol=load.kind,
         clients=load.clients,
         seen=(float(rows[:, 1].mean()), len(rows)),
-        traces=read_traces(traces, begun, ended),
-        spans=read_spans(laps, begun, ended),
+        traces=read_traces(traces, first, ended),
+        spans=read_spans(laps, first, ended),
         counted={name: count - before[name] for name, count in after.items() if name in before},
     )
 
 
-def statistics(address: str) -> dict[str, Counts]:
+def statistics(up: layout.Up) -> dict[str, Counts]:
     """Triton's statistics of all models that it has loaded, by name."""
     # https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
-    import urllib.request
-
-    with urllib.request.urlopen(f"http://{address}/v2/models/stats", timeout=10) as answer:
-        found = json.load(answer)["model_stats"]
-    return {one["name"]: Counts.of(one["inference_stats"]) for one in found}
+    key = Path(up.control_key).read_text().strip()
+    with grpc.insecure_channel(up.grpc) as channel:
+        answer = rpc.GRPCInferenceServiceStub(channel).ModelStatistics(
+            pb.ModelStatisticsRequest(), timeout=10, metadata=((CONTROL_HEADER, key),)
+        )
+    return {one.name: Counts.of(one.inference_stats) for one in answer.model_stats}
 
 
 def read_traces(folder: Path, begun: int, ended: int) -> list[Request]:
@@ -171,26 +179,28 @@ def read_spans(folder: Path, begun: int, ended: int) -> dict[str, list[Span]]:
 def _stacks(site: Site, driver: Driver, load: Load, leader: int, seconds: float) -> dict[str, int]:
     """Samples by stack, of all Python steps of a server under load. Raises NoTrainer."""
     program = install(site.kept / "packages" / "py-spy", PYSPY) / "bin" / "py-spy"
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as folder:
         running = []
         for pid in _steps(leader):
-            out = Path(name) / f"{pid}.txt"
+            out = Path(folder) / f"{pid}.txt"
             command = [
                 *(str(program), "record", "--pid", str(pid), "--format", "raw"),
                 *("--output", str(out), "--duration", str(max(1, int(seconds)))),
-                *("--rate", str(RATE), "--native", "--idle"),
+                *("--rate", str(RATE), "--native"),
             ]
-            log = (Path(name) / f"{pid}.log").open("wb")
-            running.append((pid, out, subprocess.Popen(command, stdout=log, stderr=log)))
+            log = (Path(folder) / f"{pid}.log").open("wb")
+            running.append(
+                (_step_name(pid), out, subprocess.Popen(command, stdout=log, stderr=log))
+            )
         driver.run(load)
         stacks: dict[str, int] = {}
-        for pid, out, process in running:
+        for name, out, process in running:
             process.wait(60)
             if not out.is_file():
                 raise NoTrainer(out.with_suffix(".log").read_text()[-300:])
             for line in out.read_text().splitlines():
                 stack, _, count = line.rpartition(" ")
-                key = f"{_step_name(pid)};{stack}"
+                key = f"{name};{flame.readable(stack)}"
                 stacks[key] = stacks.get(key, 0) + int(count)
         return stacks
 
@@ -202,7 +212,8 @@ def _steps(leader: int) -> list[int]:
         if not folder.name.isdigit():
             continue
         try:
-            if os.getpgid(int(folder.name)) == leader and "stub" in (folder / "comm").read_text():
+            mine = os.getpgid(int(folder.name)) == leader
+            if mine and b"python_backend_stub" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
         except OSError:
             continue
@@ -210,11 +221,14 @@ def _steps(leader: int) -> list[int]:
 
 
 def _step_name(pid: int) -> str:
-    """The model that a stub runs: its command line names it."""
+    """What a stub runs: a step of the pipeline, or our ONNX Runtime backend. Its command line
+    names the file."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    paths = [word.decode() for word in words if word.endswith(b"model.py")]
-    name = Path(paths[0]).parents[1].name if paths else str(pid)
-    return name.rpartition("-")[2] if name.startswith(LINE) else name
+    paths = [Path(word.decode()) for word in words if word.endswith(b"model.py")]
+    if not paths:
+        return str(pid)
+    folders = [part for part in paths[0].parts if part.startswith(f"{LINE}-")]
+    return folders[-1].rpartition("-")[2] if folders else paths[0].parent.name
 
 
 def main(arguments: Sequence[str]) -> None:

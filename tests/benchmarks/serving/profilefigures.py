@@ -26,7 +26,7 @@ ORDER = (
 MEANING = {
     "protocol": "client's own work, HTTP or gRPC",
     "queue": "waiting for a free instance",
-    "scheduling": "Triton, between steps",
+    "scheduling": "Triton, between steps and to the answer",
     "copies": "to and from the steps' processes, tensors for Triton",
     "guard": "checks of who may ask",
     "decode": "JPEG to pixels",
@@ -61,6 +61,12 @@ class Request:
         """Nanoseconds from its arrival in Triton's core to its answer."""
         return self.between("REQUEST_START", "REQUEST_END")
 
+    @property
+    def computed(self) -> int:
+        """Nanoseconds until its step had computed. A step's request ends later, when the next step
+        has begun already."""
+        return self.between("REQUEST_START", "COMPUTE_OUTPUT_START") or self.whole
+
 
 @dataclass(frozen=True)
 class Span:
@@ -81,14 +87,14 @@ class Counts:
     compute: int
 
     @classmethod
-    def of(cls, statistics: Mapping[str, Any]) -> Self:
-        """From `inference_stats`."""
-        parts = ("compute_input", "compute_infer", "compute_output")
+    def of(cls, found: Any) -> Self:
+        """From a message InferStatistics."""
+        parts = (found.compute_input, found.compute_infer, found.compute_output)
         return cls(
-            requests=int(statistics["success"]["count"]),
-            whole=int(statistics["success"]["ns"]),
-            queue=int(statistics["queue"]["ns"]),
-            compute=sum(int(statistics[part]["ns"]) for part in parts),
+            requests=found.success.count,
+            whole=found.success.ns,
+            queue=found.queue.ns,
+            compute=sum(part.ns for part in parts),
         )
 
     def __sub__(self, other: Counts) -> Counts:
@@ -113,6 +119,10 @@ class Profile:
     """By name; they add up to `seen`."""
     by_statistics: float | None
     """Within Triton, as its statistics say."""
+    computing: float
+    """Of it computing in models, as the statistics say."""
+    watched: float
+    """Of it in the steps' own code, as their stopwatches say."""
 
     @property
     def inside(self) -> float:
@@ -153,7 +163,7 @@ def put_together(
     whole = sum(request.whole for request in traces) / count
     within = 0.0
     for model, requests in models.items():
-        within += sum(one.whole for one in requests) / count
+        within += sum(one.computed for one in requests) / count
         _add_model(add, model, requests, spans.get(model, ()), count)
     add("scheduling", whole - within)
     add("protocol", seen[0] * 1e9 - whole)
@@ -165,6 +175,20 @@ def put_together(
         seen=seen[0],
         steps=steps,
         by_statistics=root.whole / root.requests / 1e9 if root and root.requests else None,
+        computing=sum(
+            counted[model].compute / counted[model].requests * len(requests) / count / 1e9
+            for model, requests in models.items()
+            if model in counted and counted[model].requests
+        ),
+        watched=sum(
+            sum(one.whole for one in spans[model])
+            / sum(one.images for one in spans[model])
+            * len(requests)
+            / count
+            / 1e9
+            for model, requests in models.items()
+            if spans.get(model)
+        ),
     )
 
 
@@ -173,7 +197,7 @@ def _add_model(
 ) -> None:
     """Adds a step's parts. `count` is the number of requests that the means are over."""
     waited = sum(one.between("QUEUE_START", "COMPUTE_START") for one in requests)
-    whole = sum(one.whole for one in requests)
+    whole = sum(one.computed for one in requests)
     add("queue", waited / count)
     if not spans:
         # A step without a stopwatch: the vendor's C++ backends, which compute networks.
@@ -203,14 +227,14 @@ def report(profiles: Sequence[Profile], notes: Sequence[str]) -> tuple[list[Tabl
         row = [f"{name}: {MEANING[name]}" if name in MEANING else name]
         row += [_cell(one.steps.get(name, 0.0), one.seen) for one in profiles]
         rows.append(row)
-    rows.append(["**as the client sees it**", *(f"{1e3 * one.seen:.2f}" for one in profiles)])
-    rows.append(["within Triton, these steps", *(f"{1e3 * one.inside:.2f}" for one in profiles)])
-    rows.append(
-        [
-            "within Triton, its statistics",
-            *(f"{1e3 * one.by_statistics:.2f}" if one.by_statistics else "" for one in profiles),
-        ]
-    )
+    for title, figure in (
+        ("**as the client sees it**", lambda one: one.seen),
+        ("within Triton, these steps", lambda one: one.inside),
+        ("within Triton, its statistics", lambda one: one.by_statistics or 0.0),
+        ("of it computing, its statistics", lambda one: one.computing),
+        ("of it in our code, stopwatches", lambda one: one.watched),
+    ):
+        rows.append([title, *(f"{1e3 * figure(one):.2f}" for one in profiles)])
     columns = ["ms a request (share)"]
     columns += [
         f"{one.protocol}, {one.clients} client{'s' * (one.clients > 1)}" for one in profiles
