@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import machine, runner
 from ..report import Result, Say
-from . import overhead, overheadfigures, profile, profilefigures, shadow, swap
+from . import batches, footprint, overhead, overheadfigures, profile, profilefigures, shadow, swap
 from .arms import LABELS
 from .site import IMAGE_SIZES, SIZES, Site, site
 
@@ -24,6 +24,8 @@ SUITE = runner.Suite(
         "overhead": "The pipeline beside others",
         "shadow": "The cost of a shadow",
         "profile": "Where the time goes",
+        "batches": "Several images at once",
+        "footprint": "Memory and start",
     },
     smoke=[
         *("--swaps", "1", "--calm", "3", "--rounds", "1", "--seconds", "1", "--rate", "3"),
@@ -41,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--calm", type=float, default=15, metavar="SECONDS", help="swap: between two swaps"
     )
-    parser.add_argument("--rounds", type=int, help="by default 1 of overhead, 5 of shadow")
+    parser.add_argument("--rounds", type=int, help="by default 1 of overhead, 5 of shadow, else 3")
     parser.add_argument(
         "--seconds",
         type=float,
@@ -60,7 +62,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="sizes of images: 640x480,1920x1080",
     )
     parser.add_argument("--arms", type=_names, default=list(LABELS), help=f"of {', '.join(LABELS)}")
-    parser.add_argument("--against", metavar="COMMIT", help="overhead: ask that layout too")
+    parser.add_argument("--against", metavar="COMMIT", help="overhead, footprint: that layout too")
     parser.add_argument("--rate", type=float, default=15, help="shadow: requests a second")
     parser.add_argument("--share", type=float, default=0.1, help="shadow: of requests copied")
     return SUITE.parse(parser, arguments)
@@ -76,7 +78,14 @@ def _names(text: str) -> list[str]:
 
 def measure(session: runner.Session) -> None:
     """Runs the parts that are asked for."""
-    runs = {"swap": _swap, "overhead": _overhead, "shadow": _shadow, "profile": _profile}
+    runs = {
+        "swap": _swap,
+        "overhead": _overhead,
+        "shadow": _shadow,
+        "profile": _profile,
+        "batches": _batches,
+        "footprint": _footprint,
+    }
     with site(session.say) as made:
         for name in session.wanted:
             with session.part(name) as report:
@@ -114,6 +123,19 @@ def _profile(made: Site, options: argparse.Namespace, say: Say) -> Result:
     seconds, size, image = options.seconds or 8, options.networks[0], options.images[0]
     profiles, notes = profile.measure(made, seconds, size, image, say)
     return profilefigures.dump(profiles), *profilefigures.report(profiles, notes)
+
+
+def _batches(made: Site, options: argparse.Namespace, say: Say) -> Result:
+    rounds, seconds = options.rounds or 3, options.seconds or 3
+    size, image = options.networks[0], options.images[0]
+    samples, left_out = batches.measure(made, rounds, seconds, size, image, say)
+    return batches.dump(samples, left_out), *batches.report(samples, left_out)
+
+
+def _footprint(made: Site, options: argparse.Namespace, say: Say) -> Result:
+    rounds, size = options.rounds or 3, options.networks[0]
+    samples, left_out = footprint.measure(made, rounds, size, options.against, say)
+    return footprint.dump(samples, left_out), *footprint.report(samples, left_out)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,10 @@ def serving(
     *,
     environment: dict[str, str] | None = None,
     options: Sequence[str] = (),
+    max_batch: int | None = None,
 ) -> Iterator[Up]:
-    """A server of a checkout. `environment` and `options` are more of Triton's."""
+    """A server of a checkout. `environment` and `options` are more of Triton's; `max_batch` is what
+    a Deployment's batching.maxSize says."""
     folder.mkdir(parents=True)
     given = {
         "folder": str(folder),
@@ -60,6 +62,8 @@ def serving(
         "cpus": len(os.sched_getaffinity(0)),
         "environment": environment or {},
         "options": list(options),
+        # Agents of other checkouts may not know it.
+        "orders": {"max_batch": max_batch} if max_batch else {},
     }
     with (folder / "layout.log").open("wb") as log:
         process = subprocess.Popen(
@@ -119,6 +123,7 @@ def _serve(given: dict[str, Any]) -> None:
             "digest": store.put_file(model),
             "manifestDigest": store.put_bytes(described.dump()),
         },
+        **given["orders"],
     )
     if given["environment"] or given["options"]:  # other checkouts may not know these
         server.environment.update(given["environment"])

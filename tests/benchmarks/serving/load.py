@@ -218,7 +218,8 @@ class Driver:
         )
 
     def run(self, load: Load) -> Any:
-        """Runs a load with `seconds` to its end: its rows. Raises Failed if the process ends."""
+        """Runs a load with `seconds` to its end: its rows. Raises Failed if the first request of
+        a client fails, or the process ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         ours, theirs = self._folders
@@ -228,7 +229,7 @@ class Driver:
         self._process.stdin.flush()
         answer = self._process.stdout.readline().strip()
         if answer != DONE:
-            raise Failed(f"the clients of {load.target} stopped: {answer[:300]}")
+            raise Failed(answer[:300] or f"the clients of {load.target} have ended")
         return rows(load)
 
     def stop(self) -> None:
@@ -268,8 +269,11 @@ def rows(load: Load) -> Any:
 
 def _serve() -> None:
     for line in sys.stdin:
-        run(Load(**json.loads(line)))
-        print(DONE, flush=True)
+        try:
+            run(Load(**json.loads(line)))
+            print(DONE, flush=True)
+        except (Failed, OSError, http.client.HTTPException) as error:
+            print(" ".join(str(error).split()) or repr(error), flush=True)
 
 
 if __name__ == "__main__":
