@@ -63,6 +63,9 @@ def _figures(samples: Sequence[Sample], network: int, image: str) -> Table:
         row = [label]
         for count in clients:
             of_count = [one for one in of_arm if one.clients == count]
+            if not of_count:
+                row += ["", "", ""]
+                continue
             row += [spread([one.rate for one in of_count]).text(1)]
             row += [_median(of_count, P50), _median(of_count, P99)]
         rows.append([*row, str(sum(one.failed for one in of_arm))])
