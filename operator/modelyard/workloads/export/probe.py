@@ -33,9 +33,13 @@ for another batch size, which moves values by less than a thousandth."""
 def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> None:
     """Raises UserError unless an ONNX file answers as its manifest says; `what` names it."""
     try:
+<<<<<<< HEAD
         session = _session(path)
         shape = _answer(session, manifest, _images(manifest)[:1]).shape
         difference = _difference(session, manifest) if manifest.batch_of(BATCH) > 1 else 0.0
+=======
+        shape, embedding = _answer(path, manifest)
+>>>>>>> main
     except Exception as error:  # ONNX Runtime has errors of its own for each step
         raise UserError(
             "ExportFailed",
@@ -49,12 +53,20 @@ def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> Non
             f"{len(manifest.classes)} classes answers; RT-DETR and other heads are not served: "
             "export a YOLO detection model",
         )
+<<<<<<< HEAD
     if not difference <= TOLERANCE:
         raise UserError(
             "ExportFailed",
             f"{what} has a dynamic batch, but answers an image in a batch of "
             f"{manifest.batch_of(BATCH)} otherwise than alone (values differ by {difference:.3g}): "
             "export it with batch 1",
+=======
+    if manifest.embedding and embedding != (1, manifest.embedding.size):
+        raise UserError(
+            "ModelUnsupported",
+            f"{what} answers one image with the embedding {list(embedding)} instead of "
+            f"{[1, manifest.embedding.size]}: export it again",
+>>>>>>> main
         )
 
 
@@ -80,7 +92,13 @@ def box_counts(size: tuple[int, int], stride: int) -> set[int]:
     return counts
 
 
+<<<<<<< HEAD
 def _session(path: Path) -> Any:
+=======
+def _answer(path: Path, manifest: ArtifactManifest) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the first output and of the embedding for one grey image; () without one."""
+    import numpy as np
+>>>>>>> main
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -95,6 +113,7 @@ def _images(manifest: ArtifactManifest) -> NDArray[Any]:
     height, width = manifest.imgsz
     count = manifest.batch_of(BATCH)
     dtype = np.float16 if manifest.input.dtype == "FP16" else np.float32
+<<<<<<< HEAD
     images = np.empty((count, 3, height, width), dtype)
     for number, image in enumerate(images):
         image[:] = 0.5 - 0.1 * number
@@ -120,3 +139,13 @@ def _difference(session: Any, manifest: ArtifactManifest) -> float:
     # Scores are parts of 1, coordinates are pixels: both move by a small part of themselves.
     scale = np.maximum(1.0, np.abs(np.stack(alone)))
     return float(np.max(np.abs(together - np.stack(alone)) / scale))
+=======
+    image = np.full((batch, 3, *manifest.imgsz), 0.5, dtype)
+    wanted = [manifest.outputs[0].name]
+    if manifest.embedding:
+        wanted.append(manifest.embedding.output)
+    answers = session.run(wanted, {manifest.input.name: image})
+    # A fixed batch of several is as good as one.
+    shapes = [(1, *map(int, one.shape[1:])) if one.ndim else () for one in answers]
+    return shapes[0], shapes[1] if len(shapes) > 1 else ()
+>>>>>>> main
