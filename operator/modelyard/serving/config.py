@@ -129,14 +129,8 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
         default_model_filename=MODEL_FILES[manifest.format],
         max_batch_size=_max_batch(manifest, settings),
     )
-<<<<<<< HEAD
-    _add_network_tensors(config, manifest)
-    _add_batching(config, settings)
-=======
     _add_network_tensors(config, manifest, manifest.outputs)
-    if config.max_batch_size > 1:
-        config.dynamic_batching.SetInParent()
->>>>>>> main
+    _add_batching(config, settings)
     size = manifest.file.size_bytes
     _add_instances(config, settings.copies(size), gpu=settings.gpu)
     threads = settings.threads(size)

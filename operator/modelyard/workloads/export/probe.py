@@ -26,20 +26,16 @@ log = logging.getLogger("modelyard.export")
 BATCH = 3
 """Images of the tried batch."""
 TOLERANCE = 1e-2
-"""Maximum relative difference of an answer in a batch. Kernels sum in another order
-for another batch size, which moves values by less than a thousandth."""
+"""Maximum relative difference of an answer in a batch. Kernels sum in another order for another
+batch size, which moves values by less than a thousandth."""
 
 
 def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> None:
     """Raises UserError unless an ONNX file answers as its manifest says; `what` names it."""
     try:
-<<<<<<< HEAD
         session = _session(path)
-        shape = _answer(session, manifest, _images(manifest)[:1]).shape
+        shape, embedding = _shapes(session, manifest)
         difference = _difference(session, manifest) if manifest.batch_of(BATCH) > 1 else 0.0
-=======
-        shape, embedding = _answer(path, manifest)
->>>>>>> main
     except Exception as error:  # ONNX Runtime has errors of its own for each step
         raise UserError(
             "ExportFailed",
@@ -53,20 +49,18 @@ def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> Non
             f"{len(manifest.classes)} classes answers; RT-DETR and other heads are not served: "
             "export a YOLO detection model",
         )
-<<<<<<< HEAD
+    if manifest.embedding and embedding != (1, manifest.embedding.size):
+        raise UserError(
+            "ModelUnsupported",
+            f"{what} answers one image with the embedding {list(embedding)} instead of "
+            f"{[1, manifest.embedding.size]}: export it again",
+        )
     if not difference <= TOLERANCE:
         raise UserError(
             "ExportFailed",
             f"{what} has a dynamic batch, but answers an image in a batch of "
             f"{manifest.batch_of(BATCH)} otherwise than alone (values differ by {difference:.3g}): "
             "export it with batch 1",
-=======
-    if manifest.embedding and embedding != (1, manifest.embedding.size):
-        raise UserError(
-            "ModelUnsupported",
-            f"{what} answers one image with the embedding {list(embedding)} instead of "
-            f"{[1, manifest.embedding.size]}: export it again",
->>>>>>> main
         )
 
 
@@ -92,13 +86,7 @@ def box_counts(size: tuple[int, int], stride: int) -> set[int]:
     return counts
 
 
-<<<<<<< HEAD
 def _session(path: Path) -> Any:
-=======
-def _answer(path: Path, manifest: ArtifactManifest) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of the first output and of the embedding for one grey image; () without one."""
-    import numpy as np
->>>>>>> main
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -113,7 +101,6 @@ def _images(manifest: ArtifactManifest) -> NDArray[Any]:
     height, width = manifest.imgsz
     count = manifest.batch_of(BATCH)
     dtype = np.float16 if manifest.input.dtype == "FP16" else np.float32
-<<<<<<< HEAD
     images = np.empty((count, 3, height, width), dtype)
     for number, image in enumerate(images):
         image[:] = 0.5 - 0.1 * number
@@ -121,31 +108,35 @@ def _images(manifest: ArtifactManifest) -> NDArray[Any]:
     return images
 
 
-def _answer(session: Any, manifest: ArtifactManifest, images: NDArray[Any]) -> NDArray[Any]:
-    """The first output."""
-    found: NDArray[Any] = session.run([manifest.outputs[0].name], {manifest.input.name: images})[0]
-    return found
-
-
-def _difference(session: Any, manifest: ArtifactManifest) -> float:
-    """Largest difference between an image's answer in a batch and its answer alone."""
-    import numpy as np
-
-    images = _images(manifest)
-    alone = [_answer(session, manifest, images[i : i + 1])[0] for i in range(len(images))]
-    together = _answer(session, manifest, images)
-    if together.shape != (len(alone), *alone[0].shape):
-        return float("inf")
-    # Scores are parts of 1, coordinates are pixels: both move by a small part of themselves.
-    scale = np.maximum(1.0, np.abs(np.stack(alone)))
-    return float(np.max(np.abs(together - np.stack(alone)) / scale))
-=======
-    image = np.full((batch, 3, *manifest.imgsz), 0.5, dtype)
+def _answer(session: Any, manifest: ArtifactManifest, images: NDArray[Any]) -> list[NDArray[Any]]:
+    """The first output, and the embedding where there is one."""
     wanted = [manifest.outputs[0].name]
     if manifest.embedding:
         wanted.append(manifest.embedding.output)
-    answers = session.run(wanted, {manifest.input.name: image})
-    # A fixed batch of several is as good as one.
-    shapes = [(1, *map(int, one.shape[1:])) if one.ndim else () for one in answers]
+    found: list[NDArray[Any]] = session.run(wanted, {manifest.input.name: images})
+    return found
+
+
+def _shapes(session: Any, manifest: ArtifactManifest) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the first output and of the embedding for one image; () without one."""
+    answers = _answer(session, manifest, _images(manifest)[:1])
+    shapes = [tuple(map(int, one.shape)) for one in answers]
     return shapes[0], shapes[1] if len(shapes) > 1 else ()
->>>>>>> main
+
+
+def _difference(session: Any, manifest: ArtifactManifest) -> float:
+    """Largest difference between an image's answers in a batch and those alone."""
+    import numpy as np
+
+    images = _images(manifest)
+    alone = [_answer(session, manifest, images[i : i + 1]) for i in range(len(images))]
+    together = _answer(session, manifest, images)
+    worst = 0.0
+    for output, found in enumerate(together):
+        wanted = np.concatenate([one[output] for one in alone])
+        if found.shape != wanted.shape:
+            return float("inf")
+        # Scores are parts of 1, coordinates are pixels: both move by a small part of themselves.
+        scale = np.maximum(1.0, np.abs(wanted))
+        worst = max(worst, float(np.max(np.abs(found - wanted) / scale)))
+    return worst
