@@ -116,6 +116,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
             file.write_bytes(len(text).to_bytes(4, "little", signed=True) + text + PLAN)
             return str(file)
 
+    class Exporter:
+        def export_onnx(self) -> None:
+            """What `embedding.in_exports` adds to."""
+
     class Runtime:
         def __init__(self, logger: Any) -> None:
             assert isinstance(logger, Logger)
@@ -139,6 +143,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
             )
         },
         "ultralytics": {"YOLO": YOLO},
+        "ultralytics.engine": {},
+        "ultralytics.engine.exporter": {"Exporter": Exporter},
         "ultralytics.utils": {},
         "ultralytics.utils.export": {"engine": SimpleNamespace(torch2onnx=gpu.convert)},
         "tensorrt": {
