@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import http.client
 import shutil
 import subprocess
 import time
@@ -24,7 +23,7 @@ from modelyard.serving.settings import ServingSettings
 from ..report import ROOT, Say
 from ..site import free_port
 from . import layout
-from .load import Driver, Load
+from .load import Driver, Failed, Load, sender
 from .site import LINE, Site, manifest, started
 from .trainer import NoTrainer
 
@@ -118,7 +117,7 @@ def all_of(
             if name in wanted:
                 with _may_lack(arms, name, say):
                     up_at = stack.enter_context(peer(site, name, size))
-                    arms.targets[name] = Target("post", up_at[0], "/predict", driver)
+                    arms.targets[name] = Target(body_of(name), up_at[0], "/predict", driver)
         arms.targets = {name: arms.targets[name] for name in wanted if name in arms.targets}
         yield arms
 
@@ -192,6 +191,11 @@ def _client(site: Site, stack: ExitStack, size: int, address: str, clients: int)
     return Target("ultralytics", address, PLAIN, driver, input=str(size))
 
 
+def body_of(name: str) -> str:
+    """How a peer takes images: a kind of load."""
+    return "json" if name == "litserve" else "post"
+
+
 @contextmanager
 def peer(site: Site, name: str, size: int) -> Iterator[tuple[str, int, float]]:
     """A server in the trainer image that answers: its address, the leader of its process group,
@@ -207,35 +211,25 @@ def peer(site: Site, name: str, size: int) -> Iterator[tuple[str, int, float]]:
     serving = site.trainer.serving(
         log, script, model, str(size), str(port), str(workers), packages=program
     )
-    image = next(iter(sorted(site.images.iterdir()))).read_bytes()
+    first = Load(body_of(name), f"127.0.0.1:{port}", "/predict", str(site.images), out="")
     with serving as leader:
-        _wait_answer(port, image, log, leader)
+        _wait_answer(first, log, leader)
         took = time.monotonic() - begun
         # The other workers are as warm as the first one.
         for _ in range(10 * workers - 10):
-            _ask(port, image)
+            sender(first)(0)
         yield f"127.0.0.1:{port}", leader, took
 
 
-def _wait_answer(port: int, image: bytes, log: Path, leader: int) -> None:
+def _wait_answer(first: Load, log: Path, leader: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            return _ask(port, image)
+            return sender(first)(0)
+        except Failed as error:
+            raise NoTrainer(f"it answers {error}") from None
         except OSError:
             gone = not Path(f"/proc/{leader}").exists()
             if gone or time.monotonic() > deadline:
                 raise NoTrainer(f"it does not start: {log.read_text()[-600:]}") from None
             time.sleep(0.1)
-
-
-def _ask(port: int, image: bytes) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request("POST", "/predict", image)
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise NoTrainer(f"it answers {answer.status}: {text[:300]!r}")

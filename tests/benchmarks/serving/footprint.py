@@ -18,7 +18,7 @@ from ..site import free_port
 from ..stats import ratios, spread
 from . import layout
 from .arms import LABELS as ARM_LABELS
-from .arms import checkout, peer
+from .arms import body_of, checkout, peer
 from .load import Driver, Load, sender
 from .site import LINE, Site
 from .trainer import NoTrainer
@@ -93,7 +93,7 @@ def measure(
 def _started(site: Site, arm: str, tree: Path | None, size: int, number: int) -> Iterator[_Up]:
     if tree is None:
         with peer(site, arm, size) as (address, leader, took):
-            yield _Up("post", address, "/predict", leader, None, took)
+            yield _Up(body_of(arm), address, "/predict", leader, None, took)
         return
     folder = site.folder / f"footprint-{arm}-{number}"
     with layout.serving(tree, folder, site.network(size), free_port()) as up:

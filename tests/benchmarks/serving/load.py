@@ -11,6 +11,7 @@ it took: waiting for a free client counts (no coordinated omission).
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import signal
@@ -35,11 +36,12 @@ class Load:
     """What is sent, where to, and how often."""
 
     kind: str
-    """grpc or http (KServe v2, binary), or post (the file as a request body)."""
+    """grpc or http (KServe v2, binary), post (the file as a request body) or json (the same as
+    base64 text)."""
     target: str
     """Address and port."""
     model: str
-    """Triton's model, or the path for `post`."""
+    """Triton's model, or the path for `post` and `json`."""
     payload: str
     """Folder of image files, or a .npy file with one tensor."""
     out: str
@@ -70,12 +72,19 @@ def payloads(load: Load) -> list[tuple[bytes, list[int], str]]:
         tensor = np.load(path)
         return [(tensor.tobytes() * count, [count * tensor.shape[0], *tensor.shape[1:]], "FP32")]
     files = [file.read_bytes() for file in sorted(path.iterdir())]
+    if load.kind == "json":
+        return [(as_json(data), [], "") for data in files]
     if load.kind == "post":
         return [(data, [], "") for data in files]
     found = [len(data).to_bytes(4, "little") + data for data in files]
     # Each request begins with another image.
     turns = [(found * (1 + count))[first : first + count] for first in range(len(found))]
     return [(b"".join(one), [count], "BYTES") for one in turns]
+
+
+def as_json(image: bytes) -> bytes:
+    """An image as servers take it that read JSON alone."""
+    return json.dumps({"image": base64.b64encode(image).decode()}).encode()
 
 
 def sender(load: Load) -> Callable[[int], None]:
@@ -90,7 +99,8 @@ def sender(load: Load) -> Callable[[int], None]:
 
     def send(number: int) -> None:
         data, shape, dtype = sent[number % len(sent)]
-        headers = {"Content-Type": "application/octet-stream"}
+        binary = "json" if load.kind == "json" else "octet-stream"
+        headers = {"Content-Type": f"application/{binary}"}
         if load.kind == "http":
             head = json.dumps(
                 {
