@@ -88,6 +88,7 @@ def measure(
             title = f"Triton's Python processes, {size} px, {image}, 4 clients"
             PICTURE.parent.mkdir(exist_ok=True)
             PICTURE.write_text(flame.svg(stacks, title))
+            notes.append(f"[Flame graph]({PICTURE.name}) by py-spy: {title}.")
             say(f"{PICTURE.relative_to(ROOT)}: {sum(stacks.values())} samples")
     return profiles, notes
 

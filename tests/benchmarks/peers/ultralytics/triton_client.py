@@ -8,6 +8,7 @@ Each client is a process of its own with `YOLO("http://…")`. Takes a load from
 
 import json
 import multiprocessing
+import os
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,9 @@ def serve(pipe):
 
 
 if __name__ == "__main__":
+    # Ultralytics prints what it does.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     context = multiprocessing.get_context("fork")
     pipes = []
     for _ in range(int(sys.argv[1])):
@@ -82,4 +86,4 @@ if __name__ == "__main__":
             pipe.send((start, load["seconds"]))
         rows = [row for pipe in used for row in pipe.recv()]
         np.save(load["out"], np.array(rows, np.float64).reshape(-1, 3))
-        print("done", flush=True)
+        print("done", file=answers, flush=True)
