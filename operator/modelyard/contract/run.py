@@ -141,6 +141,10 @@ class AgentRun(ApiModel):
     """Number of instances of a network; None for the default of serving/settings.py."""
     max_batch_size: int | None = None
     """Maximum batch size; None for the default of serving/settings.py."""
+    preferred_batch_sizes: list[int] | None = None
+    """Batch sizes that Triton forms if it can; None for any."""
+    max_batch_delay_microseconds: int | None = None
+    """How long a request waits for others; None for not at all."""
     report_seconds: int = 30
     """How often traffic and figures are reported when nothing else changes."""
     edge: bool = False

@@ -130,8 +130,7 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
         max_batch_size=_max_batch(manifest, settings),
     )
     _add_network_tensors(config, manifest, manifest.outputs)
-    if config.max_batch_size > 1:
-        config.dynamic_batching.SetInParent()
+    _add_batching(config, settings)
     size = manifest.file.size_bytes
     _add_instances(config, settings.copies(size), gpu=settings.gpu)
     threads = settings.threads(size)
@@ -208,10 +207,21 @@ def _add_network_tensors(
         _add_output(config, output.name, _dtype(output), output.shape[skip:])
 
 
+def _add_batching(config: Any, settings: ServingSettings) -> None:
+    """How Triton's dynamic batcher forms batches, for a model that takes any."""
+    # https://github.com/triton-inference-server/server/blob/main/docs/user_guide/batcher.md
+    if config.max_batch_size <= 1:
+        return
+    config.dynamic_batching.SetInParent()
+    fitting = {size for size in settings.preferred_batches if size <= config.max_batch_size}
+    config.dynamic_batching.preferred_batch_size.extend(sorted(fitting))
+    config.dynamic_batching.max_queue_delay_microseconds = settings.max_delay_microseconds
+
+
 def _max_batch(manifest: ArtifactManifest, settings: ServingSettings) -> int:
     if manifest.batch != -1:
         return 0
-    return min(settings.max_batch, manifest.max_batch or settings.max_batch)
+    return manifest.batch_of(settings.max_batch)
 
 
 def _dtype(tensor: TensorSpec) -> Any:

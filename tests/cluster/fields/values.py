@@ -286,6 +286,11 @@ ENTRIES: dict[str, Entry] = {
     "exports[].precision": Entry(
         context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"}
     ),
+    "exports[].batch": Entry(
+        valid=(4, "dynamic"),
+        boundary=(1, 256),
+        invalid=(0, 257, -1, "4", "Dynamic", "", 1.5, True),
+    ),
     "exports[].gpuProduct": Entry(
         context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"},
         invalid=(OMITTED,),
@@ -306,6 +311,12 @@ ENTRIES: dict[str, Entry] = {
         context={"modelLine": "pins", "version": {"policy": "Pinned", "number": 3}},
         invalid=(OMITTED,),
         troubled=((7, "VersionNotFound"),),
+    ),
+    "Deployment:server.batching.preferredSizes": Entry(
+        context={"server.batching.maxSize": 1024}, item=lambda i: i + 1
+    ),
+    "Deployment:server.batching.maxDelay": Entry(
+        valid=("5ms",), boundary=("0s", "1s"), invalid=("2s", "1001ms", "", 5, "1d"), derived=False
     ),
     "Deployment:target.cluster.replicas": Entry(space=CROWDED),
     "Deployment:target.cluster.autoscaling": Entry(

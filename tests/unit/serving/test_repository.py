@@ -146,6 +146,27 @@ def test_dynamic_artifacts_are_batched():
     assert list(fixed.input[0].dims) == [1, 3, 96, 64]
 
 
+def test_batches_are_formed_as_the_deployment_says_within_what_the_artifact_takes():
+    generation = Generation("digits", 1, "0" * 8)
+    settings = ServingSettings(max_batch=16, preferred_batches=(16, 4), max_delay_microseconds=5000)
+
+    def batching(**changes: Any) -> tuple[int, list[int], int]:
+        described = manifest(**changes)
+        network = generation_configs(generation, described, settings)[generation.network]
+        found = network.dynamic_batching
+        return (
+            network.max_batch_size,
+            list(found.preferred_batch_size),
+            found.max_queue_delay_microseconds,
+        )
+
+    assert batching(batch=-1) == (16, [4, 16], 5000)
+    assert batching(batch=-1, maxBatch=8) == (8, [4], 5000)
+    # Nothing to form: the requests of a fixed shape are computed one by one.
+    assert batching(batch=1) == (0, [], 0)
+    assert batching(batch=-1, maxBatch=1) == (1, [], 0)
+
+
 def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
     outputs = [
         {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},

@@ -55,7 +55,8 @@ class Engine:
         ("output0", DataType.HALF, TensorIOMode.OUTPUT, (1, 6, 126)),
     )
 
-    def __init__(self, outputs: list[str]) -> None:
+    def __init__(self, batch: int, outputs: list[str]) -> None:
+        self.batch = batch
         self.tensors = [one for one in self.TENSORS if one[0] in ("images", *outputs)]
         self.num_io_tensors = len(self.tensors)
 
@@ -72,7 +73,7 @@ class Engine:
         return self._of(name)[2]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._of(name)[3]
+        return (self.batch, *self._of(name)[3][1:])
 
 
 class Gpu:
@@ -87,6 +88,15 @@ class Gpu:
         self.network = detector()
         self.outputs: list[str] = []
         """Of the ONNX file that the engine is built from."""
+        self.batch = 1
+        """First size of the engine's tensors."""
+        self.axes: dict[str, dict[int, str]] | None = None
+        """Dynamic axes of the ONNX file that the engine was built from."""
+
+    def convert(self, *, dynamic: dict[str, dict[int, str]] | None) -> None:
+        """`ultralytics.utils.export.engine.torch2onnx`."""
+        self.axes = dynamic
+        self.batch = -1 if dynamic else 1
 
 
 @pytest.fixture
@@ -113,6 +123,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
         def export(self, **settings: Any) -> str:
             gpu.asked = settings
+            from ultralytics.utils.export import engine
+
+            axes = {"images": {0: "batch", 2: "height"}, "output0": {0: "batch", 2: "anchors"}}
+            engine.torch2onnx(dynamic=axes if settings["dynamic"] else None)
             if gpu.fails:
                 raise gpu.fails
             file = Exporter(self.path).export_onnx(prefix="ONNX:")
@@ -128,7 +142,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             gpu.read = plan
-            return Engine(gpu.outputs) if plan == PLAN else None
+            return Engine(gpu.batch, gpu.outputs) if plan == PLAN else None
 
     class Logger:
         WARNING = 2
@@ -147,6 +161,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
         "ultralytics": {"YOLO": YOLO},
         "ultralytics.engine": {},
         "ultralytics.engine.exporter": {"Exporter": Exporter},
+        "ultralytics.utils": {},
+        "ultralytics.utils.export": {"engine": SimpleNamespace(torch2onnx=gpu.convert)},
         "tensorrt": {
             "Runtime": Runtime, "Logger": Logger, "TensorIOMode": TensorIOMode,
             "__version__": "10.9.0.34",
@@ -223,6 +239,9 @@ def test_an_engine_of_an_unknown_backbone_has_none(gpu: Gpu, store: Store, tmp_p
         ({}, {"quantize": None, "batch": 1, "dynamic": False}),
         ({"precision": "fp16"}, {"quantize": 16, "batch": 1}),
         ({"dynamic": True}, {"dynamic": True, "batch": 8}),
+        ({"batch": 16}, {"dynamic": True, "batch": 16}),
+        ({"batch": "dynamic", "precision": "fp16"}, {"dynamic": True, "batch": 8}),
+        ({"batch": 1}, {"dynamic": False, "batch": 1}),
         ({"imgsz": 64, "simplify": False, "opset": 17}, {"imgsz": 64, "opset": 17}),
     ],
 )
@@ -233,6 +252,45 @@ def test_the_exporter_is_asked_for_what_the_export_declares(
     assert gpu.asked["format"] == "engine"
     assert gpu.asked["device"] == 0
     assert {name: gpu.asked[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(("batch", "most"), [("dynamic", 8), (16, 16)])
+def test_an_engine_for_batches_keeps_its_size_and_says_how_many_it_takes(
+    gpu: Gpu, store: Store, tmp_path: Path, batch: Any, most: int
+) -> None:
+    # Ultralytics takes what is fixed in the graph for the profile's minimum and maximum, and 1 to
+    # the asked batch for what is not.
+    path, manifest = build(tmp_path, store, batch=batch)
+    assert gpu.axes == {"images": {0: "batch"}, "output0": {0: "batch"}}
+    assert (manifest.batch, manifest.max_batch, manifest.dynamic) == (-1, most, False)
+    header, _ = tensorrtfile.split_header(tensorrtfile.join_header(manifest, PLAN))
+    assert (header["batch"], header["args"]["dynamic"]) == (most, True)
+
+    spec = run(tmp_path, batch=batch).export
+    assert tensorrtfile.checked_manifest(manifest.dump(), path, spec) == manifest
+    with pytest.raises(UserError, match=f"batches of -1 .at most {most}., not for the declared 4"):
+        tensorrtfile.checked_manifest(manifest.dump(), path, run(tmp_path, batch=4).export)
+    with pytest.raises(UserError, match="not for the declared 1"):
+        tensorrtfile.checked_manifest(manifest.dump(), path, run(tmp_path).export)
+
+
+def test_int8_needs_as_many_images_as_the_engine_takes(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    images = tmp_path / "data" / "images" / "train"
+    images.mkdir(parents=True)
+    for number in range(12):
+        (images / f"{number}.jpg").write_bytes(b"")
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"weights")
+
+    def calibrated(batch: int) -> None:
+        tensorrtfile.build(run(tmp_path, precision="int8", batch=batch), tmp_path / "data", file)
+
+    calibrated(12)
+    assert (gpu.asked["batch"], gpu.asked["fraction"]) == (12, 1.0)
+    with pytest.raises(UserError, match="in batches of 16 images, and the training split has 12"):
+        calibrated(16)
 
 
 def test_another_gpu_than_the_declared_one_is_refused_before_building(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.api.base import duration_seconds
+from modelyard.api.deployment import Server
 from modelyard.contract import control, paths
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
@@ -62,10 +63,23 @@ def agent_run(observed: Observed) -> str:
             cpu_limit=_cpus(observed),
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,
-            max_batch_size=observed.spec.server.max_batch_size,
+            **_batching(observed.spec.server),
             **own,
         )
     )
+
+
+def _batching(server: Server) -> dict[str, Any]:
+    """Nothing of what is left out, so that a newer operator changes no pod for it."""
+    batching = server.batching
+    if batching is None:
+        return {"max_batch_size": server.max_batch_size}
+    delay = round(duration_seconds(batching.max_delay) * 1_000_000)
+    return {
+        "max_batch_size": batching.max_size,
+        "preferred_batch_sizes": batching.preferred_sizes,
+        "max_batch_delay_microseconds": delay or None,
+    }
 
 
 def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Agent:
             self._triton,
             before_switch=self._read_traffic,
         )
-        hardware = Hardware(run.cpu_limit, run.gpus, run.instances, run.max_batch_size)
+        hardware = Hardware.of(run)
         self._loader = Loader(
             triton=self._triton,
             switcher=switcher,

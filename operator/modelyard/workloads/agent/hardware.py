@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from modelyard.api.modelserver import Assignment
+from modelyard.contract.run import AgentRun
 from modelyard.serving.settings import ServingSettings
 
 
@@ -18,6 +20,22 @@ class Hardware:
     """Copies of a network that run side by side."""
     max_batch_size: int | None = None
     """Most requests that are computed together."""
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """Batch sizes that are formed if possible."""
+    max_batch_delay_microseconds: int = 0
+    """How long a request waits for others."""
+
+    @classmethod
+    def of(cls, run: AgentRun) -> Self:
+        """What a server's run spec says of it."""
+        return cls(
+            cpus=run.cpu_limit,
+            gpus=run.gpus,
+            instances=run.instances,
+            max_batch_size=run.max_batch_size,
+            preferred_batch_sizes=tuple(run.preferred_batch_sizes or ()),
+            max_batch_delay_microseconds=run.max_batch_delay_microseconds or 0,
+        )
 
     def settings(self, assignment: Assignment) -> ServingSettings:
         """How an assignment is served here."""
@@ -25,6 +43,8 @@ class Hardware:
         return ServingSettings(
             instances=self.instances,
             **batch,
+            preferred_batches=self.preferred_batch_sizes,
+            max_delay_microseconds=self.max_batch_delay_microseconds,
             pipeline=assignment.pipeline,
             cpus=self.cpus,
             gpu=self.gpus > 0 or assignment.format == "tensorrt",
