@@ -285,7 +285,7 @@ def test_a_dynamic_export_takes_any_batch_and_size(runner: Any, trained: TrainRe
 def test_an_export_for_batches_keeps_its_size_and_is_judged_in_batches(
     runner: Any, trained: TrainResult, exported: Any, batch: Any, most: int | None
 ) -> None:
-    run = export_run(trained.weights_digest, batch=batch)
+    run = export_run(trained.weights_digest, name="batches", batch=batch)
     artifact = runner.run("export", run).of(ExportResult).artifact
     manifest = manifest_of(runner, artifact)
     assert manifest.input.shape == (-1, 3, 64, 64)
