@@ -118,6 +118,9 @@ class Server(ApiModel):
     batching: Batching | None = None
     """How requests are computed together, where the artifact takes several images at once. Empty:
     up to 8, without waiting for others."""
+    max_images: int | None = Field(default=None, ge=1, le=256)
+    """Most images in a request. Empty: 16. The vendor's image takes several only where the artifact
+    was exported for any batch, and at most batching.maxSize."""
 
 
 class DeploymentSpec(ApiModel):

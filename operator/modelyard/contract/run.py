@@ -145,6 +145,8 @@ class AgentRun(ApiModel):
     """Batch sizes that Triton forms if it can; None for any."""
     max_batch_delay_microseconds: int | None = None
     """How long a request waits for others; None for not at all."""
+    max_images: int | None = None
+    """Maximum number of images in a request; None for the default of serving/settings.py."""
     report_seconds: int = 30
     """How often traffic and figures are reported when nothing else changes."""
     edge: bool = False

@@ -64,6 +64,7 @@ def agent_run(observed: Observed) -> str:
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,
             **_batching(observed.spec.server),
+            max_images=observed.spec.server.max_images,
             **own,
         )
     )
