@@ -106,15 +106,16 @@ def _profile(load: Load, driver: Driver, up: layout.Up, laps: Path, traces: Path
     # So that what is counted has no first requests in it.
     driver.run(dataclasses.replace(load, seconds=1.0))
     before = statistics(up)
+    begun = time.monotonic_ns()
     rows = driver.run(load)
-    after = statistics(up)
-    first, ended = int(1e9 * rows[:, 0].min()), time.monotonic_ns()
+    after, ended = statistics(up), time.monotonic_ns()
     return put_together(
         protocol=load.kind,
         clients=load.clients,
         seen=(float(rows[:, 1].mean()), len(rows)),
-        traces=read_traces(traces, first, ended),
-        spans=read_spans(laps, first, ended),
+        first=int(1e9 * rows[:, 0].min()),
+        traces=read_traces(traces, begun, ended),
+        spans=read_spans(laps, begun, ended),
         counted={name: count - before[name] for name, count in after.items() if name in before},
     )
 

@@ -142,11 +142,13 @@ def put_together(
     protocol: str,
     clients: int,
     seen: tuple[float, int],
+    first: int,
     traces: Sequence[Request],
     spans: Mapping[str, Sequence[Span]],
     counted: Mapping[str, Counts],
 ) -> Profile:
-    """The profile of a run. `seen` is the client's mean in seconds and the number of requests.
+    """The profile of a run, of all requests that were traced and counted. `seen` is the client's
+    mean in seconds and the number of requests that it timed, those from `first` on (nanoseconds).
     Raises ValueError without traces."""
     if not traces:
         raise ValueError("Triton has traced no request")
@@ -166,13 +168,15 @@ def put_together(
         within += sum(one.computed for one in requests) / count
         _add_model(add, model, requests, spans.get(model, ()), count)
     add("scheduling", whole - within)
-    add("protocol", seen[0] * 1e9 - whole)
+    timed = [one.whole for one in traces if one.times["REQUEST_START"] >= first]
+    protocol_time = seen[0] * 1e9 - sum(timed) / max(len(timed), 1)
+    add("protocol", protocol_time)
     root = counted.get(traces[0].model)
     return Profile(
         protocol=protocol,
         clients=clients,
         requests=seen[1],
-        seen=seen[0],
+        seen=(whole + protocol_time) / 1e9,
         steps=steps,
         by_statistics=root.whole / root.requests / 1e9 if root and root.requests else None,
         computing=sum(

@@ -63,7 +63,7 @@ def spans(folder: Path) -> dict:
 def profile(folder: Path, whole: int, tmp_path: Path) -> figures.Profile:
     counted = {"digits": figures.Counts(2, 2 * whole * MS, 0, 0)}
     return figures.put_together(
-        protocol="grpc", clients=1, seen=(0.064, 10),
+        protocol="grpc", clients=1, seen=(0.064, 10), first=90 * MS,
         traces=read_traces(folder, 90 * MS, 200 * MS), spans=spans(tmp_path / "laps"),
         counted=counted,
     )  # fmt: skip

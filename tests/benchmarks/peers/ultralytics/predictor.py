@@ -12,13 +12,14 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
-from ultralytics import YOLO
-
-# Ultralytics prints what it does.
+# Before these imports: Ultralytics prints what it does.
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from ultralytics import YOLO  # noqa: E402
+
 model = YOLO(sys.argv[1], task="detect")
 size = int(sys.argv[2])
 

@@ -13,10 +13,14 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from ultralytics import YOLO
+# Before these imports: Ultralytics prints what it does.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from ultralytics import YOLO  # noqa: E402
 
 
 class Client:
@@ -65,9 +69,6 @@ def serve(pipe):
 
 
 if __name__ == "__main__":
-    # Ultralytics prints what it does.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     context = multiprocessing.get_context("fork")
     pipes = []
     for _ in range(int(sys.argv[1])):
