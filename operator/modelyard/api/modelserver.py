@@ -46,6 +46,9 @@ class Assignment(ApiModel):
     content_digest: Digest | None = None
     """Digest over all artifacts of the version. It changes if a version is deleted and created
     again under the same name."""
+    profile_digest: Digest | None = None
+    """Digest of the summary of the version's profile, which monitoring compares with. It changes
+    nothing of what is served."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 
@@ -262,10 +265,11 @@ KIND = KindInfo(
         ("Serving", "integer", ".status.loaded.version"),
         ("Phase", "string", ".status.phase"),
         ("Requests", "integer", ".status.traffic.requests"),
+        ("Drift", "string", ".status.drift.state"),
         ("Message", "string", ".status.message"),
         AGE,
     ),
-    wide=frozenset({"Message", "Node"}),
+    wide=frozenset({"Message", "Node", "Drift"}),
     selectable=(".spec.nodeName", ".status.phase"),
     phases=ModelServerPhase,
     good=frozenset({ModelServerPhase.READY}),
