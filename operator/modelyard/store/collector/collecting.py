@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -71,12 +71,9 @@ def collect(
     # The part first: what is put from here on is not among the entries, so that an object that is
     # not seen yet cannot lose it.
     entries = [one for one in store.keys.entries() if not one.key.startswith("_collector/")]
-    evidence = look()
-    report = Report(
-        bytes=sum(one.size for one in entries),
-        blobs=sum(one.key.startswith(BLOBS) for one in entries),
-    )
-    state = states.load(store)
+    evidence, state = look(), states.load(store)
+    blobs = sum(one.key.startswith(BLOBS) for one in entries)
+    report = Report(bytes=_size(entries), blobs=blobs)
     if state.owner not in (None, evidence.owner):
         return replace(report, problem=_another(store, state, evidence))
     marker = Marker(store, entries)
@@ -92,8 +89,8 @@ def collect(
     uploads = abandoned.find(store.uploads, cutoff, now())
     report = replace(
         report,
-        unneeded_bytes=sum(one.size for one in unneeded),
-        due_bytes=sum(one.size for one in due),
+        unneeded_bytes=_size(unneeded),
+        due_bytes=_size(due),
         due=len(due),
         uploads=uploads.count,
         uploads_due=len(uploads.due),
@@ -106,10 +103,14 @@ def collect(
     deleted = _delete(store, look, marker, due, policy, now)
     return replace(
         report,
-        deleted_bytes=sum(one.size for one in deleted),
+        deleted_bytes=_size(deleted),
         deleted=len(deleted),
         uploads_aborted=abandoned.abort(store.uploads, uploads.due),
     )
+
+
+def _size(entries: Iterable[Entry]) -> int:
+    return sum(one.size for one in entries)
 
 
 def _another(store: Store, state: states.State, evidence: Evidence) -> str:
