@@ -24,19 +24,22 @@ def accepted(source: Source, now: float) -> Source:
         likeness=Likeness(),
         unlike_since=0.0,
     )
-    drifted = False
-    lines = []
-    for line in (source.model, source.pixels):
-        if line.candidate is not None:
-            found = replace(line.candidate, how=How.ACCEPTED)
-            lines.append(in_force(replace(line, anchor=None, collecting=None), found))
-        elif line.baseline is not None:
-            lines.append(Line(line.signals, line.key))
-            drifted = True
-        else:
-            lines.append(replace(line, anchor=None))
-    source = replace(source, model=lines[0], pixels=lines[1])
-    return _retaken(source, now) if drifted else source
+    both = source.model, source.pixels
+    if any(line.candidate is not None for line in both):
+        model, pixels = (_believed(line) for line in both)
+        return replace(source, model=model, pixels=pixels)
+    model, pixels = (
+        replace(line, anchor=None) if line.baseline is None else Line(line.signals, line.key)
+        for line in both
+    )
+    return _retaken(replace(source, model=model, pixels=pixels), now)
+
+
+def _believed(line: Line) -> Line:
+    if line.candidate is None:
+        return line
+    found = replace(line.candidate, how=How.ACCEPTED)
+    return in_force(replace(line, anchor=None, collecting=None), found)
 
 
 def reset(source: Source, now: float) -> Source:

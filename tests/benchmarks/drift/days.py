@@ -119,7 +119,7 @@ def _watched(stream: Stream, count: int, rng: np.random.Generator) -> Found:
     cut, end = BASELINE_DAYS * BLOCKS_A_DAY, (BASELINE_DAYS + WATCHED_DAYS) * BLOCKS_A_DAY
     correlation = np.full(count, neighbours(30, 1.0))
     charts = servers.calibrate(values[:cut], correlation, calendar=True)
-    flat = servers.calibrate(values[:cut], correlation)
+    flat = servers.naive(values[:cut], servers.PER_SIDE / servers.BLOCK_SECONDS)
     by_day = charts.by_day > 0
     watched = values[cut:end]
     hourly = servers.alarms(charts, watched)

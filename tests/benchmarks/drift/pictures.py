@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _chart() -> str:
-    """A stream that shifts by 0.8 sd of a block, and its two sums."""
+    """A stream that shifts by 1.1 sd of a block, and its two sums."""
     rng = np.random.default_rng(11)
     base, watched = rng.standard_normal((400, 1)), rng.standard_normal(260)
     changed = 150

@@ -23,13 +23,12 @@ def drifting(played: Played) -> set[Signal | None]:
 
 
 def test_a_source_is_uncalibrated_until_it_has_a_baseline() -> None:
-    camera = Camera()
-    played = Played().feed(camera.take(400))
+    played = Played().feed(Camera().take(400))
     (finding,) = played.findings(Kind.UNCALIBRATED)
     assert "of 60 blocks" in finding.detail
     assert not monitor.is_calibrated(played.state)
 
-    played = calibrated(camera)
+    played = calibrated(Camera())
     assert monitor.is_calibrated(played.state)
     # Without days it never knows what days and weeks look like, and says so.
     (finding,) = played.findings(Kind.UNCALIBRATED)
@@ -129,11 +128,11 @@ def test_blank_images_are_left_out_and_make_a_dark_camera_not_drift() -> None:
 
 
 def test_a_camera_that_is_always_dark_at_that_hour_is_not_dark() -> None:
-    settings = quick(baseline_blocks=90)
+    settings = quick(baseline_blocks=30)
     camera = Camera(settings=settings)
     played = Played(settings)
     # Most images while the baseline is taken are blank: this hour is usually closed.
-    for _ in range(40):
+    for _ in range(20):
         camera.blank = False
         played.feed(camera.take(30))
         camera.blank = True
@@ -145,8 +144,7 @@ def test_a_camera_that_is_always_dark_at_that_hour_is_not_dark() -> None:
 
 
 def test_a_turned_camera_has_moved_and_needs_a_person() -> None:
-    settings = quick(baseline_blocks=60)
-    camera = Camera(settings=settings)
+    camera = Camera()
     played = calibrated(camera)
     played.feed(camera.take(26 * 120))
     assert not played.findings(Kind.CAMERA_MOVED)
@@ -157,7 +155,7 @@ def test_a_turned_camera_has_moved_and_needs_a_person() -> None:
     assert finding.size < 0.85
     assert not drifting(played)
 
-    played.state = monitor.accept(played.state, "north", settings)
+    played.state = monitor.accept(played.state, "north", QUICK)
     assert not played.findings(Kind.CAMERA_MOVED)
 
 
