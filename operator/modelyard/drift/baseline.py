@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 
 FEWEST_BLOCKS = 16
 """A signal with fewer values has no chart."""
+EXPECTED_ERROR = 0.03
+"""Standard error of the correlation that is expected from an autocorrelation time."""
 BRIDGE_PAIRS = 200
 
 
@@ -118,6 +120,7 @@ def of_signal(
     if sd <= 1e-6 * max(abs(mean), 1e-3):
         return None
     z = (values - mean) / sd
+    correlation = neighbours_seen(z, correlation)
     slow = days.slow_changes(z, hours, correlation)
     spacing = float(np.median(np.diff(hours))) if len(hours) > 1 else 1.0
     per_day = min(24 / max(spacing, 1e-6), float(len(values)))
@@ -157,6 +160,15 @@ def of_signal(
         up=up,
         down=down,
     )
+
+
+def neighbours_seen(z: Floats, expected: float) -> float:
+    """The correlation of neighbouring blocks: what the autocorrelation time leaves, and what the
+    blocks themselves show, weighted by how exactly each is known."""
+    seen, error = float(np.mean(z[1:] * z[:-1])), 1 / math.sqrt(len(z))
+    weight = EXPECTED_ERROR**2 / (EXPECTED_ERROR**2 + error**2)
+    found = max(expected + weight * (seen - expected), seen - error)
+    return min(max(found, 0.0), cusum.LARGEST_CORRELATION)
 
 
 def _by_day(

@@ -96,7 +96,7 @@ class Detector:
 
     def __init__(self, count: int, seed: int) -> None:
         pictures, labels = _labelled(0, count, (seed, 7))
-        self._network = MLPClassifier((64,), max_iter=40, random_state=seed, early_stopping=True)
+        self._network = MLPClassifier((64,), random_state=seed, early_stopping=True)
         self._network.fit(_quarters(pictures), labels.ravel())
 
     def accuracy(self, count: int, seed: int) -> float:

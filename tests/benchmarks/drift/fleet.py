@@ -107,7 +107,9 @@ def play(size: int, common: bool, years: int, rng: np.random.Generator) -> Playe
         times = _alarms(size, common, 365.0, rng)
         up, lasting = _crossings(times, threshold)
         crossings, episodes = crossings + up, episodes + lasting
-    return Played(size, common, threshold, predicted, crossings / years, episodes / years)
+    return Played(
+        size, common, threshold, predicted, float(crossings / years), float(episodes / years)
+    )
 
 
 def _alarms(size: int, common: bool, days: float, rng: np.random.Generator) -> np.ndarray:

@@ -25,7 +25,7 @@ IMAGES = servers.SETTINGS.block_images
 BASELINE = 400
 UNCHANGED, CHANGED = 200, 60
 """Blocks that are watched."""
-POOL, POOL_CHANGED = 2500, 1000
+POOL, POOL_CHANGED = 1500, 500
 PER_SIDE = servers.RUN_LENGTH * len(ALARMS) * 2
 
 
@@ -90,8 +90,8 @@ class Delay:
 
 def measure(count: int, seed: int, say: Say) -> Result:
     """All changes, on so many servers."""
-    model = Detector(3000, seed)
-    accuracy = model.accuracy(500, seed)
+    model = Detector(1500, seed)
+    accuracy = model.accuracy(200, seed)
     say(f"the detector tells {accuracy:.1%} of the quarters rightly")
     usual = model.figures(detector.drawn(_KNOWN, POOL, (seed, 20)))
     changes = _changes(model, seed)

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelyard.drift.cusum import neighbours
-from modelyard.drift.pilot import autocorrelation_time
-
 from ..report import Goal, Result, Say, Table, at_least, at_most
 from . import blocks, servers
 from .servers import RUN_LENGTH, SIGNALS, Charts
@@ -60,16 +57,13 @@ def measure(count: int, seed: int, say: Say, *, days: float = 90) -> Result:
 
 def _cell(rho: float, baseline: int, naive: bool, count: int, seed: int, days: float) -> Cell:
     rng = np.random.default_rng((seed, int(100 * rho), baseline))
-    pilots = blocks.images(rng, rho, 1000, count)
-    lengths = servers.block_images(rng, pilots)
+    lengths, correlation = servers.piloted(rng, rho, count)
     streams = np.repeat(lengths, SIGNALS)
     horizon = int(days * 86400 / servers.BLOCK_SECONDS)
     base = blocks.draw(rng, rho, streams, baseline)
     if naive:
         charts = servers.naive(base, servers.PER_SIDE / servers.BLOCK_SECONDS)
     else:
-        times = [autocorrelation_time(one) for one in pilots.T]
-        correlation = np.array([neighbours(n, t) for n, t in zip(lengths, times, strict=True)])
         charts = servers.calibrate(base, np.repeat(correlation, SIGNALS))
     found = servers.alarms(charts, blocks.draw(rng, rho, streams, horizon))
     declared = days * 86400 / RUN_LENGTH / SIGNALS

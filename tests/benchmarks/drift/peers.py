@@ -15,9 +15,6 @@ import numpy as np
 from river.drift import ADWIN, KSWIN, PageHinkley
 from scipy.stats import ks_2samp
 
-from modelyard.drift.cusum import neighbours
-from modelyard.drift.pilot import autocorrelation_time
-
 from ..report import Result, Say, Table, at_most
 from . import blocks, servers
 
@@ -142,10 +139,7 @@ def measure(streams: int, seed: int, say: Say) -> Result:
 def _ours(rho: float, streams: int, rng: np.random.Generator) -> tuple[Outcome, int]:
     """As many servers as there are streams, times 5: they cost little."""
     many = 5 * streams
-    pilots = blocks.images(rng, rho, 1000, many)
-    lengths = servers.block_images(rng, pilots)
-    times = [autocorrelation_time(one) for one in pilots.T]
-    correlation = np.array([neighbours(n, t) for n, t in zip(lengths, times, strict=True)])
+    lengths, correlation = servers.piloted(rng, rho, many)
     base = blocks.draw(rng, rho, lengths, BASELINE_BLOCKS)
     per_side = 2 * PER_ALARM / float(np.median(lengths))
     charts = servers.calibrate(base, correlation, block_seconds=1.0, seconds_per_alarm=per_side)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelyard.drift import cusum
+from modelyard.drift import cusum, pilot
 from modelyard.drift.baseline import SignalBaseline, Unit, of_signal
-from modelyard.drift.pilot import MAX_TIMES, autocorrelation_time
 from modelyard.drift.series import Series
 from modelyard.drift.settings import DAY, DriftSettings
 from modelyard.drift.signals import Signal
+
+from . import blocks
 
 SETTINGS = DriftSettings()
 SIGNALS = 8
@@ -42,11 +43,15 @@ class Charts:
     """Whether days are charted."""
 
 
-def block_images(rng: np.random.Generator, pilots: np.ndarray) -> np.ndarray:
-    """Length of a block by the product's rule, from [images, streams] first images."""
-    times = [autocorrelation_time(one) for one in pilots.T]
-    most = MAX_TIMES * SETTINGS.block_images
-    return np.array([max(min(math.ceil(2 * t), most), SETTINGS.block_images) for t in times])
+def piloted(rng: np.random.Generator, rho: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Length of a block, and the correlation of neighbouring ones, of so many servers by the
+    product's rule: from the largest autocorrelation time of the first images' figures, here 3."""
+    first = blocks.images(rng, rho, pilot.length(SETTINGS), 3 * count).T.reshape(count, 3, -1)
+    times = np.array([max(pilot.autocorrelation_time(one) for one in few) for few in first])
+    most = pilot.MAX_TIMES * SETTINGS.block_images
+    lengths = np.clip(np.ceil(2 * times), SETTINGS.block_images, most).astype(int)
+    pairs = zip(lengths, times, strict=True)
+    return lengths, np.array([cusum.neighbours(length, time) for length, time in pairs])
 
 
 def calibrate(
