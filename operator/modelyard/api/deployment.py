@@ -22,6 +22,8 @@ from modelyard.api.base import (
     cel,
     rules,
 )
+from modelyard.api.monitoring import Monitoring
+from modelyard.api.monitoringstatus import MonitoringStatus
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Selection, Use
 from modelyard.api.rollout import Rollout
@@ -99,6 +101,8 @@ class DeploymentSpec(ApiModel):
     """What happens around the network."""
     rollout: Rollout = Field(default_factory=Rollout)
     """How a new version replaces the one that serves."""
+    monitoring: Monitoring | None = None
+    """What agents look at beside serving: drift of the requests, and images kept for labelling."""
 
 
 class ActivatorStatus(ApiModel):
@@ -148,6 +152,8 @@ class DeploymentStatus(CommonStatus):
     """Servers whose hardware no artifact of the target version fits."""
     pools: list[PoolStatus] | None = None
     """Servers by pool, where pools are declared."""
+    monitoring: MonitoringStatus | None = None
+    """Drift of what the servers see, and images kept for labelling, with spec.monitoring."""
     selector: str | None = None
     """Label selector of the serving pods, for the scale subresource."""
     activator: ActivatorStatus | None = None
@@ -188,11 +194,12 @@ KIND = KindInfo(
         ("Ready", "integer", ".status.readyReplicas"),
         ("Updated", "integer", ".status.updatedReplicas"),
         ("Offline", "integer", ".status.offlineReplicas"),
+        ("Drifting", "integer", ".status.monitoring.drift.drifting"),
         ("URL", "string", ".status.url"),
         ("Message", "string", ".status.message"),
         AGE,
     ),
-    wide=frozenset({"Message", "Offline"}),
+    wide=frozenset({"Message", "Offline", "Drifting"}),
     scale={
         "specReplicasPath": ".spec.target.cluster.replicas",
         "statusReplicasPath": ".status.replicas",

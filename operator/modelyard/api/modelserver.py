@@ -21,6 +21,7 @@ from modelyard.api.base import (
     cel,
     rules,
 )
+from modelyard.api.monitoring import CaptureStatus, DriftStatus, ServerMonitoring
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
@@ -45,6 +46,9 @@ class Assignment(ApiModel):
     content_digest: Digest | None = None
     """Digest over all artifacts of the version. It changes if a version is deleted and created
     again under the same name."""
+    profile_digest: Digest | None = None
+    """Digest of the summary of the version's profile, which monitoring compares with. It changes
+    nothing of what is served."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 
@@ -79,6 +83,8 @@ class ModelServerSpec(ApiModel):
     """A version to fetch and verify in advance, without serving it."""
     shadow: Shadowing | None = None
     """A version to run on copies of requests."""
+    monitoring: ServerMonitoring | None = None
+    """What to look at beside serving."""
     report_seconds: int | None = Field(default=None, ge=1, le=3600)
     """Interval of reports in seconds while a version is new or shadowed; default 10. The operator
     raises it if many servers switch together, to limit the load on the API server."""
@@ -223,6 +229,10 @@ class ModelServerStatus(CommonStatus):
     """State of the version in spec.staged."""
     shadow: ShadowFigures | None = None
     """Comparison of the version in spec.shadow."""
+    drift: DriftStatus | None = None
+    """What is known about drift of the requests."""
+    capture: CaptureStatus | None = None
+    """Images that were kept for labelling."""
     history: list[ServedPeriod] | None = Field(default=None, max_length=10)
     """Versions that were served before, the latest first; at most ten."""
 
@@ -255,10 +265,11 @@ KIND = KindInfo(
         ("Serving", "integer", ".status.loaded.version"),
         ("Phase", "string", ".status.phase"),
         ("Requests", "integer", ".status.traffic.requests"),
+        ("Drift", "string", ".status.drift.state"),
         ("Message", "string", ".status.message"),
         AGE,
     ),
-    wide=frozenset({"Message", "Node"}),
+    wide=frozenset({"Message", "Node", "Drift"}),
     selectable=(".spec.nodeName", ".status.phase"),
     phases=ModelServerPhase,
     good=frozenset({ModelServerPhase.READY}),
