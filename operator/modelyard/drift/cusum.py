@@ -166,7 +166,7 @@ def _tail(drawn: Floats, z: Floats, k: float, correlation: float, spread: float)
         # Hardly any block lies above the allowance: LIMIT sd in a row are then far out.
         return Tail(LIMIT, slope, 1e-12, spread)
     cut = float(np.quantile(maxima, 1 - _TAIL))
-    return Tail(cut, slope, max(np.count_nonzero(maxima > cut), 1) / len(drawn), spread)
+    return Tail(cut, slope, max(int(np.count_nonzero(maxima > cut)), 1) / len(drawn), spread)
 
 
 def exponent(z: Floats, k: float) -> float:

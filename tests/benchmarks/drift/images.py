@@ -149,7 +149,7 @@ def _values(figures: Figures, camera: Camera, count: int, rng: np.random.Generat
     rows = []
     for one in _blocks(figures, camera, count, rng):
         values = one.values(camera.reference)
-        rows.append([values[signal] for signal in camera.columns])
+        rows.append([values.get(signal, np.nan) for signal in camera.columns])
     return np.array(rows)
 
 

@@ -105,13 +105,22 @@ def naive(base: np.ndarray, blocks_per_alarm: float) -> Charts:
     return Charts(*np.array(rows).T)
 
 
+def _after(
+    up: np.ndarray, down: np.ndarray, z: np.ndarray, charts: Charts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sums after a block; NaN for a signal that the block does not have."""
+    after = cusum.advance(up, down, z, charts.allowance)
+    missing = np.isnan(z)
+    return np.where(missing, up, after[0]), np.where(missing, down, after[1])
+
+
 def alarms(charts: Charts, values: np.ndarray) -> np.ndarray:
     """[streams] number of alarms over [steps, streams] values; a chart starts anew after each."""
     z = cusum.standardise(values, charts.mean, charts.sd)
     up = down = np.zeros(values.shape[1])
     count = np.zeros(values.shape[1])
     for one in z:
-        up, down = cusum.advance(up, down, one, charts.allowance)
+        up, down = _after(up, down, one, charts)
         above = (up > charts.up) | (down > charts.down)
         count += above
         up, down = np.where(above, 0, up), np.where(above, 0, down)
@@ -123,12 +132,12 @@ def first_alarm(charts: Charts, before: np.ndarray, after: np.ndarray) -> np.nda
     first, and start anew where they alarm in it."""
     up = down = np.zeros(before.shape[1])
     for one in cusum.standardise(before, charts.mean, charts.sd):
-        up, down = cusum.advance(up, down, one, charts.allowance)
+        up, down = _after(up, down, one, charts)
         above = (up > charts.up) | (down > charts.down)
         up, down = np.where(above, 0, up), np.where(above, 0, down)
     found = np.full(before.shape[1], np.inf)
     for step, one in enumerate(cusum.standardise(after, charts.mean, charts.sd), 1):
-        up, down = cusum.advance(up, down, one, charts.allowance)
+        up, down = _after(up, down, one, charts)
         above = (up > charts.up) | (down > charts.down)
         found = np.where(above & np.isinf(found), step, found)
     return found
