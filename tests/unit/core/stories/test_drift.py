@@ -105,6 +105,14 @@ def test_without_baselines_nothing_is_known() -> None:
     assert state(sim) == ("Unknown", "NoEvidence")
 
 
+def test_a_deployment_that_is_scaled_to_zero_has_no_evidence_and_alarms_nobody() -> None:
+    sim = Sim(edge=False, replicas=2, monitoring=MONITORING)
+    assert state(sim) == ("False", "NoDrift")
+    sim.scale(0)
+    sim.run()
+    assert state(sim) == ("Unknown", "Suspended")
+
+
 def test_a_pool_without_baselines_is_not_taken_as_stable() -> None:
     sim = monitored()
     sim.drifts = dict.fromkeys(LAB, calibrating())
