@@ -196,20 +196,16 @@ def test_agent_reports_drift_of_its_own_server_only(
     assert "belongs to pod serve-a" in said
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"findings": DRIFT["findings"] * 7}, "must have at most 6 items"),
+def test_what_an_agent_says_of_drift_is_bounded(patch_status: Patch, server: str) -> None:
+    finding = DRIFT["findings"][0]
+    for change, words in (
+        ({"findings": [finding] * 7}, "must have at most 6 items"),
+        ({"findings": [finding | {"because": ["x" * 49]}]}, "may not be more than 48"),
         ({"state": "x" * 17}, "may not be more than 16"),
         ({"artifactDigest": "x" * 72}, "may not be more than 71"),
-        ({"findings": [DRIFT["findings"][0] | {"because": ["x" * 49]}]}, "may not be more than 48"),
-        ({"alarmSince": "yesterday"}, "must be of type date-time"),
-    ],
-)
-def test_what_an_agent_says_of_drift_is_bounded(
-    patch_status: Patch, server: str, change: dict[str, Any], words: str
-) -> None:
-    assert words in patch_status("modelservers", server, {"drift": DRIFT | change}, **AGENT)
+        ({"alarmSince": "yesterday"}, "date-time"),
+    ):
+        assert words in patch_status("modelservers", server, {"drift": DRIFT | change}, **AGENT)
 
 
 def test_agent_of_another_pod(patch_status: Patch, server: str) -> None:
