@@ -480,12 +480,8 @@ ENTRIES: dict[str, Entry] = {
     "ModelServer:staged": Entry(context={"staged": ASSIGNED}),
     "ModelServer:shadow": Entry(context={"shadow": {"version": ASSIGNED, "share": 0.5}}),
     # Common to several kinds
-    "monitoring.drift.signals": Entry(
-        item=lambda i: list(monitoring.Signal)[i % 4].value, invalid=(["TopScore", "TopScore"],)
-    ),
-    "monitoring.drift.explain": Entry(
-        item=lambda i: list(monitoring.Explanation)[i % 5].value, invalid=(["Contrast"] * 2,)
-    ),
+    "monitoring.drift.signals": Entry(item=lambda i: list(monitoring.Signal)[i % 4].value),
+    "monitoring.drift.explain": Entry(item=lambda i: list(monitoring.Explanation)[i % 5].value),
     "monitoring.capture.redact.classes": Entry(
         context={"monitoring.capture.redact.allowTrainedClasses": True},
         item=lambda i: f"class-{i}",
