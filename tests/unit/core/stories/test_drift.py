@@ -165,6 +165,16 @@ def test_somebody_who_accepts_ends_the_episode_and_every_server_is_told() -> Non
     assert {s["spec"]["monitoring"]["accepted"] for s in sim.of("ModelServer")} == {"1"}
 
 
+def test_servers_have_time_to_follow_before_their_drift_counts_again() -> None:
+    sim = Sim(*NODES, monitoring={"drift": {"fleet": {"for": "0s"}}})
+    drift(sim, *NODES)
+    sim.live(100)
+    sim.ask(**{"drift-accept": "1"})
+    assert events(sim, 50, 10) == ["DriftAccepted", "DriftEnded"]
+    sim.drifts.clear()
+    assert events(sim, 300) == []
+
+
 def test_drift_that_goes_on_after_it_was_accepted_is_another_episode() -> None:
     sim = monitored()
     drift(sim, *NODES)
