@@ -6,7 +6,6 @@ come here. Values that are not finite are taken as missing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from modelyard.drift.signals import CLASSES
@@ -28,7 +27,7 @@ class Observation:
     pipeline: str = ""
     """Key of the pipeline settings that it was answered with (confidence, IoU, limit)."""
     top_score: float | None = None
-    """Logit of the best raw score over all anchors and classes, before the confidence threshold."""
+    """Logit of the best raw score, before any threshold (signals/detections.py: top_score)."""
     detections: int = 0
     """Returned boxes."""
     classes: tuple[int, ...] = (0,) * CLASSES
@@ -40,11 +39,12 @@ class Observation:
     sharpness: float | None = None
     colourfulness: float | None = None
     blank: bool = False
-    """The image shows nothing: covered lens, black or frozen grey frame (imagefigures.py)."""
+    """The image shows nothing: covered lens, black or frozen grey frame (signals/images.py)."""
     projection: tuple[float, ...] = ()
-    """The embedding under 32 random projections (embedding.py); empty if there is none."""
+    """The embedding under 32 random projections (signals/embeddings.py: project); empty if there is
+    none."""
     layout: tuple[float, ...] = ()
-    """Mean luminance of 8 × 8 cells, row by row, 0 to 1 (imagefigures.py); empty if unknown."""
+    """Layout of the scene, of unit length (signals/images.py: layout); empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,6 @@ class Tick:
     time: float
     synchronised: bool = True
     """Whether the node's clock is synchronised. While it is not, charts are held."""
-
-
-def logit(score: float) -> float:
-    """The logit of a score between 0 and 1, cut to ±12 so that 0 and 1 stay finite."""
-    if score <= 0:
-        return -12.0
-    return 12.0 if score >= 1 else min(max(math.log(score / (1 - score)), -12.0), 12.0)
 
 
 def class_counts(
