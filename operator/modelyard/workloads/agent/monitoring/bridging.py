@@ -3,18 +3,18 @@
 A new version scores and counts otherwise, so its baseline is another one, and taking it anew would
 leave the server without charts for weeks. While a version is shadowed, each drawn request is
 replayed on it; the mean difference of the pairs moves the old baseline (drift/monitor.py: bridge).
-Drawn requests are spread over the time of the shadowing, as the copies that the shadow is compared on
-are not, so their pairs are those that a later baseline would see.
+Drawn requests are spread over the time of the shadowing, as the copies that the shadow is compared
+on are not, so their pairs are those that a later baseline would see.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 
-from modelyard.drift.monitor import Pair
+from modelyard.drift.bridging import Pair
 from modelyard.drift.observation import Observation
 from modelyard.serving.draws import Answer, Draw, Draws
 from modelyard.serving.models.drawing import ASKED
@@ -22,12 +22,8 @@ from modelyard.serving.names import Generation
 from modelyard.serving.triton import InferenceError, Triton, TritonError
 from modelyard.workloads.agent.monitoring.figures import Release, again
 
-FEWEST = 200
-"""Pairs of a source that carry its baseline over."""
 MOST = 2000
 """Pairs that are kept, of all sources."""
-EVERY = 50
-"""New pairs after which baselines are carried over once more."""
 _REPLAY_SECONDS = 30.0
 _ANSWER_TRIES, _ANSWER_SECONDS = 50, 0.02
 
@@ -49,14 +45,13 @@ class Bridge:
         self._about: tuple[str, str, str, str] | None = None
         """Artifact and pipeline of both versions."""
         self._pairs: deque[Pair] = deque(maxlen=MOST)
-        self._new = 0
 
     async def pair(self, draw: Draw, observed: Observation, beside: Beside) -> None:
         """Adds the shadowed version's answer to a request that was drawn, if there is one."""
         new = beside.release
         about = (observed.artifact, observed.pipeline, new.artifact, new.pipeline)
         if about != self._about:
-            self._about, self._new = about, 0
+            self._about = about
             self._pairs.clear()
         try:
             answer = await self._replay(beside.generation, draw.image)
@@ -64,15 +59,14 @@ class Bridge:
             return  # the Shadower reports it
         if answer is not None:
             self._pairs.append(Pair(observed, again(observed, answer, draw, new)))
-            self._new += 1
 
-    def due(self) -> list[Pair]:
-        """All pairs, if enough came since they were asked for last; else none."""
-        counts = Counter(pair.old.source for pair in self._pairs)
-        if self._new < EVERY or max(counts.values(), default=0) < FEWEST:
+    def pairs_for(self, release: Release) -> list[Pair]:
+        """All pairs with a release that serves now, once; none for others."""
+        if self._about is None or self._about[2:] != (release.artifact, release.pipeline):
             return []
-        self._new = 0
-        return list(self._pairs)
+        pairs, self._about = list(self._pairs), None
+        self._pairs.clear()
+        return pairs
 
     async def _replay(self, generation: Generation, image: bytes) -> Answer | None:
         token = random.getrandbits(60)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from modelyard.api.monitoring import DriftState, DriftStatus
+from modelyard.drift.monitor import State, chart
 from modelyard.drift.signals import Signal
-from modelyard.workloads.agent.monitoring.statistics import Statistics
 
 
 class Gauges:
@@ -56,12 +55,10 @@ class Gauges:
         """Drawn requests were lost."""
         self._missed.inc(number)
 
-    def block(
-        self, statistics: Statistics, state: Any, source: str, signals: Sequence[Signal]
-    ) -> None:
+    def block(self, state: State, source: str, signals: Sequence[Signal]) -> None:
         """A block of a source has closed."""
         for signal in signals:
-            if points := statistics.chart(state, source, signal):
+            if points := chart(state, source, signal):
                 self._level.labels(source, signal).set(points[-1].level)
                 self._value.labels(source, signal).set(points[-1].value)
 

@@ -39,8 +39,6 @@ class Kept:
     accepted: str | None = None
     """Last value of spec.monitoring.accepted that was acted on."""
     reset: str | None = None
-    sources: list[str] = field(default_factory=list)
-    """Names of known sources, in the order in which they came."""
     since: dict[str, float] = field(default_factory=dict)
     """When findings of the agent's own began, by kind, seconds since 1970."""
     reported: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +75,6 @@ class Keeper:
             "monitoring": _dump(kept.monitoring),
             "accepted": kept.accepted,
             "reset": kept.reset,
-            "sources": kept.sources,
             "since": kept.since,
             "reported": kept.reported,
             "lost": kept.lost,
@@ -108,7 +105,6 @@ class Keeper:
             monitoring=_load(found["monitoring"]),
             accepted=found["accepted"],
             reset=found["reset"],
-            sources=[str(one) for one in found["sources"]],
             since={str(kind): float(at) for kind, at in found["since"].items()},
             reported=dict(found["reported"]),
             state=found["state"],

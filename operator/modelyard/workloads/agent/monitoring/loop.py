@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.api.monitoring import DriftStatus, ServerDrift, ServerMonitoring
+from modelyard.drift import monitor as statistics
 from modelyard.drift.findings import Change, Event, Kind
+from modelyard.drift.monitor import State
 from modelyard.drift.observation import Observation, Tick
 from modelyard.drift.settings import DriftSettings
 from modelyard.serving.draws import Draw, Draws
@@ -29,7 +31,6 @@ from modelyard.workloads.agent.monitoring.figures import Release
 from modelyard.workloads.agent.monitoring.gauges import Gauges
 from modelyard.workloads.agent.monitoring.keeping import Keeper, Kept
 from modelyard.workloads.agent.monitoring.own import OwnFindings
-from modelyard.workloads.agent.monitoring.statistics import DRIFT, Statistics
 from modelyard.workloads.agent.monitoring.wish import (
     drift_settings,
     pipeline_key,
@@ -99,7 +100,6 @@ class Monitor:
         bridge: Bridge,
         beside: Callable[[], Beside | None],
         persistent: bool,
-        statistics: Statistics = DRIFT,
     ) -> None:
         """`beside` returns the shadowed version; `persistent` says whether the cache outlives the
         pod."""
@@ -112,14 +112,14 @@ class Monitor:
         self._bridge = bridge
         self._beside = beside
         self._persistent = persistent
-        self._statistics = statistics
         self._kept: Kept | None = None
-        self._state: Any = None
+        self._state = statistics.initial()
         self._own = OwnFindings({})
         self._wanted: _Wanted | None = None
         self._releases: dict[str, Release] = {}
-        self._serving: Release | None = None
-        self._asked: object = None
+        self._observed: Release | None = None
+        """What answered the last request that was looked at."""
+        self._asked: tuple[object, ...] | None = None
         self._timers = _Timers()
         self.report: DriftStatus | None = None
         """The report for the status; None while drift is not looked for."""
@@ -152,7 +152,7 @@ class Monitor:
         if wish.drift is not None:
             await self._obey(wish, kept)
         try:
-            await self._take(kept, self._wanted)
+            await self._take(self._wanted)
         except TritonUnavailableError:
             pass  # the loader reports it
         except OSError as error:
@@ -171,25 +171,24 @@ class Monitor:
 
     def recent(self) -> dict[str, Any]:
         """Recent points of all charts, for `modelyard drift`."""
-        kept, wanted = self._kept, self._wanted
-        if kept is None or wanted is None or self.report is None:
+        wanted = self._wanted
+        if wanted is None or self.report is None:
             return {"drift": None}
         signals = (*wanted.settings.signals, *wanted.settings.explain)
-        return series.recent(self._statistics, self._state, kept.sources, signals, self.report)
+        return series.recent(self._state, signals, self.report)
 
     async def _remember(self) -> Kept:
         if self._kept is None:
             kept = await asyncio.to_thread(self._keeper.read)
-            state = self._statistics.initial()
             if kept.state is not None:
                 try:
-                    state = await asyncio.to_thread(self._statistics.from_json, kept.state)
-                except Exception as error:  # whatever a damaged file makes of it
+                    self._state = await asyncio.to_thread(statistics.from_json, kept.state)
+                except statistics.UnknownFormat as error:
                     logger.warning("the state of monitoring cannot be used: %s", error)
                     await asyncio.to_thread(self._keeper.put_aside)
-                    kept.lost, kept.sources = True, []
+                    kept.lost = True
                 kept.state = None
-            self._kept, self._state = kept, state
+            self._kept = kept
             self._own = OwnFindings(kept.since)
         return self._kept
 
@@ -209,54 +208,53 @@ class Monitor:
     async def _obey(self, wish: ServerMonitoring, kept: Kept) -> None:
         """Does what people asked for by annotations, each value once."""
         assert self._wanted is not None
-        now, settings = self._clock.now(), self._wanted.settings
+        settings = self._wanted.settings
         if wish.reset is not None and wish.reset != kept.reset:
             logger.info("baselines are taken anew, as asked for by %s", wish.reset)
-            self._state = await asyncio.to_thread(self._statistics.reset, self._state, None, now)
+            self._state = await asyncio.to_thread(statistics.reset, self._state, None, settings)
             kept.reset, kept.lost = wish.reset, False
-            kept.sources.clear()
             self._changed(soon=True)
         if wish.accepted is not None and wish.accepted != kept.accepted:
-            found = self._statistics.findings(self._state)
+            found = statistics.findings(self._state)
             for source in sorted({one.source for one in found if one.kind in _TO_ACCEPT}):
                 logger.info("%s is accepted as it is, as asked for by %s", source, wish.accepted)
                 self._state = await asyncio.to_thread(
-                    self._statistics.accept, self._state, source, now, settings
+                    statistics.accept, self._state, source, settings
                 )
             kept.accepted = wish.accepted
             self._changed(soon=True)
 
-    async def _take(self, kept: Kept, wanted: _Wanted) -> None:
+    async def _take(self, wanted: _Wanted) -> None:
         serving = await self._switcher.serving()
         if serving is not None and serving.record is not None:
-            self._serving = self._release(serving)
-            await self._ask(serving, kept, wanted.drift)
+            self._release(serving)
+            await self._ask(serving, wanted.drift)
         taken = await asyncio.to_thread(self._draws.take)
         self._own.requests(taken)
         self._outlets.gauges.missed(taken.missed)
         for draw in taken.draws:
-            await self._observe(draw, kept, wanted)
-        pairs = self._bridge.due()
-        if pairs:
-            self._state = await asyncio.to_thread(
-                self._statistics.bridge, self._state, pairs, self._clock.now(), wanted.settings
-            )
-            self._changed(soon=True)
+            await self._observe(draw, wanted)
 
-    async def _ask(self, serving: Serving, kept: Kept, drift: ServerDrift) -> None:
-        asked = (serving.generation, sample_seconds(drift), drift.source, tuple(kept.sources))
+    async def _ask(self, serving: Serving, drift: ServerDrift) -> None:
+        # A source that is silent for long gives its place to another.
+        sources = [
+            name
+            for name, one in self._state.sources.items()
+            if self._state.now - one.seen < statistics.FORGET
+        ]
+        asked = (serving.generation, sample_seconds(drift), drift.source, sources)
         if asked != self._asked:
             await asyncio.to_thread(
                 self._draws.control,
                 serving.generation,
                 sample_seconds(drift),
                 parameter=drift.source.parameter,
-                sources=list(kept.sources),
+                sources=sources,
                 most=drift.source.max,
             )
             self._asked = asked
 
-    def _release(self, serving: Serving) -> Release:
+    def _release(self, serving: Serving) -> None:
         name, record = serving.generation.name, serving.record
         assert record is not None
         if name not in self._releases:
@@ -269,43 +267,36 @@ class Monitor:
             )
             while len(self._releases) > _RELEASES:
                 del self._releases[next(iter(self._releases))]
-        return self._releases[name]
 
-    async def _observe(self, draw: Draw, kept: Kept, wanted: _Wanted) -> None:
+    async def _observe(self, draw: Draw, wanted: _Wanted) -> None:
         release = self._releases.get(draw.generation)
-        if release is None or not self._admit(draw.source, kept, wanted):
+        if release is None:
             self._outlets.gauges.missed(1)
             return
+        if pairs := self._bridge.pairs_for(release):
+            self._state = await asyncio.to_thread(statistics.bridge, self._state, pairs)
         try:
             observed, events = await asyncio.to_thread(self._step_with, draw, release, wanted)
         except ValueError as error:
             logger.warning("an answer to %s cannot be used: %s", draw.source, error)
             self._outlets.gauges.missed(1)
             return
+        self._observed = release
         self._happened(events)
         beside = self._beside()
         if beside is not None and beside.release != release:
             await self._bridge.pair(draw, observed, beside)
         if self._outlets.offer is not None:
-            await self._outlets.offer(draw, observed, self._drifts(draw.source))
-
-    def _admit(self, source: str, kept: Kept, wanted: _Wanted) -> bool:
-        """Whether a source is monitored: the first ones, up to the maximum, until a reset."""
-        most = wanted.drift.source.max
-        if source in kept.sources[:most]:
-            return True
-        if len(kept.sources) >= most:
-            return False
-        kept.sources.append(source)
-        self._changed(soon=True)
-        return True
+            await self._outlets.offer(
+                draw, observed, statistics.is_drifting(self._state, draw.source)
+            )
 
     def _step_with(
         self, draw: Draw, release: Release, wanted: _Wanted
     ) -> tuple[Observation, tuple[Event, ...]]:
         began = time.thread_time()
         observed = figures.observe(draw, release)
-        self._state, events = self._statistics.step(self._state, observed, wanted.settings)
+        self._state, events = statistics.step(self._state, observed, wanted.settings)
         self._outlets.gauges.observed(time.thread_time() - began)
         return observed, events
 
@@ -316,7 +307,7 @@ class Monitor:
         self._timers.tick = now + min(TICK_SECONDS, wanted.settings.block_duration)
         tick = Tick(self._clock.now(), self._clock.synchronised())
         self._state, events = await asyncio.to_thread(
-            self._statistics.step, self._state, tick, wanted.settings
+            statistics.step, self._state, tick, wanted.settings
         )
         self._happened(events)
 
@@ -325,35 +316,28 @@ class Monitor:
         assert self._wanted is not None
         for event in events:
             if event.change is Change.BLOCK:
-                self._outlets.gauges.block(
-                    self._statistics, self._state, event.source, self._wanted.settings.signals
-                )
-
-    def _drifts(self, source: str) -> bool:
-        return any(
-            one.kind is Kind.DRIFTING and one.source == source
-            for one in self._statistics.findings(self._state)
-        )
+                self._outlets.gauges.block(self._state, event.source, self._wanted.settings.signals)
 
     def _tell(self, wish: ServerMonitoring, kept: Kept) -> None:
         if wish.drift is None:
             self.report = None
             return
         synchronised = self._clock.synchronised()
-        calibrated = len(self._statistics.pool_values(self._state))
+        sources = self._state.sources.values()
+        calibrated = sum(one.model.baseline is not None for one in sources)
         kept.lost = kept.lost and not calibrated
-        found = [summary.found(one) for one in self._statistics.findings(self._state)]
+        found = [summary.found(one) for one in statistics.findings(self._state)]
         own = self._own.hold(
             self._clock.now(),
             drift=wish.drift,
-            release=self._serving,
+            release=self._observed,
             synchronised=synchronised,
             persistent=self._persistent,
             lost=kept.lost,
         )
         facts = summary.Facts(
-            artifact=self._serving.artifact if self._serving else "",
-            sources=len(kept.sources),
+            artifact=self._observed.artifact if self._observed else "",
+            sources=len(sources),
             calibrated=calibrated,
             accepted=kept.accepted,
             reset=kept.reset,
@@ -382,8 +366,8 @@ class Monitor:
             timers.dirty = True
             logger.warning("the state of monitoring cannot be kept: %s", error)
 
-    def _write(self, kept: Kept, state: Any) -> None:
-        kept.state = self._statistics.to_json(state)
+    def _write(self, kept: Kept, state: State) -> None:
+        kept.state = statistics.to_json(state)
         try:
             self._keeper.write(kept)
         finally:

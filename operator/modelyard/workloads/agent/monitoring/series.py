@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from modelyard.api.monitoring import DriftStatus
+from modelyard.drift.monitor import State, chart
 from modelyard.drift.signals import Signal
-from modelyard.workloads.agent.monitoring.statistics import Statistics
 
 
-def recent(
-    statistics: Statistics,
-    state: Any,
-    sources: Iterable[str],
-    signals: Sequence[Signal],
-    status: DriftStatus,
-) -> dict[str, Any]:
+def recent(state: State, signals: Sequence[Signal], status: DriftStatus) -> dict[str, Any]:
     """The status, and each source's charts: points are [time, value, level], oldest first; value in
     standard deviations of the baseline from its mean, level 1 is an alarm."""
     charts = []
-    for source in sources:
+    for source in state.sources:
         for signal in signals:
             points = [
                 [round(point.time), _rounded(point.value), _rounded(point.level)]
-                for point in statistics.chart(state, source, signal)
+                for point in chart(state, source, signal)
             ]
             if points:
                 charts.append({"source": source, "signal": signal.value, "points": points})
