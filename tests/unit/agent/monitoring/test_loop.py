@@ -17,9 +17,9 @@ from .yard import QUICK, Yard, digest, generation
 
 @pytest.fixture
 def yard(tmp_path, monkeypatch) -> Yard:
-    # Every step may save, and ticks: time is played.
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "SAVE_SOON_SECONDS", 0.0)
+    # Time is played, and nothing saves unless a test says so.
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "SAVE_SOON_SECONDS", 1e9)
     monkeypatch.setattr(loop, "TICK_SECONDS", 0.0)
     return Yard(tmp_path)
 
@@ -98,7 +98,7 @@ async def test_a_restart_goes_on_where_the_agent_was(yard):
     yard.wish()
     await yard.calibrate()
     report = yard.monitor.report
-    yard.restart()
+    await yard.restarted()
 
     await yard.monitor.step()
     assert yard.monitor.report.state == DriftState.STABLE
@@ -106,7 +106,7 @@ async def test_a_restart_goes_on_where_the_agent_was(yard):
 
     await yard.pass_by(60, mean=-4)
     drifting = yard.monitor.report
-    yard.restart()
+    await yard.restarted()
     await yard.monitor.step()
     assert yard.monitor.report.findings == drifting.findings
 
@@ -115,7 +115,7 @@ async def test_a_node_that_boots_without_a_network_goes_on(yard):
     yard.wish()
     await yard.calibrate()
     yard.assigned.server = yard.assigned.monitoring = None
-    yard.restart()
+    await yard.restarted()
 
     await yard.pass_by(5)
 
@@ -129,11 +129,11 @@ async def test_a_full_disk_costs_the_memory_only(yard, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("modelyard.workloads.agent.memory.os.replace", full)
-    await yard.pass_by(3)
-    monkeypatch.undo()
-    await yard.monitor.save()
-    yard.restart()
+    with monkeypatch.context() as patch:
+        patch.setattr("modelyard.workloads.agent.memory.os.replace", full)
+        await yard.pass_by(3)
+        await yard.monitor.save()
+    await yard.restarted()
     await yard.monitor.step()
 
     assert yard.monitor.report.sources == 1
@@ -165,7 +165,7 @@ async def test_accept_ends_drift_once_and_leaves_others_alone(yard):
     assert yard.monitor.report.accepted == "all@1"
 
     state = yard.monitor._state
-    yard.restart()
+    await yard.restarted()
     await yard.monitor.step()
     assert yard.monitor._state.sources["hall"].model.anchor == state.sources["hall"].model.anchor
 
@@ -203,7 +203,7 @@ async def test_a_clock_that_is_wrong_holds_charts_and_says_so(yard):
     await yard.pass_by(60)
 
     assert yard.monitor.report.state == DriftState.UNKNOWN
-    assert [one.kind for one in yard.monitor.report.findings][0] == "ClockUnsynchronised"
+    assert yard.monitor.report.findings[0].kind == "ClockUnsynchronised"
     assert len(yard.monitor.report.findings) == len(kinds(yard)), "told once"
 
 
@@ -277,9 +277,7 @@ async def test_without_a_wish_for_drift_capture_still_gets_samples(yard):
     assert yard.monitor.report is None
 
 
-async def test_an_asked_to_stop_agent_changes_nothing_any_more_but_saves(yard, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_SOON_SECONDS", 1e9)
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 1e9)
+async def test_an_asked_to_stop_agent_changes_nothing_any_more_but_saves(yard):
     yard.wish()
     await yard.pass_by(4)
     yard.monitor.stopping = True
@@ -288,7 +286,58 @@ async def test_an_asked_to_stop_agent_changes_nothing_any_more_but_saves(yard, m
     await yard.monitor.step()
     assert len(yard.draws.next) == taken + 1
 
-    await yard.monitor.save()
-    yard.restart()
+    await yard.restarted()
     await yard.monitor.step()
     assert yard.monitor.report.sources == 1
+
+
+async def test_open_blocks_are_written_seldom_and_what_happened_soon(yard, monkeypatch):
+    """Flash wears out: within 5 minutes of images, one write for blocks."""
+    now = 0.0
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 300.0)
+    monkeypatch.setattr(loop, "SAVE_SOON_SECONDS", 5.0)
+    yard.wish()
+    await yard.calibrate()
+    await yard.monitor.save()
+    writes = []
+    keep = yard.monitor._keeper.write
+    monkeypatch.setattr(
+        yard.monitor._keeper, "write", lambda kept: writes.append(now) or keep(kept)
+    )
+
+    for _ in range(40):
+        now += 10
+        await yard.pass_by(1)
+    assert len(writes) == 1
+
+    yard.wish(QUICK, accepted="all@1")
+    now += 10
+    await yard.pass_by(1)
+    assert len(writes) == 2
+
+
+@pytest.mark.parametrize("step", ["fdopen", "fsync", "replace"])
+async def test_an_agent_killed_at_any_step_of_a_write_goes_on_from_the_write_before(
+    yard, monkeypatch, step
+):
+    yard.wish()
+    await yard.calibrate()
+    await yard.monitor.save()
+    await yard.pass_by(10)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"modelyard.workloads.agent.memory.os.{step}", die)
+        with pytest.raises(Killed):
+            await yard.monitor.save()
+    yard.restart()
+    await yard.pass_by(3)
+
+    assert yard.monitor.report.state == DriftState.STABLE
+    assert "StateLost" not in kinds(yard)

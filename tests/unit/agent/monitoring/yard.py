@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +116,11 @@ class Yard:
             persistent=self.persistent,
         )
 
+    async def restarted(self) -> None:
+        """The agent ended in good order, and another one runs."""
+        await self.monitor.save()
+        self.restart()
+
     def _change(self) -> None:
         self.changes += 1
 
@@ -191,6 +195,3 @@ class Yard:
             if self.monitor.report and self.monitor.report.calibrated:
                 return
         raise AssertionError(f"no baseline: {self.monitor.report}")
-
-    def run(self, story: Any) -> None:
-        asyncio.run(story)
