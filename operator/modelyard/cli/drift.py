@@ -81,11 +81,7 @@ def show(
 ) -> None:
     """Show what servers know about drift, and one server's signals against their thresholds."""
     cluster = connect(kubeconfig, context)
-    obj = cluster.get("Deployment", namespace or cluster.namespace, deployment)
-    if not (obj["spec"].get("monitoring") or {}).get("drift"):
-        raise CliError(
-            f"Modelyard Deployment {deployment} does not look for drift: set spec.monitoring.drift"
-        )
+    obj = _read(cluster, namespace or cluster.namespace, deployment)
     found = servers.first(cluster, obj, MAX_SERVERS)
     chosen = _choose(found, server, deployment)
     charts, problem = _charts(cluster, chosen) if chosen is not None else ([], "")
@@ -136,13 +132,19 @@ def reset(
     )
 
 
-def _annotate(key: str, deployment: str, namespace: str | None, cluster: Cluster) -> None:
-    space = namespace or cluster.namespace
-    obj = cluster.get("Deployment", space, deployment)
-    if not (obj["spec"].get("monitoring") or {}).get("drift"):
+def _read(cluster: Cluster, namespace: str, deployment: str) -> Object:
+    """The Deployment. Raises CliError if it does not look for drift."""
+    obj = cluster.get("Deployment", namespace, deployment)
+    if (obj["spec"].get("monitoring") or {}).get("drift") is None:
         raise CliError(
             f"Modelyard Deployment {deployment} does not look for drift: set spec.monitoring.drift"
         )
+    return obj
+
+
+def _annotate(key: str, deployment: str, namespace: str | None, cluster: Cluster) -> None:
+    space = namespace or cluster.namespace
+    _read(cluster, space, deployment)
     value = f"all@{micro_timestamp(datetime.now(UTC))}"
     cluster.annotate("Deployment", space, deployment, {key: value})
 
