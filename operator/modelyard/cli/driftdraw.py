@@ -59,8 +59,8 @@ def _panel(
 
     threshold = place(first, 1.0)[1]
     pen.line((_LEFT, bottom, WIDTH - _RIGHT, bottom), fill=_GREY)
-    for x in range(_LEFT, WIDTH - _RIGHT, 12):
-        pen.line((x, threshold, x + 6, threshold), fill=_ALARM)
+    for dash in range(_LEFT, WIDTH - _RIGHT, 12):
+        pen.line((dash, threshold, dash + 6, threshold), fill=_ALARM)
     points = [(moment, level) for moment, _, level in chart["points"] if level is not None]
     where = [place(moment, level) for moment, level in points]
     if len(where) > 1:

@@ -113,6 +113,7 @@ class Agent:
             switcher=switcher,
             assigned=self._assigned,
             shadower=self._shadower,
+            artifacts=artifacts,
             registry=self._metrics.registry,
             clock=clock,
             on_report=self._changed,

@@ -13,6 +13,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from modelyard.api.monitoring import Baseline, Block, ServerDrift
+from modelyard.drift.profile import Profile
 from modelyard.serving.draws import Answer, Draw, Taken
 from modelyard.serving.names import Generation
 from modelyard.serving.switch import Serving
@@ -99,6 +100,7 @@ class Yard:
         self.changes = 0
         self.offered: list[tuple[Draw, bool]] = []
         self.beside: Beside | None = None
+        self.profile: Profile | None = None
         self.random = random.Random(5)
         self.restart()
 
@@ -113,6 +115,7 @@ class Yard:
             outlets=Outlets(self._change, Gauges(self.registry), self._offer),
             bridge=Bridge(self, self.draws),
             beside=lambda: self.beside,
+            profile=lambda _: self.profile,
             persistent=self.persistent,
         )
 

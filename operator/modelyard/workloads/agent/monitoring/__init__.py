@@ -8,6 +8,7 @@ operator's (core/fleet). docs/drift.md explains the method.
     loop.py       takes what was drawn, steps the statistics, obeys accept and reset
     wish.py       what spec.monitoring asks for, also when no API server can be reached
     figures.py    a drawn request → an observation
+    profiles.py   the holdout's profile of what answers
     bridging.py   the same images answered by a shadowed version, so that its baseline is there
                   before it serves
     own.py        findings of the agent's own: clock, sources, embedding, cache

@@ -9,12 +9,14 @@ from prometheus_client import CollectorRegistry
 from modelyard.serving.draws import Draws
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
+from modelyard.workloads.agent.artifacts import ArtifactCache
 from modelyard.workloads.agent.monitoring.bridging import Beside, Bridge
 from modelyard.workloads.agent.monitoring.clock import Clock
 from modelyard.workloads.agent.monitoring.figures import Release
 from modelyard.workloads.agent.monitoring.gauges import Gauges
 from modelyard.workloads.agent.monitoring.keeping import Keeper
 from modelyard.workloads.agent.monitoring.loop import Monitor, Outlets
+from modelyard.workloads.agent.monitoring.profiles import Profiles
 from modelyard.workloads.agent.monitoring.wish import pipeline_key
 from modelyard.workloads.agent.settings import AgentSettings
 from modelyard.workloads.agent.shadow import Shadower
@@ -28,6 +30,7 @@ def build(
     switcher: Switcher,
     assigned: Assigned,
     shadower: Shadower,
+    artifacts: ArtifactCache,
     registry: CollectorRegistry,
     clock: Clock,
     on_report: Callable[[], None],
@@ -44,6 +47,7 @@ def build(
         outlets=Outlets(on_report, Gauges(registry)),
         bridge=Bridge(triton, draws),
         beside=lambda: _beside(shadower),
+        profile=Profiles(artifacts.profile, assigned).of,
         # Elsewhere the cache is an emptyDir, which goes with the pod.
         persistent=run.edge,
     )

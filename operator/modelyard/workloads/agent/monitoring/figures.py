@@ -86,9 +86,13 @@ def _projection(embedding: np.ndarray) -> tuple[float, ...]:
 
 def _with_image(bare: Observation, data: bytes) -> Observation:
     # OpenCV takes 20 MB of memory, which only monitoring is to cost.
+    import cv2
+
     from modelyard.serving.models.decode import ImageError, decode
     from modelyard.signals.images import image_figures, layout
 
+    # Triton has the CPUs.
+    cv2.setNumThreads(1)
     try:
         image = decode(data, _max_pixels())
     except ImageError:

@@ -20,6 +20,7 @@ from modelyard.drift import monitor as statistics
 from modelyard.drift.findings import Change, Event, Kind
 from modelyard.drift.monitor import State
 from modelyard.drift.observation import Observation, Tick
+from modelyard.drift.profile import Profile
 from modelyard.drift.settings import DriftSettings
 from modelyard.serving.draws import Draw, Draws
 from modelyard.serving.switch import Serving, Switcher
@@ -99,10 +100,11 @@ class Monitor:
         outlets: Outlets,
         bridge: Bridge,
         beside: Callable[[], Beside | None],
+        profile: Callable[[Release], Profile | None],
         persistent: bool,
     ) -> None:
-        """`beside` returns the shadowed version; `persistent` says whether the cache outlives the
-        pod."""
+        """`beside` returns the shadowed version, `profile` (in a thread) the holdout's of what
+        answers; `persistent` says whether the cache outlives the pod."""
         self._draws = draws
         self._switcher = switcher
         self._assigned = assigned
@@ -111,6 +113,7 @@ class Monitor:
         self._outlets = outlets
         self._bridge = bridge
         self._beside = beside
+        self._profile = profile
         self._persistent = persistent
         self._kept: Kept | None = None
         self._state = statistics.initial()
@@ -296,7 +299,9 @@ class Monitor:
     ) -> tuple[Observation, tuple[Event, ...]]:
         began = time.thread_time()
         observed = figures.observe(draw, release)
-        self._state, events = statistics.step(self._state, observed, wanted.settings)
+        self._state, events = statistics.step(
+            self._state, observed, wanted.settings, self._profile(release)
+        )
         self._outlets.gauges.observed(time.thread_time() - began)
         return observed, events
 
