@@ -201,8 +201,8 @@ class Triton:
         """Sends one encoded image to a pipeline and waits so many seconds at most. With `prove`
         also to a generation that clients are not offered. Raises InferenceError."""
         request = pb.ModelInferRequest(model_name=name, model_version=version)
-        for key, text in (parameters or {}).items():
-            request.parameters[key].string_param = text
+        for parameter, text in (parameters or {}).items():
+            request.parameters[parameter].string_param = text
         if prove and (key := self._key()) is not None:
             proof = control.proof(key, name)
             request.parameters[control.PROOF_PARAMETER].string_param = proof
