@@ -42,7 +42,8 @@ from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
+"""Interval of looks at what was drawn, at most; a fifth of the sample's if that is shorter."""
 TICK_SECONDS = 30.0
 SAVE_SECONDS = 300.0
 """Interval of writes of the state for the sake of open blocks."""
@@ -164,7 +165,7 @@ class Monitor:
         await self._tick(self._wanted)
         self._tell(wish, kept)
         await self._save(kept)
-        return min(POLL_SECONDS, sample_seconds(drift))
+        return min(POLL_SECONDS, sample_seconds(drift) / 5)
 
     async def save(self) -> None:
         """Writes what is not on disk yet; for the end of the agent."""
