@@ -2,7 +2,8 @@
 
 Stand-ins, by name: `torch.cuda` (is_available, get_device_name, get_device_capability),
 `tensorrt` (Logger, Runtime.deserialize_cuda_engine, ICudaEngine's named tensors, TensorIOMode) and
-`ultralytics.YOLO.export`, which writes what Ultralytics' exporter writes: header and plan. The
+`ultralytics.YOLO.export`, which writes what Ultralytics' exporter writes: an ONNX file, by
+`Exporter.export_onnx`, and from it header and plan. The
 signatures are those of https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/.
 """
 
@@ -15,15 +16,18 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from modelyard.api.export import Export
 from modelyard.api.modelversion import WeightsSource
-from modelyard.contract.manifest import parse_manifest
+from modelyard.contract.manifest import Embedding, parse_manifest
 from modelyard.contract.run import ExportRun, ObjectId, StoreLocation
 from modelyard.store import Store
 from modelyard.workloads.errors import RetryableError, UserError
 from modelyard.workloads.export import tensorrtfile
+
+from ..export.networks import CHANNELS, detector
 
 PLAN = b"ftrt" + bytes(range(256))
 HEADER = {
@@ -43,19 +47,23 @@ class TensorIOMode(Enum):
 
 
 class Engine:
-    """ICudaEngine."""
+    """ICudaEngine, with the outputs that the ONNX file had, the last one first."""
 
     TENSORS = (
         ("images", DataType.FLOAT, TensorIOMode.INPUT, (1, 3, 96, 64)),
+        ("embedding", DataType.FLOAT, TensorIOMode.OUTPUT, (1, CHANNELS)),
         ("output0", DataType.HALF, TensorIOMode.OUTPUT, (1, 6, 126)),
     )
-    num_io_tensors = len(TENSORS)
+
+    def __init__(self, outputs: list[str]) -> None:
+        self.tensors = [one for one in self.TENSORS if one[0] in ("images", *outputs)]
+        self.num_io_tensors = len(self.tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return self.TENSORS[index][0]
+        return self.tensors[index][0]
 
     def _of(self, name: str) -> tuple[Any, ...]:
-        return next(one for one in self.TENSORS if one[0] == name)
+        return next(one for one in self.tensors if one[0] == name)
 
     def get_tensor_dtype(self, name: str) -> DataType:
         return self._of(name)[1]
@@ -76,11 +84,23 @@ class Gpu:
         self.asked: dict[str, Any] = {}
         self.fails: Exception | None = None
         self.read: bytes | None = None
+        self.network = detector()
+        self.outputs: list[str] = []
+        """Of the ONNX file that the engine is built from."""
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     gpu = Gpu()
+
+    class Exporter:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def export_onnx(self, prefix: str = "") -> str:
+            file = str(self.path.with_suffix(".onnx"))
+            onnx.save(gpu.network, file)
+            return file
 
     class YOLO:
         task = "detect"
@@ -95,6 +115,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
             gpu.asked = settings
             if gpu.fails:
                 raise gpu.fails
+            file = Exporter(self.path).export_onnx(prefix="ONNX:")
+            gpu.outputs = [one.name for one in onnx.load(file).graph.output]
             text = json.dumps(HEADER).encode()
             file = self.path.with_suffix(".engine")
             file.write_bytes(len(text).to_bytes(4, "little", signed=True) + text + PLAN)
@@ -106,7 +128,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             gpu.read = plan
-            return Engine() if plan == PLAN else None
+            return Engine(gpu.outputs) if plan == PLAN else None
 
     class Logger:
         WARNING = 2
@@ -123,6 +145,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
             )
         },
         "ultralytics": {"YOLO": YOLO},
+        "ultralytics.engine": {},
+        "ultralytics.engine.exporter": {"Exporter": Exporter},
         "tensorrt": {
             "Runtime": Runtime, "Logger": Logger, "TensorIOMode": TensorIOMode,
             "__version__": "10.9.0.34",
@@ -172,6 +196,25 @@ def test_the_artifact_is_the_bare_plan_and_the_manifest_says_where_it_runs(
     assert (manifest.precision, manifest.max_batch) == ("fp16", None)
     assert manifest.file.size_bytes == len(PLAN)
     assert parse_manifest(manifest.dump()) == manifest
+
+
+def test_engines_are_built_from_the_graph_with_the_embedding(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    _, manifest = build(tmp_path, store)
+    assert gpu.outputs == ["output0", "embedding"]
+    assert [one.name for one in manifest.outputs] == ["output0", "embedding"]
+    assert manifest.embedding == Embedding(output="embedding", size=CHANNELS)
+    exporter = sys.modules["ultralytics.engine.exporter"].Exporter
+    plain = exporter(tmp_path / "later.pt").export_onnx()
+    assert [one.name for one in onnx.load(plain).graph.output] == ["output0"]
+
+
+def test_an_engine_of_an_unknown_backbone_has_none(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    for node in gpu.network.graph.node:
+        node.name = ""
+    _, manifest = build(tmp_path, store)
+    assert (gpu.outputs, manifest.embedding) == (["output0"], None)
 
 
 @pytest.mark.parametrize(
