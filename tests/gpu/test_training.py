@@ -13,8 +13,8 @@ from modelyard.contract.manifest import ArtifactManifest, parse_manifest
 from modelyard.contract.result import EvaluateResult, ExportResult, TrainResult
 from modelyard.contract.run import StoreLocation
 from modelyard.serving import agreement
-from modelyard.serving.models.postprocess import model as postprocess
-from modelyard.serving.models.preprocess import model as preprocess
+from modelyard.serving.models import boxes as postprocess
+from modelyard.serving.models import decode, letterbox
 from modelyard.store import Store
 
 from .conftest import Digits
@@ -172,7 +172,7 @@ def test_half_precision_on_the_gpu_gives_the_same_boxes_through_our_pipeline(
     height, width = exported.manifest.imgsz
 
     def answer(image: np.ndarray, dtype: type, device: str) -> tuple[np.ndarray, ...]:
-        tensor = preprocess.to_tensor(preprocess.letterbox(image, height, width), dtype)
+        tensor = letterbox.to_tensor(letterbox.letterbox(image, height, width), dtype)
         assert tensor.dtype == dtype
         moved = network.to(device, torch.float16 if dtype is np.float16 else torch.float32)
         with torch.inference_mode():
@@ -184,10 +184,10 @@ def test_half_precision_on_the_gpu_gives_the_same_boxes_through_our_pipeline(
             boxes, scores, classes = postprocess.select_final(raw, 0.25, 300)
         else:
             boxes, scores, classes = postprocess.select_raw(raw, 0.25, 0.7, 300)
-        return postprocess.to_image(boxes, (height, width), image.shape[:2]), scores, classes
+        return letterbox.to_image(boxes, (height, width), image.shape[:2]), scores, classes
 
     images = sorted((runner.folder / "source" / "images" / "val").iterdir())[:32]
-    pictures = [preprocess.decode(path.read_bytes()) for path in images]
+    pictures = [decode.decode(path.read_bytes()) for path in images]
     exact = [answer(one, np.float32, "cpu") for one in pictures]
     half = [answer(one, np.float16, "cuda") for one in pictures]
     pairs = sum(

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from modelyard.api.pipeline import Pipeline
-from modelyard.serving.models.postprocess.model import select_raw, to_image
-from modelyard.serving.models.preprocess.model import letterbox, to_tensor
+from modelyard.serving.models.boxes import select_raw
+from modelyard.serving.models.letterbox import letterbox, to_image, to_tensor
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.triton import (
     InferenceError,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.cli.errors import CliError
 from modelyard.cli.inference import Detection
-from modelyard.serving.models.preprocess.orientation import orientation
+from modelyard.serving.models.orientation import orientation
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont

@@ -2,9 +2,9 @@
 
     <root>/digits-7-1f2e3d4c/              ensemble of one generation's steps
         config.pbtxt  generation.json  1/
-    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py  1/guard.py
+    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py  1/modelyard/serving/models/*.py
     <root>/digits-7-1f2e3d4c-network/      config.pbtxt  1/model.onnx
-    <root>/digits-7-1f2e3d4c-postprocess/  config.pbtxt  1/model.py  1/guard.py
+    <root>/digits-7-1f2e3d4c-postprocess/  likewise
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
@@ -41,6 +41,8 @@ from modelyard.serving.names import (
 from modelyard.serving.settings import ServingSettings
 
 STEPS = ("preprocess", "postprocess")
+SHARED = "modelyard/serving/models"
+"""Folder, beside a step's model.py, of the modules that steps share."""
 RECORD = "generation.json"
 _CHUNK = 1 << 20
 
@@ -97,11 +99,13 @@ class Repository:
         for step in STEPS:
             folder = self.root / getattr(generation, step) / "1"
             for name, code in step_code(step).items():
-                _write(folder / name, code)
-            # A file where Python would make its cache folder. Triton takes any newer file for a
-            # changed model and would load the step again with the next ensemble that uses it
-            # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
-            _write(folder / "__pycache__", b"")
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, code)
+                # A file where Python would make its cache folder. Triton takes any newer file for a
+                # changed model and would load the step again with the next ensemble that uses it
+                # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
+                _write(path.parent / "__pycache__", b"")
         network = self.root / generation.network / "1" / configs.MODEL_FILES[manifest.format]
         _link_or_copy(model_file, network)
         record = Record(version=generation.version, manifest=manifest, settings=settings)
@@ -210,11 +214,15 @@ class Repository:
 
 
 def step_code(step: str) -> dict[str, bytes]:
-    """The Python files of a pipeline step by name: model.py, and what it imports."""
+    """The Python files of a pipeline step by path: model.py, and the modules that steps share, in
+    folders that make them importable by their own names."""
     models = importlib.resources.files("modelyard.serving") / "models"
-    files = [*(models / step).iterdir(), models / "guard.py"]
-    found = {one.name: one for one in files if one.name.endswith(".py")}
-    return {name: found[name].read_bytes() for name in sorted(found) if name != "__init__.py"}
+    shared = sorted(
+        (one for one in models.iterdir() if one.name.endswith(".py") and one.name != "__init__.py"),
+        key=lambda one: one.name,
+    )
+    code = {f"{SHARED}/{one.name}": one.read_bytes() for one in shared}
+    return {"model.py": (models / step / "model.py").read_bytes(), **code}
 
 
 def verify(model_file: Path, manifest: ArtifactManifest) -> None:

@@ -1,7 +1,7 @@
 """Images as all of the chain reads them: dataset check, training, evaluation and, in Triton, the
 first step of the pipeline.
 
-They share the decoder (`serving/models/preprocess/orientation.py`) and the release line of OpenCV
+They share the decoder (`serving/models/orientation.py`) and the release line of OpenCV
 (pyproject.toml: opencv-python-headless; images/triton/requirements.txt), so that an image that was
 checked is trained on, and looks the same when it is served. `environment.load` puts `imread` and
 `check_image` in the place of Ultralytics' own.
@@ -13,7 +13,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from modelyard.serving.models.preprocess import orientation
+from modelyard.serving.models import orientation
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "JPEG2000")
 """Formats of images in datasets, by Pillow's names. A file's content counts, not its name."""

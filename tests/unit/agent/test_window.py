@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.serving.figures import Totals
-from modelyard.serving.models.postprocess import model as postprocess
+from modelyard.serving.models import metrics
 from modelyard.workloads.agent.window import SETTLE_SECONDS, Window
 
 
@@ -80,4 +80,4 @@ def test_quiet_version_has_figures_of_0():
 
 
 def test_a_window_begins_after_the_pipeline_has_handed_its_counters_over():
-    assert SETTLE_SECONDS > postprocess.FLUSH_SECONDS
+    assert SETTLE_SECONDS > metrics.FLUSH_SECONDS

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from modelyard.serving.models.preprocess import model as pipeline
-from modelyard.serving.models.preprocess import size
+from modelyard.serving.models import decode as pipeline
+from modelyard.serving.models import size
 from modelyard.workloads.data.check import _check_image, read_labels
 from modelyard.workloads.data.datafile import read_data_file
 from modelyard.workloads.data.errors import DatasetError

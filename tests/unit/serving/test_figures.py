@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.api.modelserver import LATENCY_BOUNDS_MS
 from modelyard.serving.figures import Totals, parse
-from modelyard.serving.models.postprocess import model as postprocess
+from modelyard.serving.models import metrics
 
 PAGE = """
 # HELP modelyard_images_total Images answered
@@ -61,7 +61,7 @@ def test_buckets_are_counted_apart():
 
 
 def test_the_pipeline_measures_in_the_buckets_of_the_api():
-    assert postprocess.LATENCY_BOUNDS_MS == LATENCY_BOUNDS_MS
+    assert metrics.LATENCY_BOUNDS_MS == LATENCY_BOUNDS_MS
 
 
 def test_a_page_without_the_line_says_nothing():

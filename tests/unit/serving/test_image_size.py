@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modelyard.serving.models.preprocess import model as step
-from modelyard.serving.models.preprocess import size
+from modelyard.serving.models import decode as step
+from modelyard.serving.models import size
 
 GIB = 2**30
 MIB = 2**20
@@ -82,11 +82,11 @@ def test_memory_is_the_containers(tmp_path: Path, files: dict[str, str], wanted:
 def test_a_small_file_of_many_pixels_takes_no_memory() -> None:
     # 10 kB that would take 570 MB; in a process of its own, whose peak is its alone.
     code = (
-        "import io, resource, sys; from modelyard.serving.models.preprocess import model\n"
+        "import io, resource, sys; from modelyard.serving.models import decode\n"
         "data = sys.stdin.buffer.read()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: model.decode(data, 20_000_000)\n"
-        "except model.ImageError as error: print(error)\n"
+        "try: decode.decode(data, 20_000_000)\n"
+        "except decode.ImageError as error: print(error)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     data = encoded(9_990, 9_990, "PNG", "1")
@@ -103,10 +103,10 @@ def test_decoding_takes_no_more_than_is_reckoned_with(form: dict) -> None:
 
     def child() -> str:
         return (
-            "import resource, sys; from modelyard.serving.models.preprocess import model\n"
-            "data = sys.stdin.buffer.read(); model.cv2.setNumThreads(1)\n"
+            "import resource, sys; from modelyard.serving.models import decode\n"
+            "data = sys.stdin.buffer.read(); decode.cv2.setNumThreads(1)\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-            "model.decode(data)\n"
+            "decode.decode(data)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
         )
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.serving.models.postprocess import model as step
-from modelyard.serving.models.preprocess import model as first
+from modelyard.serving.models import boxes as step
+from modelyard.serving.models import letterbox as fitting
 
 
 def raw(*rows: tuple[float, float, float, float, list[float]]) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_nothing_found():
 
     assert boxes.shape == (0, 4)
     assert scores.shape == classes.shape == (0,)
-    assert step.to_image(boxes, (64, 64), (10, 10)).shape == (0, 4)
+    assert fitting.to_image(boxes, (64, 64), (10, 10)).shape == (0, 4)
 
 
 def test_final_rows_are_only_filtered():
@@ -114,11 +114,11 @@ def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_boxes_come_back_to_where_letterbox_took_them_from(height, width):
     """The marked image area in the input is the whole image in the answer."""
-    boxed = first.letterbox(np.full((height, width, 3), 255, np.uint8), 96, 64)
+    boxed = fitting.letterbox(np.full((height, width, 3), 255, np.uint8), 96, 64)
     inside = np.argwhere(boxed[..., 0] == 255)
     (top, left), (bottom, right) = inside.min(axis=0), inside.max(axis=0) + 1
 
-    back = step.to_image(
+    back = fitting.to_image(
         np.array([[left, top, right, bottom]], np.float32), (96, 64), (height, width)
     )
 
@@ -126,7 +126,7 @@ def test_boxes_come_back_to_where_letterbox_took_them_from(height, width):
 
 
 def test_boxes_are_cut_at_the_borders_of_the_image():
-    back = step.to_image(np.array([[-50, -50, 200, 200]], np.float32), (64, 64), (32, 64))
+    back = fitting.to_image(np.array([[-50, -50, 200, 200]], np.float32), (64, 64), (32, 64))
 
     assert back.tolist() == [[0, 0, 64, 32]]
 

@@ -8,15 +8,15 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from modelyard.serving.models.preprocess import model as step
-from modelyard.serving.models.preprocess.orientation import orientation
+from modelyard.serving.models import decode as step
+from modelyard.serving.models import letterbox as fitting
+from modelyard.serving.models.orientation import orientation
 from modelyard.serving.warmup import grey_png
 
 
@@ -129,13 +129,15 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
     bomb[12:33] = header + struct.pack(">I", zlib.crc32(header))
     (tmp_path / "bomb.png").write_bytes(bomb)
     # In a process of its own, as in Triton: OpenCV reads its limit when it is first imported.
-    code = "import model, pathlib; model.decode(pathlib.Path('bomb.png').read_bytes())"
+    code = (
+        "import pathlib; from modelyard.serving.models import decode\n"
+        "decode.decode(pathlib.Path('bomb.png').read_bytes())"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(step.__file__).parent)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -157,7 +159,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
 def test_letterbox_scales_to_fit_and_centres(height, width, rows, columns, top, left):
     image = np.full((height, width, 3), 200, np.uint8)
 
-    boxed = step.letterbox(image, 64, 64)
+    boxed = fitting.letterbox(image, 64, 64)
 
     inside = np.argwhere((boxed == 200).all(axis=2))
     assert boxed.shape == (64, 64, 3)
@@ -167,7 +169,7 @@ def test_letterbox_scales_to_fit_and_centres(height, width, rows, columns, top, 
 
 
 def test_letterbox_to_a_rectangle():
-    boxed = step.letterbox(np.zeros((100, 100, 3), np.uint8), 64, 128)
+    boxed = fitting.letterbox(np.zeros((100, 100, 3), np.uint8), 64, 128)
 
     assert boxed.shape == (64, 128, 3)
     assert (boxed[:, 32:96] == 0).all()
@@ -178,10 +180,10 @@ def test_tensor_is_rgb_planes_from_0_to_1():
     image = np.zeros((2, 3, 3), np.uint8)
     image[..., 0] = 255  # blue in BGR
 
-    tensor = step.to_tensor(image, np.float32)
+    tensor = fitting.to_tensor(image, np.float32)
 
     assert tensor.shape == (1, 3, 2, 3)
     assert tensor.dtype == np.float32
     assert tensor[0, 2].min() == 1
     assert tensor[0, :2].max() == 0
-    assert step.to_tensor(image, np.float16).dtype == np.float16
+    assert fitting.to_tensor(image, np.float16).dtype == np.float16

@@ -80,7 +80,9 @@ def test_python_cannot_change_a_step_after_triton_loaded_it(repository, file):
     generation = write(repository, file)
 
     for name in (generation.preprocess, generation.postprocess):
-        assert (repository.root / name / "1" / "__pycache__").is_file()
+        folder = repository.root / name / "1"
+        for code in folder.rglob("*.py"):
+            assert (code.parent / "__pycache__").is_file()
 
 
 def test_settings_reach_the_configuration(repository, file):

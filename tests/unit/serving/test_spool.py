@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.serving.models.postprocess.model import write_answer
-from modelyard.serving.models.preprocess.model import CONTROL_SECONDS, Sampler
+from modelyard.serving.models.copies import CONTROL_SECONDS, Sampler, write_answer
 from modelyard.serving.names import Generation
 from modelyard.serving.spool import ORPHAN_SECONDS, Spool
 

@@ -175,7 +175,7 @@ import io
 import numpy as np
 from PIL import Image
 from ultralytics.data.dataset import YOLODataset
-from modelyard.serving.models.preprocess import model as server
+from modelyard.serving.models import decode as server
 root = Path(sys.argv[2])
 for kind in ("images", "labels"):
     (root / kind / "train").mkdir(parents=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from modelyard.serving.models.preprocess import size
+from modelyard.serving.models import size
 from modelyard.workloads import images
 from modelyard.workloads.data.layout import Sample, relative
 
