@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelyard.api.dataset import SplitStatus
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.export import Artifact
 from modelyard.contract.result import (
     DataResult,
     EvaluateResult,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Artifact
+from modelyard.api.export import Artifact
 from modelyard.contract import exitcodes
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, EngineTarget, TensorSpec
 from modelyard.contract.result import TrainResult

@@ -65,24 +65,16 @@ class _Schema(GenerateJsonSchema):
         return super().encode_default(dft)
 
 
-def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
+def _structural(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
     """One JSON Schema node as a structural schema node."""
     description = node.get("description")
     default = node.get("default")
-    extra = {k: v for k, v in node.items() if k.startswith("x-kubernetes-")}
     if "$ref" in node:
-        node = {
-            **defs[node["$ref"].rsplit("/", 1)[-1]],
-            **{k: v for k, v in node.items() if k != "$ref"},
-        }
-        extra = {k: v for k, v in node.items() if k.startswith("x-kubernetes-")}
+        beside = {k: v for k, v in node.items() if k != "$ref"}
+        node = {**defs[node["$ref"].rsplit("/", 1)[-1]], **beside}
+    extra = {k: v for k, v in node.items() if k.startswith("x-kubernetes-")}
     if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
-        alternatives = [a for a in node["anyOf"] if a.get("type") != "null"]
-        if len(alternatives) != 1:
-            raise TypeError(f"not structural: {node}")
-        # A default of null is absence; any other one is the user's to see.
-        rest = {k: v for k, v in node.items() if k not in {"anyOf", "title"} and v is not None}
-        return _structural({**alternatives[0], **rest}, defs)
+        return _structural(_alternative(node), defs)
     out: dict[str, Any] = {k: v for k, v in node.items() if k in KEEP}
     if "const" in node:
         out |= {"enum": [node["const"]], "type": "string"}
@@ -92,17 +84,44 @@ def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
         out["properties"] = {k: _structural(v, defs) for k, v in out["properties"].items()}
     if "items" in out:
         out["items"] = _structural(out["items"], defs)
-    extra_properties = out.get("additionalProperties")
-    if isinstance(extra_properties, dict):
-        out["additionalProperties"] = _structural(extra_properties, defs)
-        # Pydantic bounds a mapping's size with the keywords for arrays' siblings.
+    _rewrite_mapping(out, defs, open_ended="x-kubernetes-preserve-unknown-fields" in extra)
+    _rewrite_numbers(out)
+    description = description or out.get("description")
+    if description is not None:
+        out["description"] = " ".join(description.split())
+    if default is not None:
+        out["default"] = default
+    elif out.get("default", 0) is None:
+        out.pop("default")
+    return out | extra
+
+
+def _alternative(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The one alternative of an `anyOf` that is not null, with what is said beside it. Raises
+    TypeError where there are several: a structural schema cannot say that."""
+    alternatives = [a for a in node["anyOf"] if a.get("type") != "null"]
+    if len(alternatives) != 1:
+        raise TypeError(f"not structural: {node}")
+    # A default of null is absence; any other one is the user's to see.
+    rest = {k: v for k, v in node.items() if k not in {"anyOf", "title"} and v is not None}
+    return {**alternatives[0], **rest}
+
+
+def _rewrite_mapping(out: dict[str, Any], defs: Mapping[str, Any], *, open_ended: bool) -> None:
+    """Make `additionalProperties` structural: a schema with the mapping's bounds, or none."""
+    values = out.get("additionalProperties")
+    if isinstance(values, dict):
+        out["additionalProperties"] = _structural(values, defs)
+        # Pydantic bounds a mapping's size with the keywords of strings.
         for old, new in (("maxLength", "maxProperties"), ("minLength", "minProperties")):
             if old in out:
                 out[new] = out.pop(old)
-    elif isinstance(extra_properties, bool):
-        out.pop("additionalProperties")
-    if extra.get("x-kubernetes-preserve-unknown-fields"):
+    if isinstance(values, bool) or open_ended:
         out.pop("additionalProperties", None)
+
+
+def _rewrite_numbers(out: dict[str, Any]) -> None:
+    """State a number's format and its exclusive bounds as OpenAPI 3.0 does."""
     if out.get("type") == "integer":
         out["format"] = "int64"
     for bound in ("Minimum", "Maximum"):
@@ -110,15 +129,6 @@ def _structural(node: Any, defs: Mapping[str, Any]) -> dict[str, Any]:
             # A number in JSON schema; in OpenAPI 3.0 a flag beside the bound.
             out[bound.lower()] = out[f"exclusive{bound}"]
             out[f"exclusive{bound}"] = True
-    if description:
-        out["description"] = " ".join(description.split())
-    elif "description" in out:
-        out["description"] = " ".join(out["description"].split())
-    if default is not None:
-        out["default"] = default
-    elif out.get("default", 0) is None:
-        out.pop("default")
-    return out | extra
 
 
 def schema_of(model: type[BaseModel], *, with_defaults: bool = True) -> dict[str, Any]:
@@ -228,9 +238,11 @@ def _root_schema(info: KindInfo) -> dict[str, Any]:
     """The schema of a whole object."""
     status = schema_of(info.status, with_defaults=False)
     _bound(status)
+    # The first paragraph is for users; the next say where in the code to look.
+    about = (sys.modules[info.spec.__module__].__doc__ or "").partition("\n\n")[0]
     root: dict[str, Any] = {
         "type": "object",
-        "description": " ".join((sys.modules[info.spec.__module__].__doc__ or "").split()),
+        "description": " ".join(about.split()),
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},

@@ -1,13 +1,14 @@
 """ModelVersion: an immutable version of a model, with its exports, metrics and gates.
 
-core/modelversion/ decides what to do about one; workloads/export/ and workloads/evaluate/ run in
-its pods.
+Its exports: export.py; its evaluation and gates: evaluation.py; both are also part of a
+TrainingJob, whose versions take them over. core/modelversion/ decides what to do about a version;
+workloads/export/ and workloads/evaluate/ run in its pods.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
@@ -16,118 +17,22 @@ from modelyard.api.base import (
     ApiModel,
     CommonStatus,
     Digest,
-    Fraction,
-    LabelValue,
     LineName,
-    Metrics,
     ObjectName,
     Resources,
     Scheduling,
-    StatusModel,
     cel,
     rules,
 )
-from modelyard.api.registration import AGE, KindInfo, Use, Verdict
-
-
-class Export(ApiModel):
-    """One artifact to export from the weights."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            cel(
-                "self.format == 'tensorrt' || !has(self.precision) || self.precision == 'fp32'",
-                "precision fp16 and int8 are for format tensorrt",
-            ),
-            cel(
-                "self.format != 'tensorrt' || has(self.gpuProduct)",
-                "a tensorrt export needs gpuProduct: an engine only runs on the GPU type it was "
-                "built on",
-            ),
-        )
-    )
-
-    name: str = Field(default="onnx", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=20)
-    """Name of the artifact within the version."""
-    format: Literal["onnx", "tensorrt"] = "onnx"
-    """Format of the artifact: onnx runs on all nodes, tensorrt is built on and for one GPU type."""
-    imgsz: int | None = Field(default=None, ge=32, le=8192)
-    """Input height and width in pixels; empty for those of the training."""
-    opset: int | None = Field(default=None, ge=11, le=25)
-    """ONNX opset; empty for the exporter's default."""
-    simplify: bool = True
-    """Simplify the ONNX graph."""
-    dynamic: bool = False
-    """Export with dynamic batch, height and width instead of a static shape."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """Precision of a TensorRT engine; int8 calibrates on the holdout's dataset."""
-    gpu_product: LabelValue | None = Field(default=None, min_length=1)
-    """GPU type, the value of the node label `nvidia.com/gpu.product`, such as
-    `NVIDIA-H100-80GB-HBM3` or `Orin`."""
-
-
-Exports = Annotated[
-    list[Export],
-    Field(
-        min_length=1,
-        max_length=16,
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
-    ),
-]
-"""Artifacts to export, with unique names."""
-
-
-def default_exports() -> list[Export]:
-    """One ONNX export."""
-    return [Export()]
-
-
-REASON_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
-"""One line of text that is not blank."""
-
-
-class Evaluation(ApiModel):
-    """Settings of the evaluation of artifacts."""
-
-    split: Literal["val", "test"] = "val"
-    """Split of the pinned dataset version to evaluate on."""
-    confidence: Fraction = 0.001
-    """Minimum confidence of a detection, 0 to 1, as in Ultralytics' `val()`."""
-    iou: Fraction = 0.7
-    """IoU threshold of non-maximum suppression, as in Ultralytics' `val()`."""
-    skip: str | None = Field(default=None, min_length=1, max_length=256, pattern=REASON_PATTERN)
-    """Why nothing is evaluated, such as "pretrained on COCO, to be tried". The version becomes
-    Ready with the condition Validated=False, and only Deployments with allowUnvalidated serve it.
-    Empty to evaluate."""
-
-
-class Gates(ApiModel):
-    """Minimum metrics of each artifact on the evaluation split. A gate that is not set is not
-    checked; parity is always checked."""
-
-    m_ap50: Fraction | None = Field(default=None, alias="mAP50")
-    """Minimum mean average precision at IoU 0.5."""
-    m_ap50to95: Fraction | None = Field(default=None, alias="mAP50to95")
-    """Minimum mean average precision over IoU 0.5 to 0.95."""
-    precision: Fraction | None = None
-    """Minimum precision at the confidence with the best F1."""
-    recall: Fraction | None = None
-    """Minimum recall at the confidence with the best F1."""
-    parity: Fraction | None = 0.02
-    """Maximum difference by which an artifact's mAP50to95 may be lower than that of the weights;
-    1 allows any difference."""
-
-
-GATES_NEED_EVALUATION = cel(
-    "!has(self.evaluation) || !has(self.evaluation.skip) || !has(self.gates) || "
-    "!(has(self.gates.mAP50) || has(self.gates.mAP50to95) || has(self.gates.precision) || "
-    "has(self.gates.recall))",
-    "gates need an evaluation: leave evaluation.skip out, or the gates",
+from modelyard.api.evaluation import (
+    GATES_NEED_EVALUATION,
+    ArtifactEvaluation,
+    Evaluation,
+    GateResult,
+    Gates,
 )
-"""CEL rule of an object with `evaluation` and `gates`."""
+from modelyard.api.export import Artifact, Exports, default_exports
+from modelyard.api.registration import AGE, KindInfo, Use, Verdict
 
 
 class WeightsSource(ApiModel):
@@ -223,51 +128,6 @@ class ModelVersionSpec(ApiModel):
     scheduling: Scheduling | None = None
     """Constraints on the nodes of those pods. A tensorrt export also needs a node with its GPU
     type."""
-
-
-class Artifact(StatusModel):
-    """One exported artifact."""
-
-    name: str
-    """Name of the export."""
-    format: str
-    """onnx or tensorrt."""
-    digest: str
-    """Content digest of the artifact file."""
-    manifest_digest: str
-    """Content digest of its manifest: input, outputs, classes."""
-    size_bytes: int
-    """Size of the artifact file in bytes."""
-    gpu_product: str | None = None
-    """GPU type of a tensorrt engine."""
-
-
-class ArtifactEvaluation(StatusModel):
-    """Metrics of one artifact on the evaluation split."""
-
-    artifact: str
-    """Name of the artifact, or `source` for the weights themselves."""
-    images: int | None = None
-    """Number of evaluated images."""
-    metrics: Metrics
-    """mAP50, mAP50to95, precision, recall."""
-    milliseconds_per_image: float | None = None
-    """Inference time per image in the evaluation pod, in milliseconds; informative."""
-
-
-class GateResult(StatusModel):
-    """Result of one gate for one artifact."""
-
-    artifact: str
-    """Name of the artifact."""
-    gate: str
-    """mAP50, mAP50to95, precision, recall or parity."""
-    required: float
-    """Required value."""
-    actual: float
-    """Measured value."""
-    passed: bool
-    """Whether the gate was passed."""
 
 
 class ModelVersionStatus(CommonStatus):

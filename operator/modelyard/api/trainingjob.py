@@ -25,14 +25,9 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.evaluation import GATES_NEED_EVALUATION, Evaluation, Gates
+from modelyard.api.export import Exports, default_exports
 from modelyard.api.hyperparameters import MAX_ARGUMENTS, MAX_VALUE_ITEMS, MAX_VALUE_TEXT
-from modelyard.api.modelversion import (
-    GATES_NEED_EVALUATION,
-    Evaluation,
-    Exports,
-    Gates,
-    default_exports,
-)
 from modelyard.api.registration import AGE, KindInfo, Reporter, Use
 
 

@@ -23,7 +23,8 @@ from pydantic import (
 
 from modelyard.api.base import Digest, Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.export import Artifact
 from modelyard.contract.statustext import MAX_MESSAGE, truncate
 
 MAX_BYTES = 4096

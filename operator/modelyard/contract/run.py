@@ -8,7 +8,9 @@ from pydantic import Field, TypeAdapter
 
 from modelyard.api.base import ApiModel
 from modelyard.api.dataset import DatasetSource, QualityRules
-from modelyard.api.modelversion import Artifact, Evaluation, Export, WeightsSource
+from modelyard.api.evaluation import Evaluation
+from modelyard.api.export import Artifact, Export
+from modelyard.api.modelversion import WeightsSource
 from modelyard.contract.result import (
     DataResult,
     EvaluateResult,

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.contract import labels
-from modelyard.core.fleet.fleet import Fleet
+from modelyard.core.fleet import grouping
 from modelyard.core.fleet.fleets import Fleets
-from modelyard.core.fleet.member import Group, Member
+from modelyard.core.fleet.member import FleetConfig, Group, Member
 from modelyard.core.fleet.projections import key_of, read_server
 
 OWNER = "uid-fleet"
@@ -213,13 +213,13 @@ def test_one_change_among_thousands_is_a_look_at_one_server(
         for kind, obj in parts(f"a-{number}"):
             told.fleets.put(kind, obj)
     looks: list[str] = []
-    group = Fleet._group
+    group_of = grouping.group_of
 
-    def looked(self: Fleet, member: Member) -> Group | None:
+    def looked(config: FleetConfig, member: Member) -> Group | None:
         looks.append(member.name)
-        return group(self, member)
+        return group_of(config, member)
 
-    monkeypatch.setattr(Fleet, "_group", looked)
+    monkeypatch.setattr("modelyard.core.fleet.fleet.group_of", looked)
     (_, node), (_, pod), (_, server) = parts("a-77")
     server["spec"]["assigned"] = _assigned(2)
     pod["status"]["conditions"][0]["status"] = "False"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.api.modelversion import ArtifactEvaluation, Gates
+from modelyard.api.evaluation import ArtifactEvaluation, Gates
 from modelyard.core.modelversion.gates import judge
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.export import Artifact
 from modelyard.contract.result import (
     EvaluateResult,
     ExportResult,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
 from modelyard.contract.result import EvaluateResult, ExportResult, Outcome
 from modelyard.core import ownership
 

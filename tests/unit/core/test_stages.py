@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Artifact, ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.export import Artifact
 from modelyard.contract.result import EvaluateResult, ExportResult, Outcome
 from modelyard.core.jobs import CONTAINER
 from modelyard.core.settings import Settings

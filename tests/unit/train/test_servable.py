@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.api.trainingjob import NOT_SERVED
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
 from modelyard.workloads.errors import UserError

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.modelversion import Export, WeightsSource
+from modelyard.api.export import Export
+from modelyard.api.modelversion import WeightsSource
 from modelyard.contract.manifest import parse_manifest
 from modelyard.contract.run import ExportRun, ObjectId, StoreLocation
 from modelyard.store import Store

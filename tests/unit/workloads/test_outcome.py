@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.api.dataset import ClassStatus
-from modelyard.api.modelversion import ArtifactEvaluation, ModelVersionSpec
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.modelversion import ModelVersionSpec
 from modelyard.contract.result import (
     MAX_BYTES,
     DataResult,

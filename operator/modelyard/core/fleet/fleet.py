@@ -3,13 +3,12 @@
 Decisions look at groups (a few dozen), never at thousands of servers; a change of one server costs
 a step in a sorted list. The order depends on a hash with the Deployment's UID, so that several
 Deployments on the same nodes do not all begin with the same one, and on the sites, so that a wave
-spreads. What is kept of an object: projections.py; how a member is grouped: member.py; who feeds
-it: fleets.py. Time enters through `sweep` alone.
+spreads. What is kept of an object: projections.py; how a member is grouped: grouping.py; who
+feeds it: fleets.py. Time enters through `sweep` alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import math
 from bisect import bisect_left, insort
@@ -19,16 +18,10 @@ from typing import TypeVar
 
 from modelyard.core.fleet.arrival import arrival
 from modelyard.core.fleet.figures import Sums, Total
-from modelyard.core.fleet.member import Assigned, FleetConfig, Group, Member, Place
-from modelyard.core.fleet.projections import (
-    ZONE_LABEL,
-    Ended,
-    NodeFact,
-    PodFact,
-    ServerFact,
-    Side,
-)
-from modelyard.core.podstate import Trouble, not_ready
+from modelyard.core.fleet.grouping import group_of, is_stale, place_of, site_of, trouble_of
+from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
+from modelyard.core.fleet.projections import Ended, NodeFact, PodFact, ServerFact, Side
+from modelyard.core.podstate import Trouble
 
 K = TypeVar("K")
 
@@ -211,8 +204,8 @@ class Fleet:
         before = self._shown(member)
         self._count(member, -1)
         gone = member.pod is None and member.server is None
-        group = None if gone else self._group(member)
-        site = self._site(member)
+        group = None if gone else group_of(self.config, member)
+        site = site_of(self.config, member)
         if (group, site) != (member.group, member.site):
             self._leave(member)
             member.group, member.site = group, site
@@ -226,9 +219,9 @@ class Fleet:
         if group is None:
             self.orphans.add(member.name)
         else:
-            if self._is_stale(member):
+            if is_stale(member):
                 self.stale.add(member.name)
-            trouble = self._trouble(member)
+            trouble = trouble_of(self.config, member)
             if trouble:
                 self.troubled[member.name] = trouble
         self._count(member, 1)
@@ -244,7 +237,7 @@ class Fleet:
         group = member.group
         if group is None:
             return
-        member.place = self._place(member, group)
+        member.place = place_of(self.config, self._salt, member, group)
         insort(self.groups.setdefault(group, []), member.place)
         if group.online:
             self.sites[member.site] += 1
@@ -262,78 +255,6 @@ class Fleet:
         if group.online:
             _take(self.sites, member.site)
             _take(self.on, (member.site, group.assigned))
-
-    def _group(self, member: Member) -> Group | None:
-        """Where a member belongs; None for an orphan."""
-        pod, server, node = member.pod, member.server, member.node
-        edge = self.config.edge
-        if pod is None and not (edge and node is not None and self._selects(node)):
-            return None
-        there = not edge or (node is not None and node.ready)
-        # A pod of a cluster that answers is there, whatever keeps its agent from reporting.
-        silent = member.silent and (edge or not member.answers)
-        online = there and not silent and not member.blocked
-        state = Assigned.SWITCHING
-        if server is not None and server.holds:
-            state = Assigned.HOLDS
-        elif server is not None and server.failure:
-            state = Assigned.FAILED
-        return Group(
-            pool=node.labels.get(self.config.pool_label, "") if node and edge else "",
-            product=self._product(member),
-            assigned=server.assigned if server else "",
-            state=state,
-            ready=pod is not None and pod.ready,
-            online=online,
-            down=there and not online and not member.answers,
-            started=member.started,
-            template=pod.template if pod and edge else "",
-            staged=server.staged if server else ("", Side.NONE),
-            shadow=server.shadow if server else ("", Side.NONE),
-        )
-
-    def _product(self, member: Member) -> str:
-        if not self.config.edge:
-            return self.config.product
-        return member.node.product if member.node else ""
-
-    def _selects(self, node: NodeFact) -> bool:
-        return all(node.labels.get(key) == value for key, value in self.config.node_selector)
-
-    def _site(self, member: Member) -> str:
-        node = member.node
-        if node is None or not self.config.edge:
-            return ""
-        return node.labels.get(ZONE_LABEL) or node.labels.get(self.config.pool_label, "")
-
-    def _place(self, member: Member, group: Group) -> Place:
-        useful = group.answers
-        if not self.config.edge:
-            return int(useful), "", member.name
-        # Neighbours have alike names: a hash spreads a wave over the fleet.
-        digest = hashlib.blake2s(f"{self._salt}/{member.name}".encode(), digest_size=8)
-        return int(useful), digest.hexdigest(), member.name
-
-    def _is_stale(self, member: Member) -> bool:
-        server = member.server
-        if server is None:
-            return True
-        pod, group = member.pod, member.group
-        if pod is None:
-            return False
-        pool = group.pool if group else ""
-        return (server.pod, server.node, server.pool) != (pod.name, pod.node, pool)
-
-    def _trouble(self, member: Member) -> tuple[str, str] | None:
-        if member.server is not None and member.server.failure:
-            return "LoadFailed", member.server.failure
-        pod, node = member.pod, member.node
-        if pod is None:
-            return None
-        # On the edge a node that is away is usual: it counts as offline.
-        if node is not None and not node.ready and not pod.ready and not self.config.edge:
-            return not_ready(pod.name, node.name, since=node.since, why=node.why)
-        return pod.trouble
 
     def _count(self, member: Member, sign: int) -> None:
         """Add a member's figures to the totals of its group, or take them back."""

@@ -2,7 +2,7 @@
 
 A member is a pod in a cluster, and a node on the edge: there a server exists before its pod does
 and after it is gone. What makes two servers equal for a decision is a Group; everything else about
-them (figures, failures in words) is kept beside it. Grouping: fleet.py.
+them (figures, failures in words) is kept beside it. Grouping: grouping.py.
 """
 
 from __future__ import annotations

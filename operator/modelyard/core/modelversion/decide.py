@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from modelyard.api.modelversion import GateResult
+from modelyard.api.evaluation import GateResult
 from modelyard.api.modelversion import ModelVersionPhase as Phase
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond

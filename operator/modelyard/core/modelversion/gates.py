@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modelyard.api.modelversion import ArtifactEvaluation, GateResult, Gates
+from modelyard.api.evaluation import ArtifactEvaluation, GateResult, Gates
 from modelyard.core.modelversion.reasons import SOURCE
 
 ABSOLUTE = ("mAP50", "mAP50to95", "precision", "recall")

@@ -10,13 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.modelversion import (
-    Artifact,
-    ArtifactEvaluation,
-    Export,
-    ModelVersionSpec,
-    ModelVersionStatus,
-)
+from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.export import Artifact, Export
+from modelyard.api.modelversion import ModelVersionSpec, ModelVersionStatus
 from modelyard.contract.result import EvaluateResult, ExportResult
 from modelyard.core import meta
 from modelyard.core.jobstate import JobState, read_job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.api.base import Resources, Scheduling, Toleration
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.contract import paths
 from modelyard.contract.run import EvaluateRun, ExportRun, ObjectId
 from modelyard.core import meta

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.api.modelversion import Artifact
+from modelyard.api.export import Artifact
 from modelyard.contract.manifest import ArtifactManifest, parse_manifest
 from modelyard.contract.run import EvaluateRun
 from modelyard.store import Store

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.api.modelversion import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation
 from modelyard.contract import paths
 from modelyard.contract.result import EvaluateResult, Outcome
 from modelyard.contract.run import EvaluateRun

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelyard.api.modelversion import Evaluation
+from modelyard.api.evaluation import Evaluation
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.workloads.data.materialize import DATA_FILE
 from modelyard.workloads.errors import UserError

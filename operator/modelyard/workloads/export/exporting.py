@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.workloads.errors import UserError, WorkloadError
 from modelyard.workloads.train import servable
 from modelyard.workloads.train.failures import recognise

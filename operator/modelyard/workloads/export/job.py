@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from modelyard.api.modelversion import Artifact
+from modelyard.api.export import Artifact
 from modelyard.contract import paths
 from modelyard.contract.manifest import ArtifactManifest
 from modelyard.contract.result import ExportResult, Outcome

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelyard.api.modelversion import Export
+from modelyard.api.export import Export
 from modelyard.contract.manifest import (
     ArtifactManifest,
     DataType,
