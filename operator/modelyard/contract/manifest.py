@@ -6,6 +6,7 @@ agent reads it. A newer exporter may add fields, so unknown ones are ignored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -15,6 +16,10 @@ from modelyard.api.base import Digest, StatusModel
 DataType = Literal["FP32", "FP16", "INT8", "UINT8", "INT32", "INT64"]
 """Tensor types, named as in the KServe v2 protocol."""
 
+EMBEDDING = "embedding"
+"""Name of the output with the network's embedding of an image."""
+MAX_EMBEDDING = 4096
+"""Maximum size of an embedding; YOLO11 and YOLO26 have 256 to 768."""
 END_TO_END_COLUMNS = 6
 """x1, y1, x2, y2, confidence, class."""
 
@@ -65,6 +70,16 @@ class EngineTarget(_Frozen):
     """TensorRT version; an engine only loads in the one it was built with."""
 
 
+class Embedding(_Frozen):
+    """The output with the network's embedding of an image: the mean of its backbone's last feature
+    map. It is for monitoring, and no output of the public names."""
+
+    output: str = Field(min_length=1, max_length=255)
+    """Name of the output, FP32 [batch, size], among `outputs` and not the first of them."""
+    size: int = Field(ge=1, le=MAX_EMBEDDING)
+    """Dimensions of the embedding."""
+
+
 class ArtifactManifest(_Frozen):
     """What the model file is, and how its input and outputs read."""
 
@@ -82,6 +97,9 @@ class ArtifactManifest(_Frozen):
     """The image tensor: batch, 3 (RGB), height, width; values 0 to 1."""
     outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
     """Outputs; the first one holds the detections."""
+    embedding: Embedding | None = None
+    """The output with the embedding; None of a network without one, such as a file that was
+    exported elsewhere."""
     embedded_nms: bool = False
     """Non-maximum suppression is part of the graph: the output is batch, boxes, 6."""
     end_to_end: bool = False
@@ -124,6 +142,7 @@ class ArtifactManifest(_Frozen):
             )
         self._check_input()
         self._check_detections()
+        self._check_embedding()
         return self
 
     def _check_input(self) -> None:
@@ -159,10 +178,35 @@ class ArtifactManifest(_Frozen):
                 f"[batch, {rows}, boxes], 4 coordinates and {len(self.classes)} classes"
             )
 
+    def _check_embedding(self) -> None:
+        if self.embedding is None:
+            return
+        name, size = self.embedding.output, self.embedding.size
+        found = next((one for one in self.outputs[1:] if one.name == name), None)
+        if found is None or found.dtype != "FP32" or found.shape[1:] != (size,):
+            raise ValueError(
+                f"embedding {name}: it is not an output of FP32 [batch, {size}] after the first one"
+            )
+
+    @property
+    def public_outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs that clients see: all but the embedding."""
+        hidden = self.embedding.output if self.embedding else None
+        return tuple(one for one in self.outputs if one.name != hidden)
+
     def dump(self) -> bytes:
         """The manifest as stored: JSON in a stable order, so that equal manifests are equal
         bytes and have one digest."""
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def embedding_of(outputs: Sequence[TensorSpec]) -> Embedding | None:
+    """The embedding among a network's outputs, told by its name and form."""
+    for one in outputs[1:]:
+        if one.name == EMBEDDING and one.dtype == "FP32" and len(one.shape) == 2:
+            size = one.shape[1]
+            return Embedding(output=one.name, size=size) if 1 <= size <= MAX_EMBEDDING else None
+    return None
 
 
 def parse_manifest(text: str | bytes) -> ArtifactManifest:

@@ -9,6 +9,7 @@ Format: https://github.com/triton-inference-server/common/blob/main/protobuf/mod
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import text_format
@@ -128,7 +129,7 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
         default_model_filename=MODEL_FILES[manifest.format],
         max_batch_size=_max_batch(manifest, settings),
     )
-    _add_network_tensors(config, manifest)
+    _add_network_tensors(config, manifest, manifest.outputs)
     if config.max_batch_size > 1:
         config.dynamic_batching.SetInParent()
     size = manifest.file.size_bytes
@@ -187,19 +188,23 @@ def _bare_network(
         platform="ensemble",
         max_batch_size=_max_batch(manifest, settings),
     )
-    _add_network_tensors(config, manifest)
+    # Without the embedding, which is for monitoring and comes and goes with versions.
+    public = manifest.public_outputs
+    _add_network_tensors(config, manifest, public)
     inputs = {manifest.input.name: manifest.input.name}
     # An ensemble's tensors share one name space; a graph may call input and output the same.
-    outputs = {output.name: output.name for output in manifest.outputs}
+    outputs = {output.name: output.name for output in public}
     _add_step(config, generation.network, inputs, outputs)
     return config
 
 
-def _add_network_tensors(config: Any, manifest: ArtifactManifest) -> None:
+def _add_network_tensors(
+    config: Any, manifest: ArtifactManifest, outputs: Sequence[TensorSpec]
+) -> None:
     # With a maximum batch size, Triton puts the batch in front of the dimensions given here.
     skip = 1 if config.max_batch_size else 0
     _add_input(config, manifest.input.name, _dtype(manifest.input), manifest.input.shape[skip:])
-    for output in manifest.outputs:
+    for output in outputs:
         _add_output(config, output.name, _dtype(output), output.shape[skip:])
 
 

@@ -43,6 +43,8 @@ from modelyard.serving.settings import ServingSettings
 STEPS = ("preprocess", "postprocess")
 SHARED = "modelyard/serving/models"
 """Folder, beside a step's model.py, of the modules that steps share."""
+FIGURES = "modelyard/signals/detections.py"
+"""What they take from elsewhere: the figures of an answer, as evaluation computes them."""
 RECORD = "generation.json"
 _CHUNK = 1 << 20
 
@@ -222,6 +224,7 @@ def step_code(step: str) -> dict[str, bytes]:
         key=lambda one: one.name,
     )
     code = {f"{SHARED}/{one.name}": one.read_bytes() for one in shared}
+    code[FIGURES] = (importlib.resources.files("modelyard") / FIGURES.split("/", 1)[1]).read_bytes()
     return {"model.py": (models / step / "model.py").read_bytes(), **code}
 
 

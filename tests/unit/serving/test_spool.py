@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.serving.models.copies import CONTROL_SECONDS, Sampler, write_answer
+from modelyard.serving.models.copies import CONTROL_SECONDS, Sampler, file_name, write_answer
 from modelyard.serving.names import Generation
 from modelyard.serving.spool import ORPHAN_SECONDS, Spool
 
@@ -69,7 +69,7 @@ def test_the_oldest_are_taken_first_and_no_more_than_asked_for(sampler, folder, 
     for number in range(5):
         token = one.sample(bytes([number]))
         write_answer(str(folder), token, 7, 1.0, FOUND)
-        age(folder / f"{token:016x}.answer", 10 - number)
+        age(folder / file_name(token, "answer"), 10 - number)
 
     assert [s.image[0] for s in spool.take(2)] == [0, 1]
     assert [s.image[0] for s in spool.take(9)] == [2, 3, 4]
@@ -143,7 +143,7 @@ def test_images_of_requests_that_failed_are_cleared_away(sampler, folder, spool)
 def test_a_broken_answer_is_thrown_away(sampler, folder, spool, answer):
     spool.control(1.0, SERVING)
     token = sampler().sample(b"image")
-    (folder / f"{token:016x}.answer").write_bytes(answer)
+    (folder / file_name(token, "answer")).write_bytes(answer)
 
     assert spool.take() == []
     assert {p.name for p in folder.iterdir()} == {"control.json"}

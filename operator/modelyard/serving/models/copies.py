@@ -6,20 +6,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
-SPOOL = os.environ.get("MODELYARD_SPOOL", "/spool")
-"""Folder that is shared with the agent."""
-CONTROL = "control.json"
-LOOK_SECONDS = 1.0
-"""How often the control file is looked at."""
-CONTROL_SECONDS = 60.0
-"""A control file that its writer has not touched for so long says nothing: nobody would read."""
+from modelyard.serving.models import spooling
+from modelyard.serving.models.spooling import CONTROL_SECONDS, LOOK_SECONDS, SPOOL
+
+__all__ = ["CONTROL_SECONDS", "COPIED", "DRAWN", "SPOOL", "Sampler", "file_name", "write_answer"]
+
+COPIED, DRAWN = 1, 2
+"""Bits of a token: the request was copied (here), or drawn (drawing.py). One that is neither has
+the token 0."""
+
+
+def new_token() -> int:
+    """A random token without either bit."""
+    return random.getrandbits(60) << 2
+
+
+def file_name(token: int, ending: str) -> str:
+    """Name of a request's file."""
+    return f"{token >> 2:016x}.{ending}"
 
 
 class Sampler:
@@ -28,7 +41,7 @@ class Sampler:
     The agent asks for it by a control file in the model line's folder (`serving/spool.py` has the
     format); without it nothing is copied. The file names the generation whose requests are meant,
     so that the agent's own requests to another one are not copied. An image lies there as
-    TOKEN.image; the last step adds TOKEN.answer. Whatever goes wrong here is counted as a dropped
+    NAME.image; the last step adds NAME.answer. Whatever goes wrong here is counted as a dropped
     copy and never fails a request.
     """
 
@@ -47,39 +60,23 @@ class Sampler:
             self._look()
         if not self._share or random.random() >= self._share:  # noqa: S311
             return 0
-        token = random.getrandbits(62) | 1
+        token = new_token() | COPIED
         try:
-            if not self._fits(len(image)):
+            if not spooling.fits(self._folder, len(image), self._files, self._bytes):
                 raise OSError("full")
-            path = os.path.join(self._folder, f"{token:016x}.image")
-            with open(path + ".part", "wb") as file:
-                file.write(image)
-            os.rename(path + ".part", path)
+            spooling.put(self._folder, file_name(token, "image"), image)
         except OSError:
             self._count_drop()
             return 0
         return token
 
     def _look(self) -> None:
-        try:
-            path = os.path.join(self._folder, CONTROL)
-            if time.time() - os.stat(path).st_mtime > CONTROL_SECONDS:
-                raise ValueError("left behind")
-            with open(path, "rb") as file:
-                control = json.load(file)
-            self._files, self._bytes = int(control["files"]), int(control["bytes"])
-            mine = control["generation"] == self._generation
-            self._share = float(control["share"]) if mine else 0.0
-        except (OSError, ValueError, KeyError, TypeError):
-            self._share = 0.0
-
-    def _fits(self, size: int) -> bool:
-        files = used = 0
-        with os.scandir(self._folder) as entries:
-            for entry in entries:
-                if ".image" in entry.name:
-                    files, used = files + 1, used + entry.stat().st_size
-        return files < self._files and used + size <= self._bytes
+        self._share = 0.0
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            control = spooling.read_control(self._folder, self._generation)
+            if control is not None:
+                self._files, self._bytes = int(control["files"]), int(control["bytes"])
+                self._share = float(control["share"])
 
     def _count_drop(self) -> None:
         """The file's size is the number of drops: an append of one byte needs no lock between
@@ -97,14 +94,21 @@ def write_answer(
     """Puts the answer (boxes, scores, classes) of a copied request beside its image: a line of
     JSON, then the arrays as little-endian float32, float32 and int32. Fails no request: without
     an answer the copy is dropped."""
+    head = {"version": version, "milliseconds": round(milliseconds, 3), "boxes": len(found[0])}
+    with contextlib.suppress(OSError):
+        spooling.put(folder, file_name(token, "answer"), line(head), *arrays(found))
+
+
+def line(head: Mapping[str, object]) -> bytes:
+    """The first line of a file."""
+    return json.dumps(head).encode() + b"\n"
+
+
+def arrays(found: tuple[np.ndarray, ...]) -> tuple[bytes, bytes, bytes]:
+    """Boxes, scores and classes as they lie in an answer."""
     boxes, scores, classes = found
-    head = {"version": version, "milliseconds": round(milliseconds, 3), "boxes": len(boxes)}
-    path = os.path.join(folder, f"{token:016x}.answer")
-    try:
-        with open(path + ".part", "wb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            file.write(boxes.astype("<f4").tobytes() + scores.astype("<f4").tobytes())
-            file.write(classes.astype("<i4").tobytes())
-        os.rename(path + ".part", path)
-    except OSError:
-        pass
+    return (
+        boxes.astype("<f4").tobytes(),
+        scores.astype("<f4").tobytes(),
+        (classes.astype("<i4").tobytes()),
+    )

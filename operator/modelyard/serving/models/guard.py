@@ -64,7 +64,7 @@ class Guard:
     def check(self, parameters: str) -> None:
         """Raises RefusedError. `parameters` are the request's, as JSON."""
         # Stays open: a version that was public is unloaded once its requests are answered.
-        if self._open or self._proven(parameters):
+        if self._open or self.proven(parameters):
             return
         self._open = self._is_public()
         if not self._open:
@@ -72,7 +72,8 @@ class Guard:
                 f"{self._generation} is not offered to clients: send requests to {self._line}"
             )
 
-    def _proven(self, parameters: str) -> bool:
+    def proven(self, parameters: str) -> bool:
+        """Whether a request is the agent's own. `parameters` are the request's, as JSON."""
         try:
             given = json.loads(parameters)[PROOF]
             return hmac.compare_digest(given.encode(), self._proof.encode())

@@ -15,10 +15,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelyard.api.export import Export
-from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, DataType, TensorSpec
+from modelyard.contract.manifest import (
+    ArtifactFile,
+    ArtifactManifest,
+    DataType,
+    TensorSpec,
+    embedding_of,
+)
 from modelyard.store import sha256_file
 from modelyard.workloads.errors import UserError
-from modelyard.workloads.export import exporting, probe
+from modelyard.workloads.export import embedding, exporting, probe
 from modelyard.workloads.handover import printable
 from modelyard.workloads.train import servable
 
@@ -35,8 +41,9 @@ COMPILED = "EPContext"
 
 
 def finish(path: Path, spec: Export) -> ArtifactManifest:
-    """Check an exported file in place, and leave out what differs between exports: equal weights
-    and settings give equal bytes, so that a repeated export is the same artifact.
+    """Check an exported file in place, add the embedding, and leave out what differs between
+    exports: equal weights and settings give equal bytes, so that a repeated export is the same
+    artifact.
 
     Raises UserError.
     """
@@ -47,6 +54,8 @@ def finish(path: Path, spec: Export) -> ArtifactManifest:
         kept = [one for one in model.metadata_props if one.key not in VOLATILE]
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
+        if not embedding.add(model):
+            log.info("the network has no embedding: its backbone was not recognised")
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
     manifest = describe(path, model, spec)
@@ -150,6 +159,7 @@ def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
             imgsz=(size[0], size[1]),
             input=inputs[0],
             outputs=outputs,
+            embedding=embedding_of(outputs),
             embedded_nms=bool(arguments.get("nms")),
             end_to_end=metadata.get("end2end", "False") == "True",
             stride=stride,

@@ -19,7 +19,7 @@ log = logging.getLogger("modelyard.export")
 def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> None:
     """Raises UserError unless an ONNX file answers as its manifest says; `what` names it."""
     try:
-        shape = _answer(path, manifest)
+        shape, embedding = _answer(path, manifest)
     except Exception as error:  # ONNX Runtime has errors of its own for each step
         raise UserError(
             "ExportFailed",
@@ -32,6 +32,12 @@ def require_detections(path: Path, manifest: ArtifactManifest, what: str) -> Non
             f"{list(shape)}, which is not what a YOLO detection head with "
             f"{len(manifest.classes)} classes answers; RT-DETR and other heads are not served: "
             "export a YOLO detection model",
+        )
+    if manifest.embedding and embedding != (1, manifest.embedding.size):
+        raise UserError(
+            "ModelUnsupported",
+            f"{what} answers one image with the embedding {list(embedding)} instead of "
+            f"{[1, manifest.embedding.size]}: export it again",
         )
 
 
@@ -57,8 +63,8 @@ def box_counts(size: tuple[int, int], stride: int) -> set[int]:
     return counts
 
 
-def _answer(path: Path, manifest: ArtifactManifest) -> tuple[int, ...]:
-    """Shape of the first output for one grey image."""
+def _answer(path: Path, manifest: ArtifactManifest) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of the first output and of the embedding for one grey image; () without one."""
     import numpy as np
     import onnxruntime
 
@@ -68,6 +74,10 @@ def _answer(path: Path, manifest: ArtifactManifest) -> tuple[int, ...]:
     batch = manifest.batch if manifest.batch > 0 else 1
     dtype = np.float16 if manifest.input.dtype == "FP16" else np.float32
     image = np.full((batch, 3, *manifest.imgsz), 0.5, dtype)
-    answer = session.run([manifest.outputs[0].name], {manifest.input.name: image})[0]
+    wanted = [manifest.outputs[0].name]
+    if manifest.embedding:
+        wanted.append(manifest.embedding.output)
+    answers = session.run(wanted, {manifest.input.name: image})
     # A fixed batch of several is as good as one.
-    return (1, *(int(one) for one in answer.shape[1:])) if answer.ndim else ()
+    shapes = [(1, *map(int, one.shape[1:])) if one.ndim else () for one in answers]
+    return shapes[0], shapes[1] if len(shapes) > 1 else ()

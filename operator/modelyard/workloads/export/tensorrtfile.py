@@ -16,16 +16,18 @@ from pydantic import ValidationError
 
 from modelyard.api.export import Export
 from modelyard.contract.manifest import (
+    EMBEDDING,
     ArtifactManifest,
     DataType,
     EngineTarget,
     TensorSpec,
+    embedding_of,
     parse_manifest,
 )
 from modelyard.contract.run import ExportRun
 from modelyard.workloads.data.materialize import DATA_FILE
 from modelyard.workloads.errors import RetryableError, UserError
-from modelyard.workloads.export import exporting
+from modelyard.workloads.export import embedding, exporting
 from modelyard.workloads.export.onnxfile import file_of
 
 log = logging.getLogger("modelyard.export")
@@ -69,7 +71,8 @@ def build(run: ExportRun, data: Path | None, file: Path) -> tuple[Path, Artifact
     }
     if spec.precision == "int8":
         settings |= _calibration(run, data)
-    engine = exporting.export(file, spec, **settings)
+    with embedding.in_exports():
+        engine = exporting.export(file, spec, **settings)
     with exporting.failures(spec):
         metadata, plan = split_header(engine.read_bytes())
         path = engine.with_suffix(".plan")
@@ -216,6 +219,8 @@ def _tensors(plan: bytes) -> tuple[str, list[TensorSpec], tuple[TensorSpec, ...]
         )
         is_input = engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
         (inputs if is_input else outputs).append(spec)
+    # The detections first, as in the ONNX file; TensorRT promises no order.
+    outputs.sort(key=lambda one: one.name == EMBEDDING)
     return str(tensorrt.__version__), inputs, tuple(outputs)
 
 
@@ -237,6 +242,7 @@ def _manifest(
             imgsz=(metadata["imgsz"][0], metadata["imgsz"][1]),
             input=image,
             outputs=outputs,
+            embedding=embedding_of(outputs),
             end_to_end=bool(metadata.get("end2end")),
             stride=int(metadata["stride"]),
             dynamic=spec.dynamic,

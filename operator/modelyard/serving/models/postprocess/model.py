@@ -5,6 +5,7 @@ raw      FP32|FP16 [1, 4 + classes, candidates]  centre x, y, width, height, a s
 frame    INT64 [1, 7]   height and width of the image; when the request came in, in nanoseconds of
                         CLOCK_MONOTONIC; token of its copy in the spool, or 0; signed by the first
                         step (`guard.seal`), and only good for one answer
+embedding       FP32 [1, size]   the network's embedding; only if the artifact has one
 boxes    FP32 [N, 4]    x1, y1, x2, y2 in pixels of the image
 scores   FP32 [N]       confidence, highest first
 classes  INT32 [N]      class ids
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, guard
+from modelyard.serving.models import copies, drawing, guard
 from modelyard.serving.models.boxes import label, relative_areas, select_final, select_raw
 from modelyard.serving.models.letterbox import to_image
 from modelyard.serving.models.metrics import Metrics
@@ -41,6 +42,8 @@ class TritonPythonModel:
         self.labels = json.loads(values["classes"])
         self.version = int(values["version"])
         self.spool = os.path.join(copies.SPOOL, values["model"])
+        self.answers = drawing.Answers(values["model"], suppressed=self.suppressed)
+        self.embeds = any(one["name"] == "embedding" for one in config["input"])
         own = {"model": values["model"], "version": values["version"]}
         own["source"] = args["model_instance_name"]
         generation = args["model_name"].removesuffix("-postprocess")
@@ -54,6 +57,7 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Called when the model is unloaded."""
         self.metrics.stop()
+        self.answers.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -66,6 +70,12 @@ class TritonPythonModel:
             self.metrics.fail()
             failure = pb_utils.TritonError(f"{type(error).__name__}: {error}")
             return pb_utils.InferenceResponse(error=failure)
+
+    def _embedding(self, request: Any) -> Any:
+        """The network's embedding of the image; None if the artifact has none."""
+        if not self.embeds:
+            return None
+        return pb_utils.get_input_tensor_by_name(request, "embedding").as_numpy()
 
     def _select(self, request: Any) -> Any:
         passed = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()[0]
@@ -80,8 +90,11 @@ class TritonPythonModel:
         boxes = to_image(boxes, self.network, frame)
         spent = (time.monotonic_ns() - started) / 1e6
         self.metrics.observe(scores, classes, relative_areas(boxes, frame), spent)
-        if token:
-            copies.write_answer(self.spool, token, self.version, spent, (boxes, scores, classes))
+        found = (boxes, scores, classes)
+        if token & copies.COPIED:
+            copies.write_answer(self.spool, token, self.version, spent, found)
+        if token & copies.DRAWN:
+            self.answers.write(token, self.version, spent, found, raw, self._embedding(request))
         names = np.array([label(self.labels, one) for one in classes], dtype=np.object_)
         return pb_utils.InferenceResponse(
             [

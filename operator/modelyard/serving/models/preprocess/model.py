@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, guard, size
+from modelyard.serving.models import copies, drawing, guard, size
 from modelyard.serving.models.decode import ImageError, decode
 from modelyard.serving.models.letterbox import letterbox, to_tensor
 from modelyard.serving.models.metrics import Count
@@ -37,6 +37,7 @@ class TritonPythonModel:
         key = guard.read_key()
         models = os.path.dirname(args["model_repository"].rstrip("/"))
         self.guard = guard.Guard(key, line, generation, models)
+        self.drawing = drawing.Drawing(line, generation, self.guard)
         self.key = guard.frame_key(key, generation)
         labels = {"model": line, "version": parameters["version"]["string_value"]}
         # A counter with the same labels as another process's would end with it.
@@ -63,6 +64,7 @@ class TritonPythonModel:
         self.rejected.stop()
         self.failed.stop()
         self.refused.stop()
+        self.drawing.stop()
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -81,13 +83,14 @@ class TritonPythonModel:
 
     def _prepare(self, request: Any) -> Any:
         started = time.monotonic_ns()
-        self.guard.check(request.parameters())
+        parameters = request.parameters()
+        self.guard.check(parameters)
         tensor = pb_utils.get_input_tensor_by_name(request, "IMAGE")
         data = bytes(tensor.as_numpy().reshape(-1)[0])
         image = decode(data, self.max_pixels)
         tensor = to_tensor(letterbox(image, self.height, self.width), self.dtype)
-        token = self.sampler.sample(data)
         height, width = image.shape[:2]
+        token = self.drawing.draw(self.sampler.sample(data), data, (height, width), parameters)
         frame = guard.seal(self.key, height, width, started, token)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("images", tensor), pb_utils.Tensor("frame", frame)]
