@@ -99,11 +99,15 @@ def gc(
     typer.echo(f"{where}: {human(report.bytes)} in {report.blobs} blobs")
     typer.echo(f"not needed by any object: {human(report.unneeded_bytes)}")
     typer.echo(f"for {grace_hours} hours or more: {human(report.due_bytes)} ({report.due} keys)")
+    uploads = "not known" if report.uploads is None else str(report.uploads)
+    why = report.uploads_unknown or f"{report.uploads_due} of them due"
+    typer.echo(f"unfinished uploads: {uploads} ({why})")
     for digest, needed_by in report.missing:
         typer.echo(f"missing: {digest}, which {needed_by} needs", err=True)
     if delete:
         typer.echo(f"deleted: {human(report.deleted_bytes)} ({report.deleted} keys)")
-    elif report.due:
+        typer.echo(f"unfinished uploads aborted: {report.uploads_aborted}")
+    elif report.due or report.uploads_due:
         typer.echo("nothing was deleted: pass --delete")
 
 

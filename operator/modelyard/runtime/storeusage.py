@@ -33,6 +33,11 @@ _BY_NAMESPACE = (
         "Bytes that nothing has needed for the grace period: what the collector deleted last, or, "
         "in a dry run, would have.",
     ),
+    (
+        "modelyard_store_unfinished_uploads",
+        "unfinishedUploads",
+        "Multipart uploads that were begun and not ended; no series where the store cannot say.",
+    ),
     ("modelyard_store_deleted_bytes", "deletedBytes", "Bytes that the collector deleted last."),
     (
         "modelyard_store_missing_blobs",
@@ -108,7 +113,8 @@ class StoreUsage:
         return [(str(one["namespace"]), one) for one in self._report.get("namespaces") or ()]
 
     def _values(self, field: str) -> list[tuple[tuple[str], float]]:
-        return [((name,), float(one.get(field) or 0)) for name, one in self._namespaces()]
+        found = [(name, one.get(field)) for name, one in self._namespaces()]
+        return [((name,), float(value)) for name, value in found if value is not None]
 
     def _whole(self, field: str) -> list[tuple[tuple[()], float]]:
         value = self._report.get(field)

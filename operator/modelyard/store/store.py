@@ -5,7 +5,7 @@ content. That mends a damaged blob, and renews its age, by which the collector s
 (collector/). fences.py keeps a put from being undone by a sweep that is going on.
 
 keys.py makes the requests, errors.py maps obstore's errors to ours, opening.py makes its client
-from a StoreLocation.
+from a StoreLocation; unfinished.py finds uploads that never ended.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from modelyard.store.errors import BlobMissing, DigestMismatch, StoreError, Stor
 from modelyard.store.fences import Fences
 from modelyard.store.keys import CHUNK, Keys
 from modelyard.store.opening import Credentials, Retries, open_location
+from modelyard.store.unfinished import Uploads, open_uploads
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -39,9 +40,10 @@ class Store:
     Every method may raise StoreUnavailable (after its retries), BucketMissing or AccessDenied.
     """
 
-    def __init__(self, client: ObjectStore, url: str) -> None:
+    def __init__(self, client: ObjectStore, url: str, uploads: Uploads) -> None:
         """Use `Store.open`. `url` is for messages."""
         self.keys = Keys(client, url)
+        self.uploads = uploads
         self.fences = Fences(lambda: [one.key for one in self.keys.entries(SWEEPS)])
         self._url = url
 
@@ -56,7 +58,7 @@ class Store:
         """The store at a location; nothing is sent yet. Raises StoreError for an unusable URL."""
         client = open_location(location, credentials=credentials, retries=retries)
         at = f" at {location.endpoint}" if location.endpoint else ""
-        return cls(client, f"{location.url}{at}")
+        return cls(client, f"{location.url}{at}", open_uploads(location, credentials))
 
     @property
     def url(self) -> str:

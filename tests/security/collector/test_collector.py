@@ -123,13 +123,23 @@ def test_it_removes_what_no_object_mentions(yard: Yard) -> None:
     (entry,) = report["namespaces"]
     assert (code, report["dryRun"], entry["problem"]) == (0, True, "")
     assert (entry["blobs"], entry["unneededBytes"], entry["dueBytes"]) == (4, len(b"waste"), 0)
+    # As a sender leaves it that is killed: tests/workloads/store/test_abandoned_uploads.py.
+    partial = yard.folder / f"{blob_key(waste)}#1"
+    partial.write_bytes(b"was")
+    then = time.time() - 30 * DAY
+    os.utime(partial, (then, then))
     yard.pretend(days=8)
     _, report = yard.collect()
-    assert report["namespaces"][0]["dueBytes"] == len(b"waste")
+    (entry,) = report["namespaces"]
+    assert entry["dueBytes"] == len(b"waste")
+    assert (entry["unfinishedUploads"], entry["dueUploads"]) == (1, 1)
+    assert partial.exists()
     assert yard.store.exists(waste)
     _, report = yard.collect(MODELYARD_COLLECTOR_DELETE="true")
     assert report["namespaces"][0]["deletedBytes"] == len(b"waste")
+    assert report["namespaces"][0]["abortedUploads"] == 1
     assert not yard.store.exists(waste)
+    assert not partial.exists()
     for digest in (artifact, manifest, holdout):
         assert yard.store.intact(digest)
 

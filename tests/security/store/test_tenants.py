@@ -130,6 +130,34 @@ def test_the_collector_deletes_and_never_writes_blobs(embedded: Embedded, theirs
             obstore.get(owner, garbage)
 
 
+def test_the_collector_ends_unfinished_uploads_of_every_part(embedded: Embedded) -> None:
+    key = embedded.key(SYSTEM, "collector")
+    for namespace in ("a", "b"):
+        writer = embedded.key(namespace, "writer")
+        path = f"/modelyard-{namespace}/blobs/{uuid.uuid4()}"
+        s3signing.request(embedded.endpoint, writer, "POST", path, query="uploads")
+        uploads = embedded.store(namespace, key).uploads
+        (begun,) = uploads.begun()
+        uploads.abort(begun)
+        assert not list(uploads.begun())
+        uploads.abort(begun)  # It has ended: no error.
+
+
+@pytest.mark.parametrize("who", [("b", "writer"), ("b", "reader"), ("a", "reader")])
+def test_no_other_key_ends_uploads(embedded: Embedded, who: tuple[str, str]) -> None:
+    path = f"/modelyard-a/blobs/{uuid.uuid4()}"
+    s3signing.request(embedded.endpoint, embedded.key("a", "writer"), "POST", path, query="uploads")
+    own = embedded.store("a", embedded.key("a", "writer")).uploads
+    (begun,) = own.begun()
+    intruder = embedded.store("a", embedded.key(*who)).uploads
+    with pytest.raises(AccessDenied):
+        list(intruder.begun())
+    with pytest.raises(AccessDenied):
+        intruder.abort(begun)
+    assert list(own.begun()) == [begun]
+    own.abort(begun)
+
+
 @pytest.mark.parametrize("query", ["policy", "acl", "ownershipControls", "cors"])
 def test_no_key_changes_who_may_do_what(embedded: Embedded, query: str) -> None:
     root = embedded.key(SYSTEM, "")

@@ -24,7 +24,12 @@ ENVIRONMENT = {
 }
 REPORTS = {
     "shop": Report(
-        bytes=700, blobs=3, unneeded_bytes=60, due_bytes=50, missing=(("sha256:1", "x"),)
+        bytes=700,
+        blobs=3,
+        unneeded_bytes=60,
+        due_bytes=50,
+        uploads=2,
+        missing=(("sha256:1", "x"),),
     ),
     "lab": Report(problem="the API server cannot be reached"),
 }
@@ -67,6 +72,8 @@ async def test_usage_by_namespace_is_shown(metrics: Metrics) -> None:
     assert found['modelyard_store_bytes{object_namespace="shop"}'] == 700
     assert found['modelyard_store_due_bytes{object_namespace="shop"}'] == 50
     assert found['modelyard_store_missing_blobs{object_namespace="shop"}'] == 1
+    assert found['modelyard_store_unfinished_uploads{object_namespace="shop"}'] == 2
+    assert 'modelyard_store_unfinished_uploads{object_namespace="lab"}' not in found
     assert found['modelyard_store_collector_problem{object_namespace="lab"}'] == 1
     assert found['modelyard_store_collector_problem{object_namespace="shop"}'] == 0
     assert found["modelyard_store_capacity_bytes"] == 20 << 30

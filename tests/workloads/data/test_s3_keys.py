@@ -17,8 +17,9 @@ import pytest
 from modelyard.contract import exitcodes
 from modelyard.contract.run import StoreLocation
 from modelyard.store.opening import Credentials
+from modelyard.store.s3protocol import Endpoint
 from modelyard.workloads.addresses import AddressRules
-from modelyard.workloads.data.s3 import Endpoint, S3Reader
+from modelyard.workloads.data.s3 import S3Reader
 
 from ... import s3signing
 from .conftest import ACCESS_KEY, SECRET_KEY

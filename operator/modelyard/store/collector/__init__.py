@@ -19,6 +19,7 @@ Why nothing that is needed goes:
   state that says since when is written in one piece before anything is deleted.
 - **Doubt stops it**: an object, Job or pod that cannot be listed, a damaged index, or a part that
   belongs to another namespace ends the run for this part before anything is deleted.
+- **Uploads that were begun and never ended** are no keys; abandoned.py ends the old ones.
 
 The part's keys below `uploads/`, `captures/` and any others that we do not know are never deleted.
 Where to look next: workloads/collect (the CronJob), cli/store.py (the commands).

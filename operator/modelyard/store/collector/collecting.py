@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from modelyard.contract.paths import BLOBS
+from modelyard.store.collector import abandoned
 from modelyard.store.collector import state as states
 from modelyard.store.collector.evidence import Evidence
 from modelyard.store.collector.marking import Marker, collectable
@@ -43,6 +44,13 @@ class Report:
     due: int = 0
     deleted_bytes: int = 0
     deleted: int = 0
+    uploads: int | None = None
+    """Uploads that were begun and not ended; None if that is not known: see `uploads_unknown`."""
+    uploads_due: int = 0
+    """Those that began before the grace period, and before any Job that has not ended."""
+    uploads_aborted: int = 0
+    uploads_unknown: str = ""
+    """Why they are not known."""
     missing: tuple[tuple[str, str], ...] = ()
     """Digests that are needed and not there, each with what needs it."""
     problem: str = ""
@@ -70,12 +78,7 @@ def collect(
     )
     state = states.load(store)
     if state.owner not in (None, evidence.owner):
-        return replace(
-            report,
-            problem=f"{store.url} belongs to a namespace with UID {state.owner}, this one has UID "
-            f"{evidence.owner}: another cluster uses it, or the namespace was made anew; in the "
-            "latter case run `modelyard store adopt`",
-        )
+        return replace(report, problem=_another(store, state, evidence))
     marker = Marker(store, entries)
     cutoff = _cutoff(evidence, policy, now())
     try:
@@ -85,24 +88,48 @@ def collect(
     unneeded = [one for one in entries if collectable(one.key) and one.key not in needed]
     state = state.with_unneeded(evidence.owner, (one.key for one in unneeded), now())
     state.save(store)
-    limit = now() - policy.grace
-    due = [
-        one
-        for one in unneeded
-        if one.modified < cutoff and one.key in state.unneeded and state.unneeded[one.key] <= limit
-    ]
+    due = _due(unneeded, state, cutoff, now() - policy.grace)
+    uploads = abandoned.find(store.uploads, cutoff, now())
     report = replace(
         report,
         unneeded_bytes=sum(one.size for one in unneeded),
         due_bytes=sum(one.size for one in due),
         due=len(due),
+        uploads=uploads.count,
+        uploads_due=len(uploads.due),
+        uploads_unknown=uploads.unknown,
         missing=tuple(sorted(marker.missing().items())),
     )
     if not policy.delete:
         return report
     remove_stale(store)
     deleted = _delete(store, look, marker, due, policy, now)
-    return replace(report, deleted_bytes=sum(one.size for one in deleted), deleted=len(deleted))
+    return replace(
+        report,
+        deleted_bytes=sum(one.size for one in deleted),
+        deleted=len(deleted),
+        uploads_aborted=abandoned.abort(store.uploads, uploads.due),
+    )
+
+
+def _another(store: Store, state: states.State, evidence: Evidence) -> str:
+    """Why a part is left alone whose state names another namespace."""
+    return (
+        f"{store.url} belongs to a namespace with UID {state.owner}, this one has UID "
+        f"{evidence.owner}: another cluster uses it, or the namespace was made anew; in the "
+        "latter case run `modelyard store adopt`"
+    )
+
+
+def _due(
+    unneeded: list[Entry], state: states.State, cutoff: datetime, limit: datetime
+) -> list[Entry]:
+    """What was put before `cutoff` and has not been needed since `limit`."""
+    return [
+        one
+        for one in unneeded
+        if one.modified < cutoff and one.key in state.unneeded and state.unneeded[one.key] <= limit
+    ]
 
 
 def _delete(

@@ -48,6 +48,13 @@ def _one(namespace: str, settings: Settings, api: ApiServer) -> Report:
         namespace, report.bytes, report.blobs, report.unneeded_bytes, report.due_bytes,
         report.deleted_bytes,
     )  # fmt: skip
+    if report.uploads_unknown:
+        log.warning("namespace %s: unfinished uploads: %s", namespace, report.uploads_unknown)
+    elif report.uploads is not None:
+        log.info(
+            "namespace %s: %d unfinished uploads, %d due, %d aborted",
+            namespace, report.uploads, report.uploads_due, report.uploads_aborted,
+        )  # fmt: skip
     return report
 
 

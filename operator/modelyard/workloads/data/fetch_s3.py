@@ -20,11 +20,12 @@ from typing import Protocol
 from modelyard.api.dataset import S3Source
 from modelyard.contract.run import StoreLocation
 from modelyard.store.opening import Credentials, Place
+from modelyard.store.s3protocol import Endpoint
 from modelyard.workloads.addresses import AddressRules
 from modelyard.workloads.data.errors import DatasetError
 from modelyard.workloads.data.limits import Limits, human
 from modelyard.workloads.data.ownstore import OwnStore
-from modelyard.workloads.data.s3 import Endpoint, Listed, S3Reader
+from modelyard.workloads.data.s3 import Listed, S3Reader
 from modelyard.workloads.errors import UserError
 
 log = logging.getLogger("modelyard.data")

@@ -2,9 +2,9 @@
 
 Why not obstore, which reads Modelyard's own store: it resolves names and connects by itself, so
 its connections cannot be checked (guarded.py), it repeats a server's answer in its errors, and it
-refuses keys with empty segments. This reader signs each request for its own host (sigv4.py),
-follows no redirects, and treats keys as opaque strings. Without credentials it asks anonymously:
-those of Modelyard's own store are not known here.
+refuses keys with empty segments. This reader signs each request for its own host
+(store/s3protocol.py), follows no redirects, and treats keys as opaque strings. Without credentials
+it asks anonymously: those of Modelyard's own store are not known here.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn, TypeVar
-from urllib.parse import quote, urlsplit
-from xml.etree import ElementTree
 
 import httpx
 
 from modelyard.store.opening import Credentials
+from modelyard.store.s3protocol import Endpoint, parse_listing, signed_headers
 from modelyard.workloads import guarded
 from modelyard.workloads.addresses import AddressRules, refused
-from modelyard.workloads.data.sigv4 import signed_headers
 from modelyard.workloads.errors import RetryableError, UserError
 
 T = TypeVar("T")
@@ -68,31 +66,6 @@ class Listed:
     """Its whole key."""
     size: int
     """In bytes."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a bucket is."""
-
-    scheme: str
-    host: str
-    """With the port, where it is not the scheme's."""
-    path: str
-    """Before the key: the bucket, unless the host names it."""
-    region: str
-
-    @classmethod
-    def of(cls, bucket: str, endpoint: str | None, region: str) -> Endpoint:
-        """At an S3-compatible server, or at Amazon S3 without `endpoint`. Raises ValueError for
-        an endpoint that is not scheme, host and port."""
-        if endpoint is None:
-            if "." in bucket:  # Amazon's certificate covers one level of names.
-                return cls("https", f"s3.{region}.amazonaws.com", f"/{bucket}", region)
-            return cls("https", f"{bucket}.s3.{region}.amazonaws.com", "", region)
-        parts = urlsplit(endpoint)
-        if not parts.hostname or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-            raise ValueError(f"{endpoint} is not scheme, host and port")
-        return cls(parts.scheme, parts.netloc, f"/{bucket}", region)
 
 
 class S3Reader:
@@ -150,7 +123,7 @@ class S3Reader:
             body = _bounded(response, _PAGE_BYTES)
         if body is None:
             self._refuse_listing()
-        root = _parsed(body)
+        root = parse_listing(body, "ListBucketResult")
         if root is None:
             self._refuse_listing()
         found: list[Listed] = []
@@ -176,9 +149,7 @@ class S3Reader:
     @contextmanager
     def _answer(self, key: str, query: dict[str, str]) -> Iterator[httpx.Response]:
         """A successful response to a GET, open. Raises _Transient, UserError."""
-        target = _encoded(f"{self._endpoint.path}/{key}")
-        if query:
-            target += "?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in sorted(query.items()))
+        target = self._endpoint.target(key, query)
         request = self._client.build_request(
             "GET",
             f"{self._endpoint.scheme}://{self._endpoint.host}/",
@@ -256,11 +227,6 @@ class S3Reader:
         )
 
 
-def _encoded(path: str) -> str:
-    """A path as signature version 4 encodes it: all but unreserved characters and slashes."""
-    return quote(path, safe="/")
-
-
 def _bounded(response: httpx.Response, limit: int) -> bytes | None:
     """The body; None if it is longer than `limit` bytes."""
     body = bytearray()
@@ -279,15 +245,3 @@ def _whole(response: httpx.Response, size: int | None) -> Iterator[bytes]:
         yield piece
     if size is not None and received != size:
         raise _Transient(f"the connection ended after {received} of {size} bytes")
-
-
-def _parsed(body: bytes) -> ElementTree.Element | None:
-    """The document of a stranger, or None. Without a document type there are no entities that
-    could expand or lead elsewhere; as text, no other encoding can hide one."""
-    try:
-        text = body.decode()
-        if "<!" in text.partition("<ListBucketResult")[0]:
-            return None
-        return ElementTree.fromstring(text)  # noqa: S314 - see above
-    except (UnicodeDecodeError, ElementTree.ParseError, ValueError):
-        return None
