@@ -22,7 +22,7 @@ from typing import BinaryIO, Self
 
 from pydantic import Field
 
-from modelyard.api.base import StatusModel
+from modelyard.api.base import ObjectName, StatusModel
 
 CAPTURES = "captures/"
 """Folder of all captures in a namespace's part of the store."""
@@ -278,6 +278,8 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 class IntakeRequest(StatusModel):
     """What an agent asks the intake service for: to store one file."""
 
+    server: ObjectName
+    """Name of its ModelServer."""
     name: str = Field(max_length=120)
     """Name of the file."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -85,7 +85,7 @@ def test_small_faces_in_large_images_are_found(
     scale = side / (FACE[3] - FACE[1])
     small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     image = np.full((1080, 1920, 3), 120, np.uint8)
-    top, left = 700, 1300
+    top, left = 600, 1300
     image[top : top + small.shape[0], left : left + small.shape[1]] = small
     face = [int(value * scale) for value in FACE]
     where = (left + face[0], top + face[1], left + face[2], top + face[3])

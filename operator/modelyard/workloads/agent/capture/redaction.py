@@ -28,8 +28,8 @@ LOW_CONFIDENCE = 0.05
 """Confidence from which on a box of a class to redact counts."""
 LEAST_AGREEMENT = 0.9
 """F1 below which a redacted image is not for training."""
-MAX_PIXELS = 24_000_000
-"""Larger images are not captured: 72 MB for each copy in memory."""
+MAX_PIXELS = 16_000_000
+"""Larger images are not captured: 48 MB for each copy in memory."""
 _QUALITY = 95
 
 

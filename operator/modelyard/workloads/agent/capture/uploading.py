@@ -57,11 +57,14 @@ class Intake(Protocol):
 class IntakeClient:
     """The intake service, and the store that it signs for."""
 
-    def __init__(self, url: str, store_origin: str, token_file: Path = TOKEN_FILE) -> None:
+    def __init__(
+        self, url: str, store_origin: str, server: str, token_file: Path = TOKEN_FILE
+    ) -> None:
         """`store_origin` is scheme and host of the store that the agent knows: images go nowhere
         else, whatever the service answers."""
         self._url = url.rstrip("/")
         self._origin = store_origin
+        self._server = server
         self._token_file = token_file
 
     async def reachable(self) -> bool:
@@ -78,7 +81,7 @@ class IntakeClient:
     async def store(self, path: Path) -> None:
         """See Intake."""
         digest, size = await asyncio.to_thread(_measure, path)
-        wanted = IntakeRequest(name=path.name, sha256=digest, size_bytes=size)
+        wanted = IntakeRequest(server=self._server, name=path.name, sha256=digest, size_bytes=size)
         try:
             async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
                 grant = await self._ask(session, wanted)
