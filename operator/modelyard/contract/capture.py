@@ -30,6 +30,8 @@ ON_DEMAND_ANNOTATION = "modelyard.dev/capture"
 """Annotation of a Deployment by which somebody asks for images now: `COUNT/ID`."""
 AUDIENCE = "modelyard-intake"
 """Audience of the agents' token for the intake service."""
+TOKEN_FOLDER = "/var/run/secrets/modelyard/intake"  # noqa: S105
+"""Where the agent finds that token, as `token`."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Largest file of captures."""
 MAX_RECORD_BYTES = 4 * 1024 * 1024

@@ -11,7 +11,8 @@ agent sends its pod's token, made for this audience alone, with name, digest and
 
 The bytes themselves go from the agent to the store. The service's key can do nothing but put
 objects below captures/ (embeddedstore.py: Access.INTAKE), so neither this process nor a stolen
-grant can read, replace or delete anything else. A server's name is a claim that is checked, never a credential.
+grant can read, replace or delete anything. A server's name is a claim that is checked, never a
+credential.
 
 Environment
     MODELYARD_NAMESPACES             workload namespaces, with commas between them

@@ -23,13 +23,19 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from modelyard.contract.capture import CaptureFile, CaptureReason, IntakeGrant, IntakeRequest
+from modelyard.contract.capture import (
+    TOKEN_FOLDER,
+    CaptureFile,
+    CaptureReason,
+    IntakeGrant,
+    IntakeRequest,
+)
 from modelyard.workloads.agent.capture.spool import CaptureSpool
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 86_400.0
-TOKEN_FILE = Path("/var/run/secrets/modelyard/intake/token")
+TOKEN_FILE = Path(TOKEN_FOLDER) / "token"
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 900.0
 _CHUNK = 1 << 20
 _TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
