@@ -23,6 +23,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.disruption import Disruptions
 from modelyard.api.registration import AGE, KindInfo
 
 
@@ -170,6 +171,9 @@ class DatasetStatus(CommonStatus):
     """Hash of the spec that the digest was resolved from."""
     used_by: list[str] | None = Field(default=None, max_length=5)
     """Objects that use this one, at most five. It cannot be deleted while there are any."""
+    disruptions: Disruptions | None = None
+    """Pods that Kubernetes ended before they were done: preempted, evicted, drained. After ten in a
+    row its Job is stopped."""
 
 
 class DatasetPhase(StrEnum):

@@ -23,6 +23,7 @@ from modelyard.api.base import (
     rules,
 )
 from modelyard.api.monitoring import Monitoring
+from modelyard.api.monitoringstatus import MonitoringStatus
 from modelyard.api.pipeline import Pipeline
 from modelyard.api.registration import AGE, KindInfo, Selection, Use
 from modelyard.api.rollout import Rollout
@@ -151,6 +152,8 @@ class DeploymentStatus(CommonStatus):
     """Servers whose hardware no artifact of the target version fits."""
     pools: list[PoolStatus] | None = None
     """Servers by pool, where pools are declared."""
+    monitoring: MonitoringStatus | None = None
+    """Drift of what the servers see, and images kept for labelling, with spec.monitoring."""
     selector: str | None = None
     """Label selector of the serving pods, for the scale subresource."""
     activator: ActivatorStatus | None = None

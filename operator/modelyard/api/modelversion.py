@@ -24,6 +24,7 @@ from modelyard.api.base import (
     cel,
     rules,
 )
+from modelyard.api.disruption import Disruptions
 from modelyard.api.evaluation import (
     GATES_NEED_EVALUATION,
     ArtifactEvaluation,
@@ -147,6 +148,9 @@ class ModelVersionStatus(CommonStatus):
     """Number of the current attempt at its Jobs, from 0."""
     used_by: list[str] | None = Field(default=None, max_length=5)
     """Objects that use this one, at most five. It cannot be deleted while there are any."""
+    disruptions: Disruptions | None = None
+    """Pods that Kubernetes ended before they were done: preempted, evicted, drained. After ten in a
+    row its Job is stopped."""
 
 
 class ModelVersionPhase(StrEnum):

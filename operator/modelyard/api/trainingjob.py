@@ -25,6 +25,7 @@ from modelyard.api.base import (
     exactly_one,
     rules,
 )
+from modelyard.api.disruption import Disruptions
 from modelyard.api.evaluation import GATES_NEED_EVALUATION, Evaluation, Gates
 from modelyard.api.export import Exports, default_exports
 from modelyard.api.hyperparameters import MAX_ARGUMENTS, MAX_VALUE_ITEMS, MAX_VALUE_TEXT
@@ -194,6 +195,9 @@ class TrainingJobStatus(CommonStatus):
     """Name of the resulting ModelVersion."""
     run_hash: str | None = None
     """Hash of the inputs that the training was started with."""
+    disruptions: Disruptions | None = None
+    """Pods that Kubernetes ended before they were done: preempted, evicted, drained. After ten in a
+    row its Job is stopped."""
 
 
 class TrainingJobPhase(StrEnum):

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from modelyard.api.disruption import Disruption
 from modelyard.contract.result import Outcome, parse_outcome
-from modelyard.core import meta, ownership, podstate
+from modelyard.core import disruptions, meta, ownership, podstate
 from modelyard.core.conditions import parse_timestamp
+from modelyard.core.disruptions import MAX_DISRUPTIONS
 from modelyard.core.jobs import CONTAINER, with_suspend
 from modelyard.core.plan import KubeObject, View
-from modelyard.core.podstate import Trouble
+from modelyard.core.podstate import Trouble, age
 from modelyard.core.refusals import refusal, refused
 
 MAX_LOST_RESULTS = 3
@@ -41,6 +43,8 @@ class JobState:
     """Nodes, by name, of pods that have not ended."""
     refusal: tuple[str, str] = ("", "")
     """When the API server refused to make a pod last, and its words; see refusals.py."""
+    disrupted: Disruption | None = None
+    """Pods that Kubernetes ended, also those that are gone; see disruptions.py."""
 
     @property
     def exists(self) -> bool:
@@ -86,7 +90,7 @@ class JobState:
     def live_pod(self) -> KubeObject | None:
         """The pod that works, or is about to; the newest if several exist."""
         live = [p for p in self.pods if not podstate.ended(p) and not meta.deleting(p)]
-        return max(live, key=_age, default=None)
+        return max(live, key=age, default=None)
 
     @property
     def running(self) -> bool:
@@ -100,7 +104,7 @@ class JobState:
         if self.running:
             return self.live_pod
         done = [p for p in self.pods if podstate.phase(p) == "Succeeded"]
-        return max(done, key=_age, default=None)
+        return max(done, key=age, default=None)
 
     @property
     def started(self) -> bool:
@@ -114,7 +118,7 @@ class JobState:
     def _ended_pods(self) -> list[KubeObject]:
         """Newest first."""
         found = [p for p in self.pods if podstate.ended(p) or _terminated(p) is not None]
-        return sorted(found, key=_age, reverse=True)
+        return sorted(found, key=age, reverse=True)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -128,7 +132,7 @@ class JobState:
     @property
     def trouble(self) -> Trouble | None:
         """Why no pod works."""
-        for pod in sorted(self.pods, key=_age, reverse=True):
+        for pod in sorted(self.pods, key=age, reverse=True):
             lost = None if podstate.ended(pod) else podstate.node_trouble(pod, self._node(pod))
             if lost is not None:
                 return lost
@@ -136,7 +140,7 @@ class JobState:
         if live is not None:
             return podstate.pod_trouble(live)
         moment, words = self.refusal
-        made = max((_age(pod)[0] for pod in self.pods), default="")
+        made = max((age(pod)[0] for pod in self.pods), default="")
         if not words or moment < made or self.suspended or self.succeeded or self.failed:
             return None
         return refused(words)
@@ -169,10 +173,20 @@ class JobState:
             if fate is None or fate.reason != podstate.EVICTED:
                 break
             count, last = count + 1, last or fate
-        if count < MAX_EVICTIONS or last is None or self.running:
+        if self.running:
             return None
-        text = f"{count} pods in a row were evicted, so it was stopped; the last one: "
-        return Trouble(podstate.EVICTED, text + last.message)
+        if count >= MAX_EVICTIONS and last is not None:
+            text = f"{count} pods in a row were evicted, so it was stopped; the last one: "
+            return Trouble(podstate.EVICTED, text + last.message)
+        endless = self.disrupted
+        if endless is None or endless.count < MAX_DISRUPTIONS:
+            return None
+        text = (
+            f"{endless.count} pods in a row were ended by Kubernetes before they were done, so it "
+            f"was stopped; the last one: {endless.message}. Raise its priority "
+            "(scheduling.priorityClassName), or choose other nodes"
+        )
+        return Trouble(endless.reason, text)
 
     @property
     def failure(self) -> Trouble:
@@ -200,7 +214,12 @@ def read_job(view: View, owner: KubeObject, name: str) -> JobState:
     pods = tuple(view.children(job, "Pod"))
     names = {podstate.node_name(pod) for pod in pods if not podstate.ended(pod)} - {""}
     nodes = {name: node for name in names if (node := view.get("Node", "", name)) is not None}
-    return replace(job_state(job, pods), nodes=nodes, refusal=refusal(view, job))
+    return replace(
+        job_state(job, pods),
+        nodes=nodes,
+        refusal=refusal(view, job),
+        disrupted=disruptions.count(owner, name, pods),
+    )
 
 
 def job_state(job: KubeObject | None, pods: Iterable[KubeObject]) -> JobState:
@@ -208,10 +227,6 @@ def job_state(job: KubeObject | None, pods: Iterable[KubeObject]) -> JobState:
     if job is None:
         return JobState()
     return JobState(job, tuple(pod for pod in pods if ownership.owns(job, pod)))
-
-
-def _age(pod: KubeObject) -> tuple[str, str]:
-    return str(pod["metadata"].get("creationTimestamp", "")), meta.name(pod)
 
 
 def _terminated(pod: KubeObject) -> KubeObject | None:

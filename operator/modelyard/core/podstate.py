@@ -69,6 +69,11 @@ def node_name(pod: KubeObject) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
+def age(pod: KubeObject) -> tuple[str, str]:
+    """Orders pods by when they were created, oldest first."""
+    return str(pod["metadata"].get("creationTimestamp", "")), meta.name(pod)
+
+
 def pod_trouble(pod: KubeObject) -> Trouble | None:
     """Why a pod that has not ended does not run; None if nothing is wrong.
 
@@ -138,18 +143,30 @@ def pod_fate(pod: KubeObject) -> Trouble | None:
     name, state = meta.name(pod), meta.status(pod)
     node = f"node {node_name(pod)}" if node_name(pod) else "its node"
     reason, words = state.get("reason"), state.get("message") or "no reason given"
-    if reason == "Evicted":
-        return Trouble(EVICTED, f"pod {name} was evicted from {node}: {words}")
-    disrupted = condition(pod, "DisruptionTarget")
-    if disrupted is not None and disrupted.get("status") == "True":
-        by, text = disrupted.get("reason"), disrupted.get("message") or words
-        return Trouble(POD_DISRUPTED, f"pod {name} was ended ({by}): {text}")
+    disrupted = disruption(pod)
+    if disrupted is not None:
+        return disrupted
     killed = next((k for one in _containers(pod) if (k := _killed(pod, one))), None)
     if killed is not None:
         return killed
     if reason and not any(_ending(one) for one in _containers(pod)):
         return Trouble(POD_REFUSED, f"{node} refused pod {name} ({reason}): {words}")
     return None
+
+
+def disruption(pod: KubeObject) -> Trouble | None:
+    """Who is ending, or has ended, a pod before it was done: its node for want of something, the
+    scheduler for another pod, a drain, a taint. None if nobody."""
+    name, state = meta.name(pod), meta.status(pod)
+    words = state.get("message") or "no reason given"
+    if state.get("reason") == "Evicted":
+        node = f"node {node_name(pod)}" if node_name(pod) else "its node"
+        return Trouble(EVICTED, f"pod {name} was evicted from {node}: {words}")
+    target = condition(pod, "DisruptionTarget")
+    if target is None or target.get("status") != "True":
+        return None
+    by, text = target.get("reason"), target.get("message") or words
+    return Trouble(POD_DISRUPTED, f"pod {name} was ended ({by}): {text}")
 
 
 def container_failure(pod: KubeObject, *, but: str) -> Trouble | None:

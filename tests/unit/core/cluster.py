@@ -41,6 +41,8 @@ class Cluster(World):
         """What agents report of a version; GOOD unless set."""
         self.clocks: dict[str, timedelta] = {}
         """By how much the clock of a node's agent is ahead."""
+        self.drifts: dict[str, dict[str, Any] | None] = {}
+        """What servers report of drift, by node (edge) or pod; `stable()` unless set."""
         self.capacity: int | None = None
         """Server pods that find a node (cluster); None: all."""
         self.arrivals: dict[str, str] = {}
@@ -198,6 +200,11 @@ class Cluster(World):
         if spec.get("shadow"):
             shadow = spec["shadow"]["version"]
             status["shadow"] = _reported(shadow) | self.shadowed(shadow["version"])
+        if (spec.get("monitoring") or {}).get("drift"):
+            drift = self.drifts.get(str(spec["nodeName"] if self.edge else name_of(pod)), stable())
+            status |= {"drift": drift} if drift else {}
+        if (spec.get("monitoring") or {}).get("capture"):
+            status["capture"] = {"stored": 0}
         server["status"] = status
         # The API server notes when a status was written, by its own clock.
         note = {"subresource": "status", "time": timestamp(self.now)}
@@ -213,6 +220,24 @@ class Cluster(World):
             return {}
         matched = 100 if figures is GOOD else 20
         return {"images": 50, "stableBoxes": 100, "shadowBoxes": 100, "matched": matched}
+
+
+def stable() -> dict[str, Any]:
+    """What a server reports that does not drift."""
+    return {"state": "Stable", "sources": 1, "calibrated": 1}
+
+
+def calibrating(*kinds: str) -> dict[str, Any]:
+    """What a server reports that has no complete baseline, with findings that are no drift."""
+    found = [{"kind": kind, "since": timestamp(NOW)} for kind in kinds]
+    return {"state": "Calibrating", "sources": 1, "calibrated": 0, "findings": found}
+
+
+def drifting(signal: str = "TopScore", size: float = -3.0, *because: str) -> dict[str, Any]:
+    """What a server reports that drifts."""
+    finding = {"kind": "Drift", "signal": signal, "size": size, "since": timestamp(NOW)}
+    finding |= {"because": list(because)} if because else {}
+    return stable() | {"state": "Drifting", "findings": [finding], "alarmSince": timestamp(NOW)}
 
 
 def _reported(assigned: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from modelyard.core.conditions import parse_timestamp
-from modelyard.core.plan import Apply, KubeObject, Ref
+from modelyard.core.plan import Apply, Event, KubeObject, Ref
 
 from .cluster import BAD, EDGE, GOOD, NAME, TOO_MUCH, Cluster, name_of
 from .feed import ObjectKey
@@ -41,6 +41,8 @@ class Sim(Cluster):
         """Nodes are named `pool-name`."""
         self.transcript = Transcript()
         self._written: list[str] = []
+        self.told: list[Event] = []
+        """Events that were sent."""
         super().__init__(*nodes, edge=edge, replicas=replicas, **spec)
         LATEST.append(self)
         self.run()
@@ -112,6 +114,7 @@ class Sim(Cluster):
         writes = len(self.writes)
         plan = decide()
         told = plan.events if "status Deployment" in self.writes[writes:] else ()
+        self.told += told
         written, self._written = self._written, []
         self.transcript.observe(super().feed(), self.objects, now, by_operator=True)
         self.transcript.decided(

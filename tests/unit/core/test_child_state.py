@@ -3,19 +3,25 @@ kubelet, memory, a node without power. Each endless loop has an end."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from modelyard.contract.result import Outcome
+from modelyard.core.disruptions import MAX_DISRUPTIONS
 from modelyard.core.jobstate import MAX_EVICTIONS
+from modelyard.core.meta import RETRY
 
-from .sim import Sim
-from .world import NOW, World, condition, dataset, made_by, ready_dataset, training, version
+from .world import World, condition, dataset, ready_dataset, training, version
 
 OBJECTS = {"Dataset": "shelf", "TrainingJob": "first", "ModelVersion": "shelf-2"}
 every_kind = pytest.mark.parametrize("kind", OBJECTS)
+PREEMPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "PreemptionByScheduler",
+    "message": "default-scheduler: preempting to accommodate a higher priority pod",
+}
 QUOTA = "exceeded quota: compute, requested: cpu=2, used: cpu=0, limited: cpu=1"
 DISK = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 3Mi."
 NODE = "edge-7"
@@ -37,8 +43,13 @@ class Child:
         return condition(one, "Ready")["reason"], one["status"]["message"]
 
     @property
+    def object(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.world.objects[self.kind, self.name]
+        return found
+
+    @property
     def phase(self) -> str:
-        return str(self.world.objects[self.kind, self.name]["status"]["phase"])
+        return str(self.object["status"]["phase"])
 
     def refused(self, words: str, moment: str = "2026-11-22T12:00:30Z") -> None:
         """The Job's controller sends an Event: the API server has refused its pod."""
@@ -55,6 +66,17 @@ class Child:
         pod = self.world.pod_of(self.job, "Failed", reason="Evicted", message=DISK)
         pod["status"]["conditions"] = [condition]
         pod["spec"] = {"nodeName": NODE}
+
+    def preempt(self) -> dict[str, Any]:
+        """The scheduler ends its pod for a more important one."""
+        pod = self.world.pod_of(self.job, "Running")
+        pod["status"]["conditions"] = [PREEMPTED]
+        pod["metadata"]["deletionTimestamp"] = "2026-11-22T12:30:00Z"
+        return pod
+
+    def gone(self, pod: dict[str, Any]) -> None:
+        """Its containers have ended: the API server forgets it, and the Job makes another."""
+        del self.world.objects["Pod", pod["metadata"]["name"]]
 
     def node(self, status: str) -> dict[str, Any]:
         ready = {"type": "Ready", "status": status, "reason": "NodeStatusUnknown"}
@@ -115,6 +137,59 @@ def test_evictions_between_which_a_pod_runs_do_not_end_it(kind: str) -> None:
     child.world.pod_of(child.job, "Running")
     child.seen()
     assert child.phase != "Failed"
+
+
+@every_kind
+def test_preemptions_in_a_row_have_an_end_although_the_pods_vanish(kind: str) -> None:
+    child = Child(kind)
+    for number in range(1, MAX_DISRUPTIONS):
+        pod = child.preempt()
+        pod["metadata"]["creationTimestamp"] = f"2026-11-22T12:{number:02}:00Z"
+        child.seen()
+        child.gone(pod)
+        child.seen()
+        child.seen()  # Nothing is counted twice.
+        assert child.phase != "Failed", number
+    pod = child.preempt()
+    pod["metadata"]["creationTimestamp"] = "2026-11-22T13:00:00Z"
+    for _ in range(2):
+        reason, message = child.seen()
+        assert (child.phase, reason) == ("Failed", "PodDisrupted")
+        assert f"{MAX_DISRUPTIONS} pods in a row were ended" in message
+        assert "PreemptionByScheduler): default-scheduler: preempting" in message
+        assert "scheduling.priorityClassName" in message
+        assert condition(child.object, "Stalled")["status"] == "True"
+        job = child.world.objects["Job", child.job["metadata"]["name"]]
+        assert job["spec"]["suspend"] is True
+        child.world.objects.pop(("Pod", pod["metadata"]["name"]), None)
+
+
+@pytest.mark.parametrize("kind", ["Dataset", "TrainingJob"])
+def test_a_retry_after_too_many_preemptions_counts_anew(kind: str) -> None:
+    child = Child(kind)
+    for number in range(MAX_DISRUPTIONS):
+        pod = child.preempt()
+        pod["metadata"]["creationTimestamp"] = f"2026-11-22T12:{number:02}:00Z"
+        child.seen()
+        child.gone(pod)
+    assert child.phase == "Failed"
+    child.object["metadata"].setdefault("annotations", {})[RETRY] = "1"
+    child.seen()
+    assert child.phase != "Failed"
+    assert "disruptions" not in child.object["status"]
+
+
+def test_a_training_that_gets_further_between_preemptions_goes_on_for_ever() -> None:
+    child = Child("TrainingJob")
+    for number in range(3 * MAX_DISRUPTIONS):
+        pod = child.preempt()
+        pod["metadata"]["creationTimestamp"] = f"2026-11-22T{12 + number // 60:02}:{number:02}:00Z"
+        child.object["status"]["progress"] = {"epoch": number // 2}
+        child.seen()
+        child.gone(pod)
+        assert child.phase != "Failed"
+    (record,) = child.object["status"]["disruptions"]
+    assert record["count"] <= 2
 
 
 @every_kind
@@ -200,138 +275,3 @@ def test_the_owner_is_reconciled_when_its_pods_node_is_lost(kind: str) -> None:
     assert not nodes.put("Node", node), "a heartbeat wakes nobody"
     node["status"]["conditions"][0]["status"] = "Unknown"
     assert [key[::2] for key in nodes.put("Node", node)] == [(kind, child.name)]
-
-
-# Servers.
-
-CLUSTER = {"cluster": {"replicas": 2}}
-
-
-def servers() -> tuple[Sim, dict[str, Any]]:
-    sim = Sim(edge=False, replicas=2)
-    assert sim.status["phase"] == "Healthy"
-    (workload,) = sim.of("apps/Deployment")
-    return sim, workload
-
-
-def test_new_settings_are_not_healthy_before_all_servers_have_them() -> None:
-    """Case 6: Healthy, Ready for a generation that no server had, at once and for ever."""
-    sim, workload = servers()
-    sim.rolled_out = lambda workload: None  # type: ignore[method-assign]
-    sim.spec["server"] = {"maxBatchSize": 4}
-    status = sim.operate()
-    assert (status["phase"], status["observedGeneration"]) == ("Progressing", 2)
-    assert "about to get new settings" in status["message"]
-    (workload,) = sim.of("apps/Deployment")
-    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
-    refused["message"] = f'pods "cameras-5f-x" is forbidden: {QUOTA}'
-    counts = {"replicas": 2, "updatedReplicas": 0}
-    workload["status"] = {"observedGeneration": workload["metadata"]["generation"], **counts}
-    workload["status"]["conditions"] = [refused]
-    status = sim.operate()
-    assert (status["phase"], condition(sim.mdep, "Ready")["reason"]) == (
-        "Progressing",
-        "QuotaExceeded",
-    )
-    assert "0 of 2 servers have the present settings of spec.server" in status["message"]
-    assert QUOTA in status["message"]
-    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-    workload["status"]["conditions"].append(late)
-    assert sim.operate()["phase"] == "Degraded"
-    assert condition(sim.mdep, "Stalled")["status"] == "True"
-    workload["status"] |= {"updatedReplicas": 2, "conditions": []}
-    assert sim.operate()["phase"] == "Healthy"
-
-
-def crash(pod: dict[str, Any], name: str, **last: Any) -> None:
-    pod["status"]["conditions"][0]["status"] = "False"
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
-    one = {"name": name, "ready": False, "restartCount": 7, "state": waiting}
-    one["lastState"] = {"terminated": {"exitCode": 137, **last}}
-    pod["status"]["containerStatuses"] = [one]
-
-
-def test_a_server_that_is_killed_for_its_memory_again_and_again_is_degraded() -> None:
-    """Case 12: Progressing, "0 of 2 servers answer", for ever."""
-    sim, _ = servers()
-    for pod in sim.of("Pod"):
-        crash(pod, "triton", reason="OOMKilled")
-    status = sim.operate()
-    assert (status["phase"], condition(sim.mdep, "Ready")["reason"]) == ("Degraded", "OutOfMemory")
-    assert "raise spec.server.resources.memory" in status["message"]
-
-
-def test_a_server_that_never_came_up_for_its_memory_is_degraded_too() -> None:
-    sim = Sim(edge=False, replicas=2)
-    sim.spec["target"] = {"cluster": {"replicas": 3}}
-    sim.operate()
-    sim.workloads()
-    crash(sim.objects["Pod", "pod-2"], "triton", reason="OOMKilled")
-    status = sim.operate()
-    assert (status["phase"], condition(sim.mdep, "Ready")["reason"]) == ("Degraded", "OutOfMemory")
-
-
-def test_a_container_that_is_tried_again_is_still_told() -> None:
-    sim, _ = servers()
-    for pod in sim.of("Pod"):
-        crash(pod, "triton", reason="Error")
-        pod["status"]["containerStatuses"][0]["state"] = {"running": {}}
-    status = sim.operate()
-    assert (status["phase"], condition(sim.mdep, "Ready")["reason"]) == (
-        "Degraded",
-        "CrashLooping",
-    )
-    assert "kubectl logs pod-0 -c triton --previous" in status["message"]
-
-
-def ended_server(sim: Sim, number: int, **status: Any) -> None:
-    (workload,) = sim.of("apps/Deployment")
-    made = NOW + timedelta(minutes=number)
-    own = made_by(workload) | {"name": f"ended-{number}", "uid": f"uid-ended-{number}"}
-    own["creationTimestamp"] = made.strftime("%Y-%m-%dT%H:%M:%SZ")
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": own, "spec": {"nodeName": NODE}}
-    sim.add({**pod, "status": {"phase": "Failed", **status}})
-
-
-def test_servers_that_are_evicted_one_after_the_other_are_degraded() -> None:
-    """Case 11: no reason after 12 evictions."""
-    sim, _ = servers()
-    del sim.objects["Pod", "pod-1"]
-    for number in range(1, 13):
-        ended_server(sim, number, reason="Evicted", message=DISK)
-    status = sim.operate()
-    assert (status["phase"], condition(sim.mdep, "Ready")["reason"]) == ("Degraded", "Evicted")
-    assert f"pod ended-12 was evicted from node {NODE}: {DISK}" in status["message"]
-    assert "3 or more pods in a row" in status["message"]
-    sim.now += timedelta(hours=1)
-    for _ in range(4):
-        sim.round()
-    assert sim.status["phase"] == "Healthy", "a pod that answers came after them"
-
-
-def test_a_server_on_a_node_without_power_is_named() -> None:
-    sim, _ = servers()
-    ready = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
-    ready["lastTransitionTime"] = "2026-11-22T11:58:00Z"
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "somewhere"}}
-    sim.add({**node, "status": {"conditions": [ready]}})
-    sim.objects["Pod", "pod-0"]["status"]["conditions"][0]["status"] = "False"
-    status = sim.operate()
-    assert condition(sim.mdep, "Ready")["reason"] == "NodeNotReady"
-    assert "node somewhere of pod pod-0 is not ready since" in status["message"]
-
-
-def test_a_daemon_sets_pods_that_are_refused_are_told() -> None:
-    sim = Sim("a-1", "a-2")
-    (workload,) = sim.of("apps/DaemonSet")
-    sim.node("a-3")
-    sim.count()
-    workload["status"]["currentNumberScheduled"] = 2
-    own = workload["metadata"]
-    about = {"kind": "DaemonSet", "name": own["name"], "uid": own["uid"]}
-    event = {"apiVersion": "v1", "kind": "core/Event", "involvedObject": about}
-    event |= {"message": f'Error creating: pods "c-x" is forbidden: {QUOTA}'}
-    sim.add({**event, "lastTimestamp": "x", "metadata": {"name": "e", "namespace": "shop"}})
-    status = sim.operate()
-    assert condition(sim.mdep, "Ready")["reason"] == "QuotaExceeded"
-    assert QUOTA in status["message"]

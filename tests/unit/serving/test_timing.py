@@ -33,9 +33,7 @@ def test_a_profiled_step_writes_what_each_request_took(
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere/at/all"])
-def test_without_a_folder_nothing_is_measured(
-    monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
+def test_without_a_folder_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     monkeypatch.setenv(timing.FOLDER_VARIABLE, folder)
     recorder = timing.recorder("digits")
     laps = recorder.begin()

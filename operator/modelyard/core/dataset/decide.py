@@ -18,6 +18,7 @@ from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.dataset import reasons
 from modelyard.core.dataset.observed import Observed, observe
 from modelyard.core.dataset.resources import data_job
+from modelyard.core.disruptions import remembered
 from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.namespace_policy import namespace_verdict
 from modelyard.core.plan import Apply, Controller, Create, Event, Plan, Ref
@@ -82,6 +83,7 @@ def _waiting(observed: Observed, verdict: Verdict, now: datetime) -> dict[str, A
         attempt=observed.attempt,
         runHash=observed.run_hash,
         usedBy=observed.used_by,
+        **remembered([observed.job.disrupted]),
     )
 
 

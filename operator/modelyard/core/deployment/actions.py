@@ -59,15 +59,16 @@ def read(obj: KubeObject, before: Mapping[str, str]) -> Actions:
         if (value := meta.annotation(obj, PREFIX + name)) is not None
     }
     asked = {name: value for name, value in present.items() if before.get(name) != value[:128]}
-    users = {name: user for name in asked if (user := _user(obj, attribution.asked_by(name)))}
+    users = {name: user for name in asked if (user := user_of(obj, attribution.asked_by(name)))}
     acted_on = {str(name): value[:128] for name, value in present.items()}
     return Actions(asked, acted_on, users)
 
 
 def changed_by(obj: KubeObject) -> str | None:
     """Who changed an object's spec last; None if that is not known."""
-    return _user(obj, attribution.CHANGED_BY)
+    return user_of(obj, attribution.CHANGED_BY)
 
 
-def _user(obj: KubeObject, key: str) -> str | None:
+def user_of(obj: KubeObject, key: str) -> str | None:
+    """The user that an annotation of contract/attribution.py names; None without one."""
     return (meta.annotation(obj, key) or "")[: attribution.MAX_NAME] or None

@@ -16,11 +16,21 @@ from modelyard.api.base import API_VERSION
 from modelyard.api.deployment import DeploymentPhase
 from modelyard.core import meta
 from modelyard.core.deployment import actions as acting
-from modelyard.core.deployment import activation, current_release, disruption, edgepods, gateway
+from modelyard.core.deployment import (
+    activation,
+    current_release,
+    disruption,
+    drifting,
+    edgepods,
+    gateway,
+    monitoring,
+)
 from modelyard.core.deployment.actions import Actions
 from modelyard.core.deployment.desired_release import DesiredRelease, desired_release
+from modelyard.core.deployment.drifting import Judgement
 from modelyard.core.deployment.gauges import GAUGES
 from modelyard.core.deployment.lifecycle import Course, follow
+from modelyard.core.deployment.monitoring import Wanted
 from modelyard.core.deployment.observed import CHILDREN, OPTIONAL, Observed, observe
 from modelyard.core.deployment.pauses import is_paused
 from modelyard.core.deployment.resources import (
@@ -31,7 +41,7 @@ from modelyard.core.deployment.resources import (
     template_hash,
     workload,
 )
-from modelyard.core.deployment.servers import DesiredServers, assignments
+from modelyard.core.deployment.servers import DesiredServers, assignments, monitoring_due
 from modelyard.core.deployment.status import Assessment, Situation, assess, waiting_status
 from modelyard.core.fleet.fleets import FLEETS
 from modelyard.core.namespace_policy import namespace_verdict
@@ -90,6 +100,8 @@ def _plan(
         state=course.state,
         kind_available=observed.available_kinds.__contains__,
     )
+    monitored = monitoring.wanted(observed)
+    drift = drifting.judge(observed, monitored.status, now)
     situation = Situation(
         course=course,
         problem=wishes.problem,
@@ -98,9 +110,10 @@ def _plan(
         missing=routes.problem or scaling.problem,
         template=settings_hash(pods),
         refused=scaling.refusal,
+        monitoring=drift,
     )
     report = assess(observed, situation)
-    rollout = course.rollout
+    servers, rollout = _servers(course, monitored), course.rollout
     return Apply(
         apply=(
             *_workload(observed, pods, now),
@@ -111,18 +124,18 @@ def _plan(
         ),
         # What was decided is kept before it is done: it must not come out otherwise after a crash.
         status_first=situation.recorded.decisions != observed.recorded.decisions,
-        apply_unordered=tuple(_model_servers(observed, course)),
+        apply_unordered=tuple(_model_servers(observed, servers)),
         delete=(
             *_orphans(observed),
-            *_outdated_pods(observed, course),
+            *_outdated_pods(observed, course, servers),
             *routes.leftovers,
             *scaling.leftovers,
             *disruption.leftovers(observed, observed.children),
         ),
         queries=rollout.queries if rollout else (),
         status=_status(observed, report, now),
-        events=(*wishes.wanted.events, *_events(observed, report, course)),
-        requeue_after=_requeue_after(observed, course, now),
+        events=(*wishes.wanted.events, *_events(observed, report, course), *drift.events),
+        requeue_after=_requeue_after(observed, course, servers, drift, now),
     )
 
 
@@ -144,38 +157,47 @@ def _status(observed: Observed, report: Assessment, now: datetime) -> KubeObject
     )
 
 
-def _model_servers(observed: Observed, course: Course) -> Iterator[KubeObject]:
-    for change in assignments(observed, _servers(course)):
+def _model_servers(observed: Observed, servers: DesiredServers) -> Iterator[KubeObject]:
+    for change in assignments(observed, servers):
+        text = servers.monitoring.of(change.member)
         yield model_server(
             observed,
             change.member,
             change.assigned,
             staged=change.staged,
             shadow=change.shadow,
+            monitoring=monitoring.wire(text if change.monitoring is None else change.monitoring),
             report_seconds=change.report_seconds,
         )
 
 
-def _outdated_pods(observed: Observed, course: Course) -> Iterator[Ref]:
+def _outdated_pods(observed: Observed, course: Course, servers: DesiredServers) -> Iterator[Ref]:
     paused = is_paused(observed, course.state)
-    return edgepods.outdated(observed, _servers(course), course.tallies, paused=paused)
+    return edgepods.outdated(observed, servers, course.tallies, paused=paused)
 
 
-def _servers(course: Course) -> DesiredServers:
+def _servers(course: Course, monitored: Wanted) -> DesiredServers:
     return DesiredServers(
         course.stable,
         course.candidate,
         course.rejected,
         course.rollout.moves if course.rollout else None,
         immediate=course.immediate,
+        monitoring=monitored,
     )
 
 
-def _requeue_after(observed: Observed, course: Course, now: datetime) -> float | None:
-    """Seconds until the next measurement, end of a pause, deadline or silence of a server."""
+def _requeue_after(
+    observed: Observed, course: Course, servers: DesiredServers, drift: Judgement, now: datetime
+) -> float | None:
+    """Seconds until the next measurement, end of a pause, deadline or silence of a server, or until
+    more servers are told what to monitor."""
     moments = [one.timestamp() for one in (course.rollout.requeue_at if course.rollout else ())]
+    moments += [one.timestamp() for one in drift.requeue_at]
     if observed.next_silence is not None:
         moments.append(observed.next_silence)
+    if monitoring_due(observed, servers):
+        moments.append(now.timestamp() + 1.0)
     return max(0.0, min(moments) - now.timestamp()) if moments else None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelyard.api.monitoringstatus import MonitoringStatus
 from modelyard.api.rolloutstatus import (
     Override,
     RejectedVersion,
@@ -36,6 +37,7 @@ class Recorded:
     revision: int = 0
     actions: Mapping[str, str] = field(default_factory=dict)
     """Values of the action annotations that were acted on last."""
+    monitoring: MonitoringStatus | None = None
 
     @property
     def model_line(self) -> str:
@@ -47,7 +49,7 @@ class Recorded:
     def decisions(self) -> Recorded:
         """All of it that servers' assignments follow from, to compare before with after."""
         rollout = self.rollout.decisions if self.rollout else None
-        return replace(self, generation=None, phase="", rollout=rollout)
+        return replace(self, generation=None, phase="", rollout=rollout, monitoring=None)
 
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> Recorded:
@@ -63,4 +65,5 @@ class Recorded:
             history=tuple(RolloutRecord.model_validate(one) for one in status.get("history") or ()),
             revision=int(status.get("revision") or 0),
             actions=dict(status.get("actions") or {}),
+            monitoring=MonitoringStatus.parsed(status.get("monitoring")),
         )

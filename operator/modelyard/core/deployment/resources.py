@@ -55,11 +55,13 @@ def model_server(
     *,
     staged: KubeObject | None = None,
     shadow: KubeObject | None = None,
+    monitoring: KubeObject | None = None,
     report_seconds: int | None = None,
 ) -> dict[str, Any]:
     """The ModelServer of a serving pod (cluster) or a node (edge).
 
-    `staged` is an Assignment, `shadow` an api.modelserver.Shadowing.
+    `staged` is an Assignment, `shadow` an api.modelserver.Shadowing, `monitoring` an
+    api.monitoring.ServerMonitoring.
     """
     pod, known = member.pod, member.server
     spec: dict[str, Any] = {
@@ -76,6 +78,7 @@ def model_server(
         "pool": pool,
         "staged": staged,
         "shadow": shadow,
+        "monitoring": monitoring,
         "reportSeconds": report_seconds,
     }
     spec |= {name: value for name, value in optional.items() if value}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from modelyard.api.rollout import Shadow
 from modelyard.api.rolloutstatus import RejectedVersion
 from modelyard.contract.run import OFTEN_SECONDS
+from modelyard.core.deployment.monitoring import NOTHING, Wanted
 from modelyard.core.deployment.moving import BATCH, Moves
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.deployment.releases import Release
@@ -33,6 +35,7 @@ class DesiredServers:
     """The rollout's own."""
     immediate: bool = False
     """Whether somebody went back by hand: servers follow at once."""
+    monitoring: Wanted = NOTHING
 
     def start_with(self, product: str) -> Release:
         """What a new server gets: stable, but where somebody went back by hand from it, it does not
@@ -58,6 +61,8 @@ class Change:
     staged: KubeObject | None = None
     shadow: KubeObject | None = None
     report_seconds: int | None = None
+    monitoring: str | None = None
+    """As text; None: what is wanted of this server anyway."""
 
 
 REPORTS = 50
@@ -79,6 +84,7 @@ def assignments(observed: Observed, wishes: DesiredServers) -> list[Change]:
         _returned(observed, wishes),
         _cleared(observed, wishes),
         _renewed(observed, wishes),
+        _monitoring(observed, wishes),
     )
     changes: dict[str, Change] = {}
     for part in parts:
@@ -144,13 +150,41 @@ def _renewed(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
         product = _product(observed, member)
         if member.server is None and not wishes.start_with(product).fits(product):
             continue  # No artifact fits the node: it is counted, and left alone.
-        yield Change(
-            member,
-            _held(observed, wishes, member),
-            staged=_written(member, "staged"),
-            shadow=_written(member, "shadow"),
-            report_seconds=_written(member, "reportSeconds"),
-        )
+        yield _kept(observed, wishes, member)
+
+
+def monitoring_due(observed: Observed, wishes: DesiredServers) -> bool:
+    """Whether servers remain whose monitoring is to be written, in a later decision."""
+    due = chain(wishes.monitoring.outdated(observed.fleet.monitored), _asked(observed, wishes))
+    return next(iter(due), None) is not None
+
+
+def _monitoring(observed: Observed, wishes: DesiredServers) -> Iterator[Change]:
+    """Servers that are to monitor something else than they do. No request depends on it: no more
+    are written than reports are asked for in a second, and the next decision is in a second."""
+    wanted, members = wishes.monitoring, observed.fleet.members
+    for name in islice(wanted.outdated(observed.fleet.monitored), REPORTS):
+        yield _kept(observed, wishes, members[name], wanted.of(members[name]))
+    for member in islice(_asked(observed, wishes), REPORTS):
+        yield _kept(observed, wishes, member, wanted.asked)
+
+
+def _asked(observed: Observed, wishes: DesiredServers) -> Iterator[Member]:
+    return wishes.monitoring.missing(observed)
+
+
+def _kept(
+    observed: Observed, wishes: DesiredServers, member: Member, monitoring: str | None = None
+) -> Change:
+    """A server that goes on with all that its ModelServer says, but what is named here."""
+    return Change(
+        member,
+        _held(observed, wishes, member),
+        staged=_written(member, "staged"),
+        shadow=_written(member, "shadow"),
+        report_seconds=_written(member, "reportSeconds"),
+        monitoring=monitoring,
+    )
 
 
 def _strays(observed: Observed, wishes: DesiredServers) -> Iterator[Member]:

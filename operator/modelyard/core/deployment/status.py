@@ -7,7 +7,7 @@ that there may be to say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from modelyard.core import meta
 from modelyard.core.conditions import READY, RECONCILING, STALLED, Cond
 from modelyard.core.deployment import activation, names, reasons
 from modelyard.core.deployment.current_release import made_again
+from modelyard.core.deployment.drifting import NOT_MONITORED, Judgement
 from modelyard.core.deployment.lifecycle import Course
 from modelyard.core.deployment.missing import behind, missing, overdue, refusal
 from modelyard.core.deployment.observed import Observed
@@ -52,6 +53,7 @@ class Situation:
     """Hash of the pod template of a cluster target's servers; see resources.settings_hash."""
     refused: str = ""
     """Why servers neither sleep nor wake: the API server's words to the activator."""
+    monitoring: Judgement = NOT_MONITORED
 
     @property
     def recorded(self) -> Recorded:
@@ -66,6 +68,7 @@ class Situation:
             history=course.history,
             revision=course.revision,
             actions=dict(self.actions),
+            monitoring=self.monitoring.status,
         )
 
 
@@ -89,7 +92,14 @@ def waiting_status(
 
 
 def assess(observed: Observed, situation: Situation) -> Assessment:
-    """Names the state. What a person must act on comes before what merely takes time."""
+    """Names the state, with what monitoring found beside it: a Deployment that drifts serves as
+    well as before."""
+    found = _assess(observed, situation)
+    return replace(found, conditions=[*found.conditions, *situation.monitoring.conditions])
+
+
+def _assess(observed: Observed, situation: Situation) -> Assessment:
+    """What a person must act on comes before what merely takes time."""
     fields = _fields(observed, situation)
     verdict = (
         _refused_line(observed, situation)
@@ -171,6 +181,7 @@ def _fields(observed: Observed, situation: Situation) -> dict[str, Any]:
         "override": recorded.override.wire() if recorded.override else None,
         "rejected": recorded.rejected.wire() if recorded.rejected else None,
         "actions": recorded.actions or None,
+        "monitoring": recorded.monitoring.wire() if recorded.monitoring else None,
         "failedReplicas": sum(
             len(places)
             for group, places in observed.fleet.groups.items()

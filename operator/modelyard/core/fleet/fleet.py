@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from modelyard.core.fleet.arrival import arrival
+from modelyard.core.fleet.driftcount import NOTHING, DriftCount
 from modelyard.core.fleet.figures import Sums, Total
 from modelyard.core.fleet.grouping import group_of, is_stale, place_of, site_of, trouble_of
 from modelyard.core.fleet.member import FleetConfig, Group, Member, Place
@@ -47,6 +48,10 @@ class Fleet:
         """Reason and words of members that cannot do what they should."""
         self.ended: dict[str, Ended] = {}
         """Pods that failed and are still there, by UID."""
+        self.monitored: dict[str, set[str]] = {}
+        """Members by what their ModelServers say that they monitor (ServerFact.monitoring)."""
+        self.drift = DriftCount()
+        """What online servers report of monitoring."""
         self._totals: dict[tuple[str, bool], Total] = {}
         self._shadows: dict[str, Total] = {}
         self._silence: list[tuple[float, str]] = []
@@ -82,10 +87,12 @@ class Fleet:
         self._count(member, -1)
         before = member.heard
         member.arrived = arrival(member.server, member.arrived, server, now)
+        drift = member.server.drift if member.server is not None else NOTHING
         member.server = server
         self._listen(member, before)
         self._count(member, 1)
-        return self._settle(member)
+        new = server is not None and server.drift.shown != drift.shown
+        return self._settle(member) or new
 
     def set_node(self, name: str, node: NodeFact | None) -> bool:
         """The node of a member has changed or is gone."""
@@ -257,10 +264,22 @@ class Fleet:
             _take(self.on, (member.site, group.assigned))
 
     def _count(self, member: Member, sign: int) -> None:
-        """Add a member's figures to the totals of its group, or take them back."""
+        """Add what a member reports to the totals of its group, or take it back."""
         server, group = member.server, member.group
-        if server is None or group is None:
+        if group is None:
             return
+        if group.online:
+            change = self.drift.add if sign > 0 else self.drift.remove
+            change(member.name, group.pool, server.drift if server is not None else NOTHING)
+        if server is None:
+            return
+        names = self.monitored.setdefault(server.monitoring, set())
+        if sign > 0:
+            names.add(member.name)
+        else:
+            names.discard(member.name)
+            if not names:
+                del self.monitored[server.monitoring]
         if server.figures is not None:
             _add(self._totals, (server.assigned, group.online), server.figures, sign)
         if server.shadow_figures is not None and server.shadow[1] is Side.RUNNING:

@@ -18,6 +18,8 @@ from modelyard.api.pipeline import Pipeline
 from modelyard.contract import labels
 from modelyard.core import meta
 from modelyard.core.conditions import find, is_true, parse_timestamp
+from modelyard.core.fleet import monitored
+from modelyard.core.fleet.driftcount import NOTHING, DriftFact, read_drift
 from modelyard.core.fleet.figures import Sums, read_figures, read_shadow
 from modelyard.core.modelversion.resources import GPU_PRODUCT_LABEL
 from modelyard.core.plan import KubeObject
@@ -148,6 +150,10 @@ class ServerFact:
     which the same is wanted, so thousands cost as much memory as one."""
     problem: str = ""
     """Why spec.staged could not be fetched, or spec.shadow not be run."""
+    monitoring: str = ""
+    """spec.monitoring as comparable text; empty for none."""
+    drift: DriftFact = NOTHING
+    """What it reports of monitoring."""
 
     def spec_field(self, field: str) -> Any:
         """A field of SPEC_FIELDS; None if the spec does not have it."""
@@ -260,6 +266,8 @@ def read_server(server: KubeObject) -> ServerFact | None:
         shadow_figures=read_shadow(status.get("shadow")) if spec.get("shadow") else None,
         spec=sys.intern(json.dumps({k: spec[k] for k in SPEC_FIELDS if k in spec})),
         problem=_problem(spec, status),
+        monitoring=monitored.read(spec.get("monitoring")),
+        drift=read_drift(status),
     )
 
 

@@ -15,6 +15,7 @@ from modelyard.api.evaluation import GateResult
 from modelyard.api.modelversion import ModelVersionPhase as Phase
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond
+from modelyard.core.disruptions import remembered
 from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.modelversion import names, reasons
 from modelyard.core.modelversion.gates import describe, judge
@@ -143,6 +144,7 @@ def _record(observed: Observed) -> dict[str, Any]:
         or None,
         "attempt": observed.attempt or None,
         "usedBy": observed.used_by,
+        **remembered(state.disrupted for state in observed.jobs.values()),
     }
 
 

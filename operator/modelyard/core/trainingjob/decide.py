@@ -15,6 +15,7 @@ from modelyard.api.trainingjob import TrainingJobPhase as Phase
 from modelyard.contract.result import TrainResult
 from modelyard.core import meta
 from modelyard.core.conditions import READY, STALLED, Cond, timestamp
+from modelyard.core.disruptions import remembered
 from modelyard.core.jobs import with_suspend
 from modelyard.core.jobstate import lost_result, stopped
 from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref
@@ -125,6 +126,7 @@ def _going(observed: Observed, now: datetime, verdict: Verdict, **fields: Any) -
         **{
             "attempt": observed.attempt,
             "jobName": observed.job_name,
+            **remembered([observed.job.disrupted]),
             **kept,
             **{k: v for k, v in fields.items() if v is not None},
         },
@@ -235,6 +237,7 @@ def _ended(
         "attempt": observed.attempt,
         "jobName": observed.job_name,
         "completionTime": timestamp(now),
+        **remembered([observed.job.disrupted]),
     }
     if observed.version is not None:
         fields["modelVersion"] = meta.name(observed.version)
