@@ -5,6 +5,7 @@ Played: the detectors' answers; what they cover is a pattern that is looked for 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def clear_images(folder: Path) -> list[str]:
         if not path.is_file():
             continue
         data = path.read_bytes()
-        images = [one.image for one in unpack(data)] if path.suffix == ".tar" else [data]
+        images = [data]
+        if path.suffix == ".tar":
+            with contextlib.suppress(ValueError):
+                images += [one.image for one in unpack(data)]
         for one in images:
             image = cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR)
             if image is not None and similarity(image) > 0.5:

@@ -23,7 +23,8 @@ What a capture looks like, and its names in the store: contract/capture.py. What
 and in which form: docs/privacy.md.
 """
 
+from modelyard.workloads.agent.capture.building import Capture
 from modelyard.workloads.agent.capture.capturer import Capturer
 from modelyard.workloads.agent.capture.offers import Identity, Offered
 
-__all__ = ["Capturer", "Identity", "Offered"]
+__all__ = ["Capture", "Capturer", "Identity", "Offered"]

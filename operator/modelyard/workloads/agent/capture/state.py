@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from modelyard.api.monitoring import Redaction
+from modelyard.api.monitoring import Redaction, ServerCapture
 from modelyard.workloads.agent.memory import write_whole
 
 FILE = "state.json"
@@ -23,6 +23,8 @@ class CaptureState(BaseModel):
     halvings: int = Field(default=0, ge=0, le=60)
     """How often random captures have filled the disk since the store had them all: of each 2 to
     the power of this, one waits."""
+    settings: ServerCapture | None = None
+    """What the ModelServer asked for last: it counts until it can be read again."""
     policy: Redaction | None = None
     """Redaction that all files in the spool comply with."""
     on_demand: str | None = None
