@@ -146,7 +146,7 @@ class Access:
             raise Refused("the token is not a service account's")
         if account != self._agent_account or namespace not in self._namespaces:
             raise Refused("only agents of workload namespaces may store captures")
-        names, uids = extra.get(_POD_NAME) or (), extra.get(_POD_UID) or ()
+        names, uids = list(extra.get(_POD_NAME) or []), list(extra.get(_POD_UID) or [])
         if len(names) != 1 or len(uids) != 1:
             raise Refused("the token is bound to no pod")
         return Pod(namespace, names[0], uids[0])
