@@ -18,6 +18,8 @@ from modelyard.contract.result import DataResult, Outcome
 
 STAGED = ("export", "evaluate")
 """Workloads whose pods have stages before the last one (core/stages.py)."""
+STORELESS = ("isolated", "judge")
+"""Stages without credentials, which have the run spec from `inputs`."""
 OBJECT = {"namespace": "test", "name": "shapes", "uid": "u-1"}
 
 
@@ -48,7 +50,7 @@ class WorkloadRunner:
         """The folder of a new pod, with its run spec and the volumes between its stages."""
         self.runs += 1
         pod = self.folder / f"pod{self.runs}"
-        for volume in ("inputs", "labels", "outputs"):
+        for volume in ("inputs", "labels", "outputs", "judged"):
             (pod / "work" / volume).mkdir(parents=True)
         (pod / "run.json").write_text(
             json.dumps({"object": OBJECT, "store": self.store, "cpuLimit": self.cpus, **run})
@@ -60,7 +62,7 @@ class WorkloadRunner:
         """One container of the last pod: `name` is a stage, or nothing for the last one."""
         pod = self.logs[-1].parent
         settings = os.environ | {
-            "MODELYARD_RUN": str(pod / ("work/inputs" if name == "isolated" else "") / "run.json"),
+            "MODELYARD_RUN": str(pod / ("work/inputs" if name in STORELESS else "") / "run.json"),
             "MODELYARD_TERMINATION_LOG": str(pod / f"termination{name}"),
             "MODELYARD_SCRATCH": str(pod / f"scratch{name}"),
             "MODELYARD_WORK": str(pod / "work"),
@@ -87,6 +89,8 @@ class WorkloadRunner:
             self.finish(module, "fetch", **environment)
             if run["weights"].get("format", "pt") == "pt":
                 self.finish(module, "isolated", **environment)
+            if module == "evaluate":
+                self.finish(module, "judge", **environment)
         self.finish(module, code=code, **environment)
         return self.outcome()
 

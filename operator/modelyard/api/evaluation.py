@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from modelyard.api.base import ApiModel, Fraction, Metrics, StatusModel, cel
+from modelyard.api.base import ApiModel, Digest, Fraction, Metrics, StatusModel, cel
 
 REASON_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 """One line of text that is not blank."""
@@ -68,6 +68,19 @@ class ArtifactEvaluation(StatusModel):
     """mAP50, mAP50to95, precision, recall."""
     milliseconds_per_image: float | None = None
     """Inference time per image in the evaluation pod, in milliseconds; informative."""
+
+
+class VersionProfile(StatusModel):
+    """What the images of the holdout look like to the version, for the monitoring of drift."""
+
+    digest: Digest
+    """Content digest of the figures of all images."""
+    summary_digest: Digest
+    """Content digest of their summary, which servers fetch."""
+    images: int
+    """Number of images that were measured."""
+    embedding: int | None = None
+    """Dimensions of the embedding; empty for a network without one."""
 
 
 class GateResult(StatusModel):

@@ -46,6 +46,9 @@ class Assignment(ApiModel):
     content_digest: Digest | None = None
     """Digest over all artifacts of the version. It changes if a version is deleted and created
     again under the same name."""
+    profile_digest: Digest | None = None
+    """Digest of the summary of the version's profile, which monitoring compares with. It changes
+    nothing of what is served."""
     pipeline: Pipeline = Field(default_factory=Pipeline)
     """Settings of the pipeline around the network."""
 

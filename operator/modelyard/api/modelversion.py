@@ -31,6 +31,7 @@ from modelyard.api.evaluation import (
     Evaluation,
     GateResult,
     Gates,
+    VersionProfile,
 )
 from modelyard.api.export import Artifact, Exports, default_exports
 from modelyard.api.registration import AGE, KindInfo, Use, Verdict
@@ -138,6 +139,9 @@ class ModelVersionStatus(CommonStatus):
     """Exported artifacts with their digests."""
     evaluations: list[ArtifactEvaluation] | None = Field(default=None, max_length=17)
     """Metrics on the evaluation split."""
+    profile: VersionProfile | None = None
+    """Profile of the holdout, for the monitoring of drift; empty where no ONNX artifact was
+    evaluated."""
     gates: list[GateResult] | None = Field(default=None, max_length=80)
     """Each gate with its required and measured value."""
     m_ap50to95: float | None = Field(default=None, alias="mAP50to95")
@@ -206,7 +210,7 @@ KIND = KindInfo(
     ),
     verdict=Verdict(
         phases=(ModelVersionPhase.READY, ModelVersionPhase.REJECTED),
-        fields=("phase", "artifacts", "evaluations", "gates", "mAP50", "mAP50to95"),
+        fields=("phase", "artifacts", "evaluations", "profile", "gates", "mAP50", "mAP50to95"),
     ),
     operator_verbs=("create", "patch"),
     example={

@@ -112,6 +112,8 @@ class ServedVersion(StateModel):
     content_digest: str | None = None
     """Digest over all artifacts of the version: a ModelVersion that is made again under the same
     name with other weights is another version."""
+    profile_digest: str | None = None
+    """Digest of the summary of the version's profile."""
     pipeline: Pipeline | None = None
     """Settings of the pipeline around the network."""
     template: str | None = None

@@ -12,16 +12,19 @@ SCRATCH = Path("/scratch")
 """Writable emptyDir of jobs; the root file system is read-only."""
 RUN_ENV = "MODELYARD_RUN"
 """Variable with the path of the run spec, where that is not RUN_FILE."""
-FETCH, ISOLATED = "fetch", "isolated"
+FETCH, ISOLATED, JUDGE = "fetch", "isolated", "judge"
 """Containers before a pod's last one, and arguments of a workload's module: see core/stages.py."""
 WORK = Path("/work")
-"""Volumes that hand files from one stage of a Job's pod to the next: INPUTS, LABELS, OUTPUTS."""
+"""Volumes that hand files from one stage of a Job's pod to the next: INPUTS, LABELS, OUTPUTS,
+JUDGED."""
 INPUTS = "inputs"
 """What the first stage has fetched; all stages may read it."""
 LABELS = "labels"
 """Labels of the holdout: only the container that judges may read them."""
 OUTPUTS = "outputs"
 """What a stage without credentials has written. Its content is not to be trusted."""
+JUDGED = "judged"
+"""What the container that judges has found, for the one that publishes and reports."""
 SOURCE = Path("/source")
 """Where a Dataset's PersistentVolumeClaim is mounted, read-only."""
 MODELS = Path("/models")

@@ -23,7 +23,7 @@ from pydantic import (
 
 from modelyard.api.base import Digest, Metrics, StatusModel
 from modelyard.api.dataset import ClassStatus, SplitStatus
-from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation, VersionProfile
 from modelyard.api.export import Artifact
 from modelyard.contract.statustext import MAX_MESSAGE, truncate
 
@@ -128,6 +128,8 @@ class EvaluateResult(Result):
     run: ClassVar[str] = "evaluate"
 
     evaluations: list[ArtifactEvaluation]
+    profile: VersionProfile | None = None
+    """None where no ONNX artifact was evaluated."""
 
     def shrink(self) -> bool:
         """Leave out the times, which are informative, then figures beyond six decimals."""

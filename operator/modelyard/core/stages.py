@@ -1,11 +1,14 @@
 """Stages of a Job's pod: containers that run one after the other before `main`.
 
 A `.pt` file is a pickle, so loading one may run any code. The pods that load one (exports,
-evaluations) are therefore cut into three containers:
+evaluations) are therefore cut into containers:
 
     fetch      store credentials; moves bytes, loads nothing         writes inputs (and labels)
     isolated   no credentials, no token, no network; loads weights   reads inputs, writes outputs
-    main       checks, judges, publishes; loads no .pt file          reads inputs, labels, outputs
+    judge      (evaluations) no credentials, no network;             reads inputs, labels, outputs,
+               loads ONNX files, no .pt file                         writes judged
+    main       store credentials; checks, publishes, reports         reads inputs, and outputs of
+                                                                     an export, else judged
 
 What the code in a `.pt` file can do is then: write any bytes into `outputs`, and use up its own
 CPU, memory and time. It cannot

@@ -8,6 +8,7 @@ Protocol: https://github.com/triton-inference-server/common/blob/main/protobuf/g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -195,10 +196,13 @@ class Triton:
         version: str = "",
         seconds: float = 60.0,
         prove: bool = False,
+        parameters: Mapping[str, str] | None = None,
     ) -> Prediction:
         """Sends one encoded image to a pipeline and waits so many seconds at most. With `prove`
         also to a generation that clients are not offered. Raises InferenceError."""
         request = pb.ModelInferRequest(model_name=name, model_version=version)
+        for key, value in (parameters or {}).items():
+            request.parameters[key].string_param = value
         if prove and (key := self._key()) is not None:
             proof = control.proof(key, name)
             request.parameters[control.PROOF_PARAMETER].string_param = proof

@@ -59,7 +59,7 @@ def raise_failure(work: Path) -> None:
     The isolated stage can write anything there. It can so fail its own version with words of its
     own, which a wrong file can anyway; it cannot succeed.
     """
-    for volume in (paths.INPUTS, paths.OUTPUTS):
+    for volume in (paths.INPUTS, paths.OUTPUTS, paths.JUDGED):
         folder = work / volume
         if not failed(folder):
             continue

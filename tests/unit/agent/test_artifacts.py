@@ -20,6 +20,7 @@ from modelyard.workloads.agent.artifacts import (
     StoppedError,
 )
 
+from ..contract.test_profile import summary
 from .stores import GatedStore
 
 SIZE = 100_000
@@ -76,6 +77,47 @@ def test_what_is_cached_needs_no_store(cache, store, tmp_path):
     assert first.downloaded > SIZE
     assert again.downloaded == 0
     assert again.model_file.read_bytes() == b"\1" * SIZE
+
+
+def with_profile(store: Store, **changes: object) -> Assignment:
+    digest = store.put_bytes(summary(**changes).dump())
+    return publish(store, 1, profile_digest=digest)
+
+
+def test_the_profile_comes_with_the_artifact_and_needs_no_store_then(cache, store, tmp_path):
+    one = with_profile(store, images=7)
+    first = cache.fetch(one)
+    (tmp_path / "store").rename(tmp_path / "gone")
+    again = cache.fetch(one)
+
+    assert first.profile.images == again.profile.images == 7
+    assert again.downloaded == 0
+
+
+def test_an_artifact_without_a_profile_or_with_an_unusable_one_is_served(cache, store):
+    assert cache.fetch(publish(store, 1)).profile is None
+    for content in (b"{}", b"\x00" * 90_000):
+        unusable = publish(store, 1, profile_digest=store.put_bytes(content))
+        assert cache.profile(unusable) is None
+        assert cache.fetch(unusable).model_file.exists()
+    lost = publish(store, 2, profile_digest="sha256:" + "e" * 64)
+    found = cache.fetch(lost)
+    assert found.profile is None
+    assert found.model_file.read_bytes() == b"\2" * SIZE
+
+
+def test_a_cached_artifact_is_not_held_up_by_a_profile_that_only_the_store_has(
+    cache, store, monkeypatch
+):
+    """A node that was offline when the profile was fetched, and restarts offline."""
+    one = with_profile(store)
+    path_of(cache, one.digest)
+    cache.fetch(one)
+    path_of(cache, one.profile_digest).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get_file", lambda *args, **kwargs: pytest.fail("the store was asked"))
+        assert cache.fetch(one).profile is None
+    assert cache.profile(one) == summary()
 
 
 def test_damaged_file_is_fetched_again(cache, store):

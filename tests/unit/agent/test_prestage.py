@@ -190,6 +190,13 @@ def uses(*some: Any) -> set[str]:
     return {digest for one in some for digest in (one.digest, one.manifest_digest)}
 
 
+def test_the_profile_of_what_serves_stays_too(scene):
+    digest = "sha256:" + "d" * 64
+    one = scene.publish(1).model_copy(update={"profile_digest": digest})
+    scene.want(assigned=one)
+    assert digest in in_use(scene.assigned, scene.memory)
+
+
 def test_what_serves_is_wanted_is_ahead_or_is_for_a_rollback_stays(scene):
     one, two, three = (scene.publish(number) for number in (1, 2, 3))
     scene.memory.remember(Served(assignment=two, generation="m-2-x", since="2026-01-02T00:00:00Z"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import timedelta
 from typing import Any
@@ -101,6 +102,49 @@ def test_latest_serves_the_highest_ready_version() -> None:
     assert made["status"]["stable"]["version"] == 2
     assert made["status"]["stable"]["digest"] == artifact(2)["digest"]
     assert made["status"]["url"] == "http://cameras.shop.svc:8000"
+
+
+def server(world: World, name: str) -> dict[str, Any]:
+    return world.objects["ModelServer", name]
+
+
+def profiled(number: int) -> dict[str, Any]:
+    made = version(number)
+    made["status"]["profile"] = {
+        "digest": f"sha256:{number + 2000:064x}",
+        "summaryDigest": f"sha256:{number + 3000:064x}",
+        "images": 10,
+    }
+    return made
+
+
+def test_servers_are_told_the_profile_of_what_they_serve() -> None:
+    world = World(deployment(), profiled(1))
+    world.settle("Deployment", "cameras")
+    serving_pod(world, "cameras-0")
+    made = world.settle("Deployment", "cameras")
+    digest = profiled(1)["status"]["profile"]["summaryDigest"]
+    assert made["status"]["stable"]["profileDigest"] == digest
+    assert server(world, "cameras-0")["spec"]["assigned"]["profileDigest"] == digest
+    # The version is gone: a new server is told it all the same.
+    del world.objects["ModelVersion", "shelf-1"]
+    serving_pod(world, "cameras-1")
+    world.settle("Deployment", "cameras")
+    assert server(world, "cameras-1")["spec"]["assigned"]["profileDigest"] == digest
+
+
+def test_a_version_without_a_profile_is_served_as_ever_and_gains_none() -> None:
+    world = healthy(1)
+    before = copy.deepcopy(server(world, "cameras-0")["spec"])
+    assert "profileDigest" not in before["assigned"]
+    # A profile is written with the verdict and never later; if it were, no server would move.
+    world.objects["ModelVersion", "shelf-1"] = profiled(1) | {
+        "metadata": world.objects["ModelVersion", "shelf-1"]["metadata"]
+    }
+    world.writes.clear()
+    world.settle("Deployment", "cameras")
+    assert server(world, "cameras-0")["spec"] == before
+    assert "apply ModelServer" not in world.writes
 
 
 def test_pods_do_not_depend_on_the_version() -> None:

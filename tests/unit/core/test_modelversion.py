@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation, VersionProfile
 from modelyard.api.export import Artifact
 from modelyard.contract.result import (
     EvaluateResult,
@@ -34,24 +34,31 @@ def exported(name: str = "onnx", **changes: Any) -> Outcome:
     return Outcome(result=ExportResult(artifact=made))
 
 
-def evaluated(**figures: float) -> Outcome:
+PROFILE = VersionProfile(
+    digest="sha256:" + "c" * 64, summary_digest="sha256:" + "d" * 64, images=10, embedding=256
+)
+
+
+def evaluated(profile: VersionProfile | None = None, /, **figures: float) -> Outcome:
     rows = [
         ArtifactEvaluation(artifact=name, images=10, metrics={"mAP50": value, "mAP50to95": value})
         for name, value in figures.items()
     ]
-    return Outcome(result=EvaluateResult(evaluations=rows))
+    return Outcome(result=EvaluateResult(evaluations=rows, profile=profile))
 
 
 def jobs(world: World, role: str) -> list[dict[str, Any]]:
     return [j for j in world.of("Job") if j["metadata"]["labels"]["modelyard.dev/role"] == role]
 
 
-def through(world: World, **figures: float) -> dict[str, Any]:
+def through(
+    world: World, profile: VersionProfile | None = None, /, **figures: float
+) -> dict[str, Any]:
     """The version's whole life with these figures."""
     world.settle("ModelVersion", "shelf-1")
     world.finish(jobs(world, "export-onnx")[0], exported())
     world.settle("ModelVersion", "shelf-1")
-    world.finish(jobs(world, "evaluate-cpu")[0], evaluated(**figures))
+    world.finish(jobs(world, "evaluate-cpu")[0], evaluated(profile, **figures))
     return world.settle("ModelVersion", "shelf-1")
 
 
@@ -63,6 +70,31 @@ def test_becomes_ready_when_all_gates_are_met() -> None:
     assert made["status"]["artifacts"][0]["digest"] == artifact()["digest"]
     assert all(g["passed"] for g in made["status"]["gates"])
     assert world.writes.count("create Job") == 2
+
+
+def test_the_profile_is_recorded_with_the_verdict_and_never_changes() -> None:
+    world = World(version(1, None))
+    made = through(world, PROFILE, source=0.81, onnx=0.8)
+    recorded = PROFILE.model_dump(by_alias=True)
+    assert made["status"]["profile"] == recorded
+    # Its Job may be gone, or say something else now.
+    world.finish(jobs(world, "evaluate-cpu")[0], evaluated(source=0.1, onnx=0.1))
+    again = world.settle("ModelVersion", "shelf-1")
+    assert again["status"]["profile"] == recorded
+    for job in world.of("Job"):
+        del world.objects["Job", job["metadata"]["name"]]
+    assert world.settle("ModelVersion", "shelf-1")["status"]["profile"] == recorded
+
+
+def test_a_rejected_version_keeps_its_profile_too() -> None:
+    world = World(version(1, None, gates={"mAP50": 0.5}))
+    made = through(world, PROFILE, source=0.41, onnx=0.4)
+    assert (made["status"]["phase"], "profile" in made["status"]) == ("Rejected", True)
+
+
+def test_a_version_without_a_profile_says_nothing_of_one() -> None:
+    made = through(World(version(1, None)), source=0.81, onnx=0.8)
+    assert "profile" not in made["status"]
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,12 @@ def test_what_loads_the_weights_writes_to_nothing_that_another_container_runs_or
     del others["isolated"]
     shared = writable(isolated) & {name for one in others.values() for name in mounted(one)}
     assert shared == {"outputs"}
+    readers = {name for name, one in others.items() if "outputs" in mounted(one)}
+    assert readers == {"judge" if role == "evaluate-cpu" else "main"}
     assert isolated["securityContext"]["readOnlyRootFilesystem"] is True
     assert isolated["securityContext"]["allowPrivilegeEscalation"] is False
     assert isolated["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert "outputs" not in writable(others["main"])
+    assert not {name for name, one in others.items() if "outputs" in writable(one)}
     assert all("-P" in one["command"] for one in others.values())
     (outputs,) = (one for one in pod["volumes"] if one["name"] == "outputs")
     assert outputs["emptyDir"]["sizeLimit"]
@@ -95,7 +97,8 @@ def test_what_loads_the_weights_writes_to_nothing_that_another_container_runs_or
 @BOTH
 def test_it_runs_before_the_container_that_reports_and_is_over_then(role: str) -> None:
     pod = pods_of(exported_world())[role]
-    assert [one["name"] for one in pod["initContainers"]] == ["fetch", "isolated"]
+    judge = ["judge"] if role == "evaluate-cpu" else []
+    assert [one["name"] for one in pod["initContainers"]] == ["fetch", "isolated", *judge]
     # A sidecar (restartPolicy Always) would go on beside the others.
     assert all("restartPolicy" not in one for one in pod["initContainers"])
     assert [one["name"] for one in pod["containers"]] == [CONTAINER]
@@ -104,11 +107,21 @@ def test_it_runs_before_the_container_that_reports_and_is_over_then(role: str) -
 
 def test_the_judge_has_no_credentials_either_and_alone_sees_the_labels() -> None:
     pod = pods_of(exported_world())["evaluate-cpu"]
-    judge = containers(pod)["main"]
-    assert not {name for name in variables(judge) if name.startswith("AWS_")}
-    assert "store" not in mounted(judge)
-    assert "labels" in mounted(judge)
-    assert "labels" not in mounted(containers(pod)["isolated"])
+    judge = containers(pod)["judge"]
+    assert variables(judge) == {"POD_NAME", "POD_NAMESPACE", "NODE_NAME", "MODELYARD_RUN"}
+    assert "envFrom" not in judge
+    assert not mounted(judge) & {"store", "run"}
+    readers = {name for name, one in containers(pod).items() if "labels" in mounted(one)}
+    assert readers == {"fetch", "judge"}
+    assert "labels" not in writable(judge)
+
+
+def test_what_publishes_the_profile_sees_nothing_that_a_stranger_has_written() -> None:
+    settings = Settings(store_claim="models")
+    main = containers(pods_of(exported_world(settings))["evaluate-cpu"])["main"]
+    assert "store" in mounted(main)
+    assert mounted(main) & {"inputs", "labels", "outputs", "judged"} == {"inputs", "judged"}
+    assert not writable(main) & {"inputs", "judged"}
 
 
 def test_engines_are_run_apart_too_and_onnx_weights_need_nobody_to_load_them() -> None:
@@ -119,7 +132,7 @@ def test_engines_are_run_apart_too_and_onnx_weights_need_nobody_to_load_them() -
     onnx = version(1)["spec"]["weights"] | {"format": "onnx"}
     found = pods_of(exported_world(weights=onnx))
     assert list(containers(found["export-onnx"])) == ["fetch", "main"]
-    assert list(containers(found["evaluate-cpu"])) == ["fetch", "main"]
+    assert list(containers(found["evaluate-cpu"])) == ["fetch", "judge", "main"]
 
 
 def test_a_file_that_hangs_ends_in_a_day_and_waiting_for_a_node_does_not_count() -> None:
@@ -139,7 +152,7 @@ def test_a_termination_message_of_an_isolated_container_is_not_the_pods() -> Non
     forged = Outcome(result=EvaluateResult(evaluations=rows)).termination_message()
     world.finish(job, None)
     ended = {"terminated": {"exitCode": 0, "message": forged, "reason": "Completed"}}
-    forgers = [{"name": name, "state": ended} for name in ("fetch", "isolated", CONTAINER)]
+    forgers = [{"name": name, "state": ended} for name in ("fetch", "isolated", "judge", CONTAINER)]
     # The kubelet names containers as the pod's spec does; and what a list of init containers says
     # of `main` is not main's word either.
     world.pod_of(job, "Succeeded", initContainerStatuses=forgers, containerStatuses=forgers[1:2])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from modelyard.contract.manifest import ArtifactManifest, parse_manifest
+from modelyard.contract.manifest import ArtifactManifest, embedding_of, parse_manifest
 
 TARGET = {"gpuProduct": "Orin", "computeCapability": "8.7", "tensorrtVersion": "10.3.0"}
 
@@ -53,9 +53,33 @@ def test_layouts(changes, suppressed):
     assert build(**changes).suppressed is suppressed
 
 
+def with_embedding(*shape: int, size: int = 256, dtype: str = "FP32") -> dict[str, Any]:
+    second = {"name": "embedding", "dtype": dtype, "shape": list(shape)}
+    return {
+        "outputs": [*output(1, 6, 84)["outputs"], second],
+        "embedding": {"output": "embedding", "size": size},
+    }
+
+
+def test_the_embedding_is_an_output_that_clients_do_not_see():
+    manifest = build(**with_embedding(1, 256))
+    assert parse_manifest(manifest.dump()) == manifest
+    assert [one.name for one in manifest.public_outputs] == ["output0"]
+    assert embedding_of(manifest.outputs) == manifest.embedding
+    # A manifest of an earlier release says nothing of it, and has the bytes that it had.
+    assert build().embedding is None
+    assert build().public_outputs == build().outputs
+    assert b"embedding" not in build().dump()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (with_embedding(1, 128), r"is not an output of FP32 \[batch, 256\]"),
+        (with_embedding(1, 256, 1), "is not an output of FP32"),
+        (with_embedding(1, 256, dtype="FP16"), "is not an output of FP32"),
+        (with_embedding(1, 9999, size=9999), "less than or equal to 4096"),
+        ({"embedding": {"output": "output0", "size": 84}}, "after the first one"),
         ({"format": "tensorrt"}, "`engine` is set for format tensorrt"),
         ({"engine": TARGET}, "`engine` is set for format tensorrt"),
         ({"classes": ["cat", ""]}, "class 1 has an empty name"),

@@ -11,7 +11,13 @@ import pytest
 
 from modelyard.api.pipeline import Pipeline
 from modelyard.contract.manifest import ArtifactManifest
-from modelyard.serving.config import UnservableError, from_text, generation_configs
+from modelyard.serving.config import (
+    UnservableError,
+    from_text,
+    generation_configs,
+    stable_configs,
+    to_text,
+)
 from modelyard.serving.names import Generation, parse_generation, parse_model
 from modelyard.serving.repository import ArtifactMismatchError, Repository
 from modelyard.serving.settings import ServingSettings
@@ -138,6 +144,25 @@ def test_dynamic_artifacts_are_batched():
     fixed = generation_configs(generation, manifest(), ServingSettings())[generation.network]
     assert fixed.max_batch_size == 0
     assert list(fixed.input[0].dims) == [1, 3, 96, 64]
+
+
+def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
+    outputs = [
+        {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},
+        {"name": "embedding", "dtype": "FP32", "shape": [1, 256]},
+    ]
+    described = manifest(outputs=outputs, embedding={"output": "embedding", "size": 256})
+    generation = Generation("digits", 7, "1f2e3d4c")
+    inner = generation_configs(generation, described, ServingSettings())
+    network = inner[generation.network]
+    assert [one.name for one in network.output] == ["output0", "embedding"]
+    assert list(network.output[1].dims) == [1, 256]
+    public = stable_configs(generation, described, ServingSettings())
+    for config in (*public.values(), inner[generation.name]):
+        assert "embedding" not in to_text(config)
+    # What it was before there were embeddings, to the letter.
+    before = stable_configs(generation, manifest(), ServingSettings())
+    assert {k: to_text(v) for k, v in public.items()} == {k: to_text(v) for k, v in before.items()}
 
 
 def test_tensorrt_engines_go_to_the_gpu_and_keep_to_their_largest_batch():

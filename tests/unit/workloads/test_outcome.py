@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.api.dataset import ClassStatus
-from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation, VersionProfile
 from modelyard.api.modelversion import ModelVersionSpec
 from modelyard.contract.result import (
     MAX_BYTES,
@@ -64,6 +64,26 @@ def test_what_is_not_ours_is_nothing(text: str | None) -> None:
 def test_a_result_of_a_later_release_is_left_out() -> None:
     found = parse_outcome('{"reason": "Succeeded", "later": {"a": 1}}')
     assert found == Outcome()
+
+
+def test_an_evaluation_of_as_many_artifacts_as_there_can_be_keeps_its_figures_and_profile() -> None:
+    figures = dict.fromkeys(("mAP50", "mAP50to95", "precision", "recall"), 0.123456789012345)
+    rows = [
+        ArtifactEvaluation(
+            artifact=f"{i:02}" + "x" * 18, images=100_000, metrics=figures,
+            milliseconds_per_image=123.456,
+        )
+        for i in range(17)
+    ]  # fmt: skip
+    profile = VersionProfile(
+        digest="sha256:" + "a" * 64, summary_digest="sha256:" + "b" * 64, images=5000, embedding=768
+    )
+    result = EvaluateResult(evaluations=rows, profile=profile)
+    text = Outcome(result=result).termination_message()
+    assert len(text.encode()) <= MAX_BYTES
+    kept = parse_outcome(text).of(EvaluateResult)
+    assert kept.profile == profile
+    assert kept.evaluations[16].metrics["recall"] == pytest.approx(0.123457, abs=1e-6)
 
 
 def test_a_long_result_shrinks_until_it_fits() -> None:

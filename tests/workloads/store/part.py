@@ -203,6 +203,18 @@ def _fill(part: Part) -> None:
     part.objects.append(thing("ModelVersion", "pinned", spec={"dataset": {"digest": index}}))
     part.keep("holdout", index, *shards)
 
+    figures = part.put(b"PK figures of all images")
+    text = json.dumps({"format": 1, "profile": figures}).encode()
+    profile = {"digest": figures, "summaryDigest": part.put(text)}
+    part.objects.append(thing("ModelVersion", "profiled", status={"profile": profile}))
+    part.keep("profile", *profile.values())
+    figures = part.put(b"PK figures of a version that is gone")
+    summary = part.put(json.dumps({"format": 1, "profile": figures}).encode())
+    # The version is gone, and a server still compares with its summary.
+    served = {"assigned": {"profileDigest": summary}}
+    part.objects.append(thing("ModelServer", "cameras-0", spec=served))
+    part.keep("profile of what is served", figures, summary)
+
     last, best = part.put(b"last.pt"), part.put(b"best.pt")
     part.pointer(checkpoint_key("uid-paused"), {"last": last, "best": best})
     part.objects.append(thing("TrainingJob", "paused", status={"phase": "Paused"}))

@@ -5,6 +5,7 @@ python -m pytest tests/workloads/train      # where Ultralytics is: in the train
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -12,13 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 
 from modelyard.contract import exitcodes
-from modelyard.contract.manifest import ArtifactManifest, parse_manifest
+from modelyard.contract.manifest import ArtifactManifest, Embedding, parse_manifest
+from modelyard.contract.profile import Figure, parse_summary
 from modelyard.contract.result import EvaluateResult, ExportResult, TrainResult
 from modelyard.contract.run import StoreLocation
+from modelyard.signals.detections import logit, top_score
+from modelyard.signals.images import image_figures
 from modelyard.store import Store, sha256_bytes
+from modelyard.workloads.images import imread
 
 pytestmark = pytest.mark.e2e
 
@@ -211,7 +218,52 @@ def test_an_onnx_export_is_published_with_its_manifest(runner: Any, exported: An
     assert manifest.classes == ("square", "disk")
     assert (manifest.imgsz, manifest.input.shape) == ((64, 64), (1, 3, 64, 64))
     assert manifest.outputs[0].shape == (1, 6, 84)
+    assert manifest.outputs[1].shape == (1, 256)
+    assert manifest.embedding == Embedding(output="embedding", size=256)
     assert not manifest.suppressed
+
+
+@pytest.mark.parametrize("architecture", ["", "yolo26n.yaml"])
+def test_the_embedding_changes_no_bit_of_the_detections(
+    runner: Any, trained: TrainResult, tmp_path: Path, architecture: str
+) -> None:
+    """The trained YOLO11, and a YOLO26 as it is before its training."""
+    program = f"""
+import shutil
+from pathlib import Path
+import numpy as np, onnxruntime
+from modelyard.api.export import Export
+from modelyard.contract.run import StoreLocation
+from modelyard.store import Store
+from modelyard.workloads.export import exporting, onnxfile
+from modelyard.workloads.images import imread
+from modelyard.workloads.train import environment
+folder = Path({str(tmp_path)!r})
+weights = folder / "w.pt"
+environment.load(folder / "scratch", 1)
+if {architecture!r}:
+    from ultralytics import YOLO
+    YOLO({architecture!r}).save(str(weights))
+else:
+    Store.open(StoreLocation(**{runner.store!r})).get_file({trained.weights_digest!r}, weights)
+plain = exporting.export(weights, Export(imgsz=64), format="onnx", device="cpu")
+served = Path(shutil.copy(plain, folder / "served.onnx"))
+manifest = onnxfile.finish(served, Export())
+assert manifest.embedding.size == 256, manifest
+sessions = [onnxruntime.InferenceSession(str(one)) for one in (plain, served)]
+seen = []
+for image in sorted(Path({str(runner.folder)!r}).joinpath("source/images/val").glob("*.png")):
+    tensor = imread(image)[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    before, after = (one.run(None, {{"images": tensor}}) for one in sessions)
+    assert len(before) == 1 and np.array_equal(before[0], after[0])
+    seen.append(after[1])
+assert len(seen) == 16 and np.isfinite(seen).all() and np.concatenate(seen).std(axis=0).max() > 0
+print("EQUAL", len(seen))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert "EQUAL 16" in done.stdout, done.stdout + done.stderr
 
 
 def test_exporting_again_gives_the_same_artifact(
@@ -271,6 +323,40 @@ def test_the_onnx_artifact_is_as_good_as_the_weights(
     assert artifact.milliseconds_per_image > 0
     for name, figure in source.metrics.items():
         assert artifact.metrics[name] == pytest.approx(figure, abs=0.01)
+
+
+def test_the_evaluation_publishes_the_holdouts_profile(
+    runner: Any, trained: TrainResult, exported: Any
+) -> None:
+    run = evaluate_run(runner, trained.weights_digest, [exported])
+    profile = runner.run("evaluate", run).of(EvaluateResult).profile
+    assert profile is not None
+    assert (profile.images, profile.embedding) == (16, 256)
+    store = store_of(runner)
+    summary = parse_summary(store.get_bytes(profile.summary_digest))
+    assert (summary.artifact, summary.dataset) == (exported.digest, runner.dataset)
+    assert summary.profile == profile.digest
+    with np.load(io.BytesIO(store.get_bytes(profile.digest)), allow_pickle=False) as archive:
+        found = {name: archive[name] for name in archive.files}
+    # As a server measures these very images.
+    files = sorted((runner.folder / "source" / "images" / "val").glob("*.png"))
+    for number, file in enumerate(files):
+        measured = image_figures(imread(file))
+        assert found["brightness"][number] == pytest.approx(measured.brightness, abs=1e-5)
+    session = onnxruntime.InferenceSession(store.get_bytes(exported.digest))
+    for number, file in enumerate(files):
+        tensor = imread(file)[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+        raw, embedding = session.run(["output0", "embedding"], {"images": tensor})
+        assert found["topScore"][number] == pytest.approx(
+            top_score(raw, suppressed=False), abs=0.01
+        )
+        assert found["embedding"][number] == pytest.approx(embedding[0], abs=0.01)
+    assert summary.figures[Figure.TOP_SCORE].sd > 0
+    assert summary.classes.boxes == found["detections"].sum()
+    # A box is returned where the best raw score reaches the threshold, and only there.
+    assert ((found["detections"] > 0) == (found["topScore"] >= logit(0.25))).all()
+    again = runner.run("evaluate", run).of(EvaluateResult).profile
+    assert again == profile
 
 
 def test_figures_are_those_of_ultralytics_own_validation(

@@ -84,9 +84,12 @@ class Release:
         """An api.modelserver.Assignment for a node with this GPU type; where nothing fits, what
         `served` names."""
         chosen = self._fitting(product) or self._wire
+        # One profile for all artifacts: they answer the same, within the gate `parity`.
+        profile = self.served.profile_digest
         return {
             **{k: chosen[k] for k in _FIELDS},
             "contentDigest": self.content,
+            **({"profileDigest": profile} if profile else {}),
             "pipeline": dict(self.pipeline),
         }
 
@@ -137,6 +140,9 @@ def release_of(
         "contentDigest": content_digest(artifacts),
         "pipeline": dict(pipeline),
     }
+    profile = meta.status(version).get("profile")
+    if profile:
+        named["profileDigest"] = profile["summaryDigest"]
     if template:
         named["template"] = template
     return Release(ServedVersion.model_validate(named), artifacts)

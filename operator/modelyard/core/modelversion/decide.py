@@ -132,7 +132,7 @@ def _status(observed: Observed, now: datetime, verdict: Verdict) -> dict[str, An
 
 
 def _record(observed: Observed) -> dict[str, Any]:
-    """Artifacts and figures so far, in the order of the spec."""
+    """Artifacts, figures and profile so far, in the order of the spec."""
     order = [e.name for e in observed.spec.exports]
     artifacts = [observed.artifacts[n] for n in order if n in observed.artifacts]
     evaluations = [
@@ -142,6 +142,9 @@ def _record(observed: Observed) -> dict[str, Any]:
         "artifacts": [a.model_dump(by_alias=True, exclude_none=True) for a in artifacts] or None,
         "evaluations": [e.model_dump(by_alias=True, exclude_none=True) for e in evaluations]
         or None,
+        "profile": observed.profile.model_dump(by_alias=True, exclude_none=True)
+        if observed.profile
+        else None,
         "attempt": observed.attempt or None,
         "usedBy": observed.used_by,
         **remembered(state.disrupted for state in observed.jobs.values()),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelyard.api.evaluation import ArtifactEvaluation
+from modelyard.api.evaluation import ArtifactEvaluation, VersionProfile
 from modelyard.api.export import Artifact, Export
 from modelyard.api.modelversion import ModelVersionSpec, ModelVersionStatus
 from modelyard.contract.result import EvaluateResult, ExportResult
@@ -55,6 +55,8 @@ class Observed:
     """By name: recorded in the status, or just published by an export Job."""
     evaluations: dict[str, ArtifactEvaluation]
     """By artifact: recorded in the status, or just reported by an evaluation Job."""
+    profile: VersionProfile | None
+    """Likewise."""
     used_by: list[str] | None
 
 
@@ -75,6 +77,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
     # What is recorded wins: a version's figures never change once written.
     artifacts = {a.name: a for a in status.artifacts or ()}
     evaluations = {e.artifact: e for e in status.evaluations or ()}
+    profile = status.profile
     for state in jobs.values():
         outcome = state.outcome if state.succeeded else None
         exported = outcome.of(ExportResult) if outcome else None
@@ -83,6 +86,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         evaluated = outcome.of(EvaluateResult) if outcome else None
         for one in evaluated.evaluations if evaluated else ():
             evaluations.setdefault(one.artifact, one)
+        profile = profile or (evaluated.profile if evaluated else None)
     return Observed(
         obj=obj,
         spec=spec,
@@ -92,6 +96,7 @@ def observe(view: View, obj: KubeObject, settings: Settings) -> Observed:
         groups=groups,
         artifacts=artifacts,
         evaluations=evaluations,
+        profile=profile,
         used_by=used_by(view, obj, "ModelVersion"),
     )
 

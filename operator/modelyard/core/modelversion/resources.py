@@ -116,6 +116,9 @@ def evaluation_job(observed: Observed, group: Group) -> dict[str, Any]:
     source = group.include_source and run.weights.format == "pt"
     isolated = (_ISOLATED,) if source or hardware else ()
     reads = (paths.INPUTS, paths.LABELS, *(s.writes[0] for s in isolated))
+    judge = Stage(paths.JUDGE, reads=reads, writes=(paths.JUDGED,))
+    # It publishes the profile, so it has credentials, and sees nothing that a stranger has written.
+    main = Stage(CONTAINER, store=True, reads=(paths.INPUTS, paths.JUDGED))
     module = "modelyard.workloads.evaluate"
-    main = Stage(CONTAINER, reads=reads)
-    return _job(observed, group.role, hardware, module, run, stages=(fetch, *isolated), main=main)
+    stages = (fetch, *isolated, judge)
+    return _job(observed, group.role, hardware, module, run, stages=stages, main=main)

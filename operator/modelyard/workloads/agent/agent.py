@@ -27,6 +27,8 @@ from modelyard.workloads.agent.inuse import in_use
 from modelyard.workloads.agent.loader import Loader
 from modelyard.workloads.agent.memory import Memory
 from modelyard.workloads.agent.metrics import Metrics
+from modelyard.workloads.agent.monitoring.building import build as build_monitor
+from modelyard.workloads.agent.monitoring.clock import Clock
 from modelyard.workloads.agent.prestage import Stager
 from modelyard.workloads.agent.report import Reporter
 from modelyard.workloads.agent.sampler import Sampler
@@ -61,10 +63,12 @@ class Agent:
         self._meter = TrafficMeter(settings.cache, settings.pod_name)
         self._sampler = Sampler(settings.triton_metrics, run.model_line, self._loaded)
         self._assigned = Assigned()
+        clock = Clock()
         self._api = ApiServer(
             f"https://{_host(settings.api_host)}:{settings.api_port}",
             settings.namespace,
             settings.credentials,
+            on_time=clock.compare,
         )
         self._triton = Triton(settings.triton, control_key=settings.control_key)
         artifacts = ArtifactCache(
@@ -103,6 +107,16 @@ class Agent:
             pending=lambda: self._sampler.pending,
             on_report=self._changed,
         )
+        self._monitor = build_monitor(
+            settings,
+            triton=self._triton,
+            switcher=switcher,
+            assigned=self._assigned,
+            shadower=self._shadower,
+            registry=self._metrics.registry,
+            clock=clock,
+            on_report=self._changed,
+        )
         self._reporter = Reporter(
             api=self._api,
             assigned=self._assigned,
@@ -131,7 +145,10 @@ class Agent:
     async def run(self) -> None:
         """Runs until `stop`. Raises OSError if the probes' port is taken."""
         app = probes.application(
-            ready=self._ready, healthy=self._healthy, registry=self._metrics.registry
+            ready=self._ready,
+            healthy=self._healthy,
+            registry=self._metrics.registry,
+            drift=self._monitor.recent,
         )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._api)
@@ -145,6 +162,7 @@ class Agent:
                 "stage": self._stager.run,
                 "shadow": self._shadower.run,
                 "figures": self._sampler.run,
+                "monitor": self._monitor.run,
                 "report": self._reporter.run,
                 "traffic": self._count_traffic,
             }
@@ -156,6 +174,7 @@ class Agent:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await self._monitor.save()
             await self._last_report()
 
     def _changed(self) -> None:
@@ -168,6 +187,7 @@ class Agent:
             history=tuple(self._memory.history),
             traffic=self._meter.report(),
             figures=self._sampler.figures(),
+            drift=self._monitor.report,
         )
 
     def _loaded(self) -> LoadedVersion | None:
@@ -236,6 +256,7 @@ class Agent:
         """
         logger.info("asked to stop: waiting for Triton to end")
         self._loader.stopping = self._shadower.stopping = self._fetching.stopping = True
+        self._monitor.stopping = True
         deadline = time.monotonic() + self._settings.drain_seconds
         # Another process, which sends no event.
         while time.monotonic() < deadline and await self._triton.ready():  # noqa: ASYNC110

@@ -20,7 +20,9 @@ from pydantic import ValidationError
 from modelyard.api.modelserver import Assignment
 from modelyard.contract.manifest import ArtifactManifest, parse_manifest
 from modelyard.contract.paths import blob_key
+from modelyard.contract.profile import MAX_BYTES, ProfileSummary, parse_summary
 from modelyard.store import Store, sha256_file
+from modelyard.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,9 @@ class Fetched:
     model_file: Path
     downloaded: int
     """Bytes that came from the store; 0 if everything was cached."""
+    profile: ProfileSummary | None = None
+    """Summary of the version's profile; None if it has none, or it was not had: see
+    ArtifactCache.profile."""
 
 
 class ArtifactCache:
@@ -85,11 +90,35 @@ class ArtifactCache:
         StoppedError if it was not to go on.
         """
         own = {assignment.digest, assignment.manifest_digest}
+        if assignment.profile_digest:
+            own.add(assignment.profile_digest)
         path, downloaded = self._blob(assignment.manifest_digest, _MANIFEST_BYTES, own, goes_on)
         manifest = _parse(path, assignment)
         size = manifest.file.size_bytes
         model_file, more = self._blob(assignment.digest, size, own, goes_on)
-        return Fetched(manifest, model_file, downloaded + more)
+        if downloaded + more or self._has(assignment.profile_digest):
+            return Fetched(manifest, model_file, downloaded + more, self.profile(assignment))
+        # A store that cannot be reached now would hold up what is here to be served.
+        return Fetched(manifest, model_file, 0)
+
+    def profile(self, assignment: Assignment) -> ProfileSummary | None:
+        """The summary of the version's profile, from the cache or the store; None if it has none,
+        or it cannot be had now: monitoring works without it, and nothing else needs it."""
+        digest = assignment.profile_digest
+        if digest is None:
+            return None
+        own = {assignment.digest, assignment.manifest_digest, digest}
+        try:
+            path, _ = self._blob(digest, MAX_BYTES, own, lambda: True)
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+            return parse_summary(path.read_bytes())
+        except (StoreError, QuotaError, OSError, ValueError) as error:
+            logger.warning("no profile of %s (%s): %s", assignment.model_version, digest, error)
+            return None
+
+    def _has(self, digest: str | None) -> bool:
+        return digest is not None and self._path(digest).exists()
 
     def evict(self) -> int:
         """Removes what was used longest ago until the quota is kept; returns the bytes freed."""

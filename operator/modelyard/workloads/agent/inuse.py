@@ -18,4 +18,10 @@ def in_use(assigned: Assigned, memory: Memory) -> set[str]:
     used = [wanted, served, assigned.staged, shadow]
     if served is None or wanted is None or wanted.digest == served.digest:
         used.append(memory.previous)
-    return {d for one in used if one is not None for d in (one.digest, one.manifest_digest)}
+    return {
+        digest
+        for one in used
+        if one is not None
+        for digest in (one.digest, one.manifest_digest, one.profile_digest)
+        if digest is not None
+    }

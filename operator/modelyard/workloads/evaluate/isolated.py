@@ -32,11 +32,9 @@ def handle(run: EvaluateRun, context: Context) -> None:
     inputs, outputs = context.work / paths.INPUTS, context.work / paths.OUTPUTS
     task = Task.read(inputs)
     for candidate in _candidates(run, context, inputs):
-        found, claim = predicting.predict(
-            candidate, run.evaluation, task, inputs / DATASET, context
-        )
-        boxes.leave(outputs, candidate.name, found, claim)
-        log.info("%s: %d detections", candidate.name, len(found))
+        found = predicting.predict(candidate, run.evaluation, task, inputs / DATASET, context)
+        boxes.leave(outputs, candidate.name, found.detections, found.claim)
+        log.info("%s: %d detections", candidate.name, len(found.detections))
 
 
 def _candidates(run: EvaluateRun, context: Context, inputs: Path) -> list[predicting.Candidate]:
