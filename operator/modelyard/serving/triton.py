@@ -203,8 +203,8 @@ class Triton:
         request = pb.ModelInferRequest(model_name=name, model_version=version)
         for key, value in (parameters or {}).items():
             request.parameters[key].string_param = value
-        if prove and (key := self._key()) is not None:
-            proof = control.proof(key, name)
+        if prove and (secret := self._key()) is not None:
+            proof = control.proof(secret, name)
             request.parameters[control.PROOF_PARAMETER].string_param = proof
         request.inputs.add(name="IMAGE", datatype="BYTES", shape=[1])
         request.raw_input_contents.append(

@@ -25,6 +25,7 @@ from modelyard.workloads.agent.capture.redaction import Redactor
 from modelyard.workloads.agent.capture.spool import CaptureSpool
 from modelyard.workloads.agent.capture.uploading import Intake, IntakeClient, Uploader
 from modelyard.workloads.agent.settings import AgentSettings
+from modelyard.workloads.agent.watch import Assigned
 
 logger = logging.getLogger(__name__)
 
@@ -44,20 +45,17 @@ class Capture:
         *,
         triton: Triton,
         switcher: Switcher,
-        wanted: Callable[[], ServerCapture | None],
-        seen: Callable[[], bool],
+        assigned: Assigned,
         pending: Callable[[], float],
         synchronised: Callable[[], bool | None],
         on_report: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`wanted` gives spec.monitoring.capture, and `seen` whether the ModelServer was read since
-        the agent started; until then, what it said before counts."""
+        """`pending` returns the number of requests queued in Triton."""
         self._settings = settings
         self._triton = triton
         self._switcher = switcher
-        self._wanted = wanted
-        self._seen = seen
+        self._assigned = assigned
         self._pending = pending
         self._synchronised = synchronised
         self._on_report = on_report
@@ -159,12 +157,16 @@ class Capture:
         spool = self._spool
         if spool is None:
             return None
-        if not self._seen():
-            return spool.state.settings
+        if self._assigned.server is None:
+            return spool.state.settings  # not read yet: what it said when the agent ran last
         wanted = self._wanted()
         if wanted != spool.state.settings:
             spool.state.settings = wanted
         return wanted
+
+    def _wanted(self) -> ServerCapture | None:
+        monitoring = self._assigned.monitoring
+        return monitoring.capture if monitoring is not None else None
 
     def _record(self) -> Record | None:
         return self._serving.record if self._serving else None
