@@ -124,6 +124,8 @@ class Served:
     """Failed ones of REQUESTS."""
     matched: int = 100
     """Of the 100 boxes of the serving version, while it is shadowed."""
+    drifts: str = ""
+    """Signal that drifts while the version serves, until somebody accepts it; empty for none."""
 
 
 REQUESTS = 100
@@ -159,7 +161,26 @@ def reported(
         boxes["matched"] = (shadowed or Served()).matched
         images = {"images": REQUESTS, "failures": 0, "dropped": 0}
         status["shadow"] = {**_loaded_version(spec["shadow"]["version"]), **images, **boxes}
+    status |= _monitored(spec.get("monitoring") or {}, served)
     return {key: value for key, value in status.items() if value is not None}
+
+
+def _monitored(asked: Mapping[str, Any], served: Served) -> dict[str, Any]:
+    """What an agent reports of drift and captured images, as far as it is asked to."""
+    status: dict[str, Any] = {}
+    if asked.get("drift"):
+        accepted, reset = asked.get("accepted"), asked.get("reset")
+        drift = {"state": "Stable", "sources": 1, "calibrated": 1}
+        drift |= {"accepted": accepted} if accepted else {}
+        drift |= {"reset": reset} if reset else {}
+        if served.drifts and not accepted:
+            finding = {"kind": "Drift", "signal": served.drifts, "size": 3.5, "since": MOMENT}
+            drift |= {"state": "Drifting", "findings": [finding], "alarmSince": MOMENT}
+        status["drift"] = drift
+    if asked.get("capture"):
+        wanted = asked["capture"].get("onDemand")
+        status["capture"] = {"stored": 0, **({"onDemand": wanted} if wanted else {})}
+    return status
 
 
 def _loaded_version(assignment: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ GUIDE = (Path(__file__).parents[2] / "docs/operations.md").read_text()
 TROUBLE = GUIDE[GUIDE.index("## Troubleshooting by reason") :]
 TOLD = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", TROUBLE, re.MULTILINE))))
 TYPES = {"Valid", "Available", "Progressing", "Exported", "Validated", "Trained"}
+TYPES |= {"Drifting", "NotLikeHoldout", "Capturing"}
 
 
 @pytest.mark.parametrize("kind", RECONCILED)

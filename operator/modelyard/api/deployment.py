@@ -194,11 +194,12 @@ KIND = KindInfo(
         ("Ready", "integer", ".status.readyReplicas"),
         ("Updated", "integer", ".status.updatedReplicas"),
         ("Offline", "integer", ".status.offlineReplicas"),
+        ("Drifting", "integer", ".status.monitoring.drift.drifting"),
         ("URL", "string", ".status.url"),
         ("Message", "string", ".status.message"),
         AGE,
     ),
-    wide=frozenset({"Message", "Offline"}),
+    wide=frozenset({"Message", "Offline", "Drifting"}),
     scale={
         "specReplicasPath": ".spec.target.cluster.replicas",
         "statusReplicasPath": ".status.replicas",

@@ -84,7 +84,7 @@ class Episode(StateModel):
     artifact_digest: str | None = None
     """Artifact that most of its servers served when it began."""
     pools: tuple[str, ...] | None = None
-    """Pools that drifted by themselves, at some time, at most 20; none where all servers together
+    """Pools that drifted by themselves, at some time, at most ten; none where all servers together
     did."""
     servers: int = 0
     """Most servers that drifted at the same time."""
@@ -149,7 +149,7 @@ class MonitoringStatus(StateModel):
     drift: DriftCounts | None = None
     """All servers."""
     pools: tuple[PoolDrift, ...] | None = None
-    """Pools in which servers drift, where pools are declared; at most 20."""
+    """Pools in which servers drift, where pools are declared; at most ten."""
     findings: tuple[FindingCount, ...] | None = None
     """Findings that are no drift."""
     episode: Episode | None = None

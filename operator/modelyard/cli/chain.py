@@ -188,7 +188,21 @@ def _deployment(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     for key, word in (("offlineReplicas", "offline"), ("failedReplicas", "failed")):
         if found.get(key):
             parts.append(f"{found[key]:,} {word}")
-    return [*parts, str(found.get("url") or "")]
+    return [*parts, _drift(found), str(found.get("url") or "")]
+
+
+def _drift(found: Mapping[str, Any]) -> str:
+    """What the condition Drifting says, where there is one that says more than no."""
+    conditions = {cond.get("type"): cond for cond in found.get("conditions") or ()}
+    drifting = conditions.get("Drifting", {})
+    if drifting.get("status") == "Unknown":
+        return f"drift unknown ({drifting.get('reason')})"
+    if drifting.get("status") != "True":
+        return ""
+    monitoring = found.get("monitoring") or {}
+    counts, signal = monitoring.get("drift") or {}, _get(monitoring, "episode", "signal")
+    where = f" in {signal}" if signal else ""
+    return f"drifts{where} on {counts.get('drifting') or 0:,}/{counts.get('baseline') or 0:,}"
 
 
 def _server(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -202,6 +216,8 @@ def _server(spec: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
         parts.append(f"{traffic['failures']:,} failed")
     if traffic.get("meanMilliseconds") is not None:
         parts.append(f"{traffic['meanMilliseconds']:.1f} ms")
+    if _get(found, "drift", "state") == "Drifting":
+        parts.append("drifts")
     return [*parts, f"on {spec['nodeName']}" if spec.get("nodeName") else ""]
 
 

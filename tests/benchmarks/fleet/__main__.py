@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .. import runner
-from . import control, objects, offline, rollout, verdicts
+from . import control, drift, objects, offline, rollout, verdicts
 from .config import BAD, FleetConfig, Span
 from .site import FleetSite, fleet_site
 
@@ -24,6 +24,7 @@ SUITE = runner.Suite(
         "control": "A status change of one server",
         "rollout": "A new version over the whole fleet",
         "offline": "Nodes that are away",
+        "drift": "Drift of many servers",
         "verdicts": "Good and bad candidates",
     },
     smoke=[
@@ -32,14 +33,16 @@ SUITE = runner.Suite(
     ],
     prefix="fleet-",
 )  # fmt: skip
-ONE_FLEET = ("control", "rollout", "offline")
+ONE_FLEET = ("control", "rollout", "offline", "drift")
 NAME = "fleet"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = SUITE.parser()
-    parser.add_argument("--nodes", type=int, default=5000, help="of control, rollout, offline")
+    parser.add_argument(
+        "--nodes", type=int, default=5000, help="of control, rollout, offline, drift"
+    )
     parser.add_argument("--small", type=int, default=500, help="control: fewest nodes")
     parser.add_argument("--verdict-nodes", type=int, default=200, metavar="NODES", help="verdicts")
     parser.add_argument("--seeds", type=int, default=20, help="verdicts: candidates of each kind")
@@ -113,6 +116,11 @@ async def _one_fleet(session: runner.Session) -> None:
                 found = await offline.measure(site, NAME, full, 3)
                 report.samples = [asdict(found)]
                 report.tables, report.goals = offline.report(found)
+        if "drift" in wanted:
+            with session.part("drift") as report:
+                steps = await drift.measure(site, NAME, options.control_seconds)
+                report.samples = [asdict(one) for one in steps]
+                report.tables, report.goals = drift.report(steps, site.count)
 
 
 async def _control(site: FleetSite, session: runner.Session) -> None:

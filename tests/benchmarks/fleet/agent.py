@@ -89,6 +89,11 @@ class Agent:
         self._shadow: ShadowFigures | None = None
         self._shadow_at = 0.0
         self._history: list[ServedPeriod] = []
+        self.accepts = False
+        """Whether what it sees stops to be drift once somebody accepts it."""
+        self._drift: Manifest | None = None
+        """What it knows of drift, where it is asked to look for it."""
+        self._drift_said: Manifest | None = None
         self._report: Report | None = None
         self._status = ModelServerStatus()
         self._settled = NEVER
@@ -151,7 +156,28 @@ class Agent:
             self._failure, self._job = None, None
         self._want_staged(read_assignment(spec.get("staged")), now)
         self._want_shadow(spec.get("shadow"), now)
+        self._want_drift(spec.get("monitoring") or {}, now)
         self._work(now)
+
+    def _want_drift(self, asked: Manifest, now: float) -> None:
+        """Its baseline is complete as soon as it is asked to monitor: what calibrates for days is
+        not the operator's business."""
+        if "drift" not in asked:
+            self.see_drift(None, now)
+            return
+        known = self._drift or {"state": "Stable", "sources": 1, "calibrated": 1}
+        accepted = asked.get("accepted")
+        if accepted and known.get("accepted") != accepted:
+            calm = {k: v for k, v in known.items() if k not in ("findings", "alarmSince")}
+            known = (calm | {"state": "Stable"}) if self.accepts else known
+            known = known | {"accepted": accepted}
+        self.see_drift(known, now)
+
+    def see_drift(self, drift: Manifest | None, now: float) -> None:
+        """What it sees has changed: it says so at once."""
+        if drift != self._drift:
+            self._drift = drift
+            self._changed(now)
 
     def _want_staged(self, wanted: Assignment | None, now: float) -> None:
         if wanted is None:
@@ -345,6 +371,10 @@ class Agent:
         moment = datetime.fromtimestamp(now, UTC)
         wanted = build(report, self._status, self._beside(now), moment)
         patch = difference(self._status, wanted, measured=measured)
+        if self._drift != self._drift_said:
+            gone = dict.fromkeys(self._drift_said or ())
+            patch["drift"] = gone | self._drift if self._drift is not None else None
+            self._drift_said = self._drift
         if not patch and now < self._beat_due:
             return None
         patch["reportedAt"] = timestamp(moment)
@@ -356,6 +386,7 @@ class Agent:
     def unsaid(self, now: float, delay: float) -> None:
         """The last patch did not arrive: all is said again, after `delay` seconds."""
         self._status = ModelServerStatus()
+        self._drift_said = None
         self._beat_due = 0.0
         if self.online:
             self._settled = now + delay

@@ -105,6 +105,11 @@ class Simulator:
                 agent.come_back(now)
                 self.plan(agent)
 
+    def see(self, agent: Agent, drift: Manifest) -> None:
+        """What an agent sees of drift has changed: an api.monitoring.DriftStatus."""
+        agent.see_drift(drift, time.time())
+        self.plan(agent)
+
     def holding(self, deployment: str, version: int, *, among: set[str] | None = None) -> int:
         """Servers of a Deployment that serve a version."""
         return sum(

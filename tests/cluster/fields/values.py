@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api import base, modelversion, target
+from modelyard.api import base, evaluation, target
 from modelyard.api.edge import NodeCache
 
 from ...kinds import EXAMPLES
@@ -125,7 +125,7 @@ PATTERNS: dict[str, Values] = {
         boundary=["a", "a" * 512],
         invalid=["", "a b", " a", "a\n", "a\u00a0b", "ä"],
     ),
-    modelversion.REASON_PATTERN: Values(
+    evaluation.REASON_PATTERN: Values(
         valid=["pretrained on COCO, to be tried"],
         boundary=["a", "ä" * 256],
         invalid=["", " ", "a\nb", "a\u0000"],

@@ -12,92 +12,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from kubernetes import client
 
 from modelyard.contract.paths import COLLECTOR_STATE, blob_key
-from modelyard.contract.run import StoreLocation
-from modelyard.store import Store
 
 from ...cluster.conftest import Cluster, thing
 from ...kinds import example
-from .conftest import SPACE
+from .conftest import DAY, NAME, SPACE, SYSTEM, Yard
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("security-collector")]
 
-SYSTEM, NAME = "modelyard-system", "modelyard-collector"
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:{NAME}"
-DAY = 86_400
-
-
-@dataclass
-class Yard:
-    """A store, and the collector's pod."""
-
-    cluster: Cluster
-    url: str
-    folder: Path
-    store: Store
-    environment: dict[str, str]
-
-    def put(self, content: bytes) -> str:
-        digest = self.store.put_bytes(content)
-        then = time.time() - 30 * DAY
-        os.utime(self.folder / blob_key(digest), (then, then))
-        return digest
-
-    def collect(self, **settings: str) -> tuple[int, dict[str, Any]]:
-        """Exit code, and the report in the ConfigMap."""
-        done = subprocess.run(
-            [sys.executable, "-m", "modelyard.workloads.collect"],
-            env=self.environment | settings,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        data = self.cluster.get("configmap", SYSTEM, NAME).get("data") or {}
-        return done.returncode, json.loads(data["report.json"])
-
-    def pretend(self, days: int) -> None:
-        """As if its state were older."""
-        path = self.folder / COLLECTOR_STATE
-        state = json.loads(path.read_text())
-        then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * DAY))
-        path.write_text(json.dumps(state | {"unneeded": dict.fromkeys(state["unneeded"], then)}))
-
-
-@pytest.fixture
-def yard(chart: Cluster, tmp_path: Path) -> Yard:
-    url = (tmp_path / "store").as_uri()
-    part = StoreLocation(url=url).within(SPACE)
-    account = tmp_path / "account"
-    account.mkdir()
-    admin = chart.client()
-    spec = client.V1TokenRequestSpec(audiences=[])
-    token = client.CoreV1Api(admin).create_namespaced_service_account_token(
-        NAME, SYSTEM, client.AuthenticationV1TokenRequest(spec=spec)
-    )
-    (account / "token").write_text(token.status.token)
-    (account / "ca.crt").write_bytes(Path(admin.configuration.ssl_ca_cert).read_bytes())
-    server = urlsplit(admin.configuration.host)
-    environment = os.environ | {
-        "KUBERNETES_SERVICE_HOST": str(server.hostname),
-        "KUBERNETES_SERVICE_PORT": str(server.port),
-        "MODELYARD_SERVICE_ACCOUNT": str(account),
-        "MODELYARD_STORE__URL": url,
-        "MODELYARD_NAMESPACES": SPACE,
-        "MODELYARD_COLLECTOR_REPORT": f"{SYSTEM}/{NAME}",
-        "MODELYARD_COLLECTOR_GRACE_HOURS": "168",
-        "MODELYARD_COLLECTOR_DELETE": "false",
-    }
-    return Yard(chart, url, tmp_path / "store" / SPACE, Store.open(part), environment)
 
 
 def test_it_removes_what_no_object_mentions(yard: Yard) -> None:

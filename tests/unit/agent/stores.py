@@ -13,7 +13,7 @@ class GatedStore(Store):
     """Counts downloads, and holds each one up between two pieces while its gate is closed."""
 
     def __init__(self, store: Store, *, closed: bool = False) -> None:
-        super().__init__(store.keys.client, store.url)
+        super().__init__(store.keys.client, store.url, store.uploads)
         self.gate = threading.Event()
         if not closed:
             self.gate.set()

@@ -12,7 +12,7 @@ from modelyard.core.fleet.figures import quantile
 from modelyard.core.fleet.projections import read_server
 
 from ...benchmarks.fleet import __main__ as command
-from ...benchmarks.fleet import control, nodes, verdicts
+from ...benchmarks.fleet import control, drift, nodes, verdicts
 from ...benchmarks.fleet.agent import NEVER, Agent
 from ...benchmarks.fleet.config import BAD, GOOD, Behaviour, FleetConfig, Span, candidate
 from ...benchmarks.fleet.meters import Seen, parse_requests
@@ -276,6 +276,40 @@ def test_the_cost_of_a_change_is_compared_between_the_sizes() -> None:
     goals = control.report([small, large])[1]
     assert [(goal.measured, goal.met) for goal in goals] == [(1.2, True), (2.0, False)]
     assert not any(goal.met for goal in control.report([small])[1])
+
+
+def test_an_agent_that_is_asked_to_reports_of_drift_until_it_is_accepted() -> None:
+    played = Played().tell(assigned=assignment(1)).run(10)
+    assert played.status.drift is None
+    played.tell(monitoring={"drift": {}}).run(5)
+    assert played.status.drift is not None
+    assert played.status.drift.state == "Stable"
+    played.agent.see_drift(drift.alarm("TopScore", -3.0), played.now)
+    fact = read_server(played.run(5).server)
+    assert fact is not None
+    assert (fact.drift.drifts, fact.drift.signals) == (True, ("TopScore",))
+    said = len(played.said)
+    played.agent.accepts = True
+    played.tell(monitoring={"drift": {}, "accepted": "1"}).run(5)
+    assert (played.status.drift.state, played.status.drift.findings) == ("Stable", None)
+    assert len(played.said) == said + 1
+    played.tell(monitoring=None).run(5)
+    assert "drift" not in played.server["status"]
+
+
+def test_drift_is_judged_by_what_is_written() -> None:
+    steps = [
+        drift.Step("quiet", 1, 20.0, 3.0, 0, 0),
+        drift.Step("change", 1200, 25.0, 1.5, 0, 40),
+        drift.Step("wave", 5000, 80.0, 1.0, 0, 90, noticed=1.0),
+        drift.Step("accept", 5000, 110.0, 2.0, 5000, 100, noticed=100.0),
+    ]
+    tables, goals = drift.report(steps, 5000)
+    assert len(tables[0].rows) == 4
+    assert [(goal.measured, goal.met) for goal in goals] == [(0, True), (1.5, True), (50, True)]
+    steps[0].statuses = 1
+    assert not drift.report(steps, 5000)[1][0].met
+    assert not any(goal.met for goal in drift.report([], 5000)[1])
 
 
 def test_options_reach_the_played_agents() -> None:

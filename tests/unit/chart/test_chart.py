@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from modelyard.api.monitoringstatus import MonitoringAction
 from modelyard.api.rolloutstatus import ActionName
 from modelyard.runtime import settings as runtime_settings
 
@@ -296,7 +297,7 @@ def test_users_are_recorded_where_the_cluster_can(
 def test_every_action_on_a_rollout_gets_its_user_recorded(render: Any) -> None:
     policy, _ = render({}, f"--api-versions={GROUP}/v1/MutatingAdmissionPolicy").of(*MUTATING)
     marks = {one["name"]: one["expression"] for one in policy["spec"]["variables"]}["marks"]
-    assert marks == str(["changed", *(action.value for action in ActionName)])
+    assert marks == str(["changed", *(action.value for action in (*ActionName, *MonitoringAction))])
 
 
 def test_service_monitor_on_request(render: Any, default: Any) -> None:

@@ -179,3 +179,20 @@ def test_a_fleet_is_counted_and_not_listed() -> None:
         "  ModelServer shelf-b  Ready  version 1, 2 wanted, on node-1",
         "  4,998 more servers: modelyard rollout status shelf",
     ]
+
+
+def test_a_deployment_that_drifts_or_may_says_so() -> None:
+    def figures(status: str, reason: str) -> str:
+        found = DEPLOYMENT["status"] | {
+            "conditions": [{"type": "Drifting", "status": status, "reason": reason}],
+            "monitoring": {
+                "drift": {"drifting": 12, "baseline": 1400},
+                "episode": {"signal": "TopScore"},
+            },
+        }
+        (node,) = chain.build({"Deployment": [DEPLOYMENT | {"status": found}]})
+        return node.figures
+
+    assert "drifts in TopScore on 12/1,400" in figures("True", "ServersDrift")
+    assert "drift unknown (NoEvidence)" in figures("Unknown", "NoEvidence")
+    assert "drift" not in figures("False", "NoDrift")

@@ -55,3 +55,39 @@ def test_a_rollouts_step_says_why_it_is_paused() -> None:
     assert values(name, rollout=paused) == {("Step", "Step"): 2}
     vanish = [{"type": "Progressing", "status": "False", "reason": "ServersVanish"}]
     assert values(name, rollout=paused, conditions=vanish) == {("Step", "ServersVanish"): 2}
+
+
+MONITORING: dict[str, Any] = {
+    "drift": {"online": 9, "baseline": 8, "drifting": 5, "threshold": 4},
+    "pools": [{"name": "north", "drifting": 5, "baseline": 5, "online": 5, "threshold": 3}],
+    "findings": [{"kind": "CameraDark", "servers": 2}],
+    "episode": {"number": 1, "signal": "TopScore", "since": "2026-11-22T12:00:00Z", "servers": 5},
+}
+
+
+def test_drift_is_counted_with_its_threshold_and_absent_without_monitoring() -> None:
+    for name, number in (
+        ("drifting_servers", 5),
+        ("drift_threshold_servers", 4),
+        ("baseline_servers", 8),
+    ):
+        assert values(f"modelyard_deployment_{name}", monitoring=MONITORING) == {(): number}
+        assert values(f"modelyard_deployment_{name}") == {}
+
+
+def test_pools_findings_and_the_episode_are_told() -> None:
+    told = {"monitoring": MONITORING}
+    name = "modelyard_deployment_drifting_pool_servers"
+    assert values(name, **told) == {("north",): 5}
+    assert values("modelyard_deployment_finding_servers", **told) == {("CameraDark",): 2}
+    name = "modelyard_deployment_drift_start_timestamp_seconds"
+    assert values(name, **told) == {("TopScore",): 1795348800}
+
+
+def test_conditions_of_monitoring_are_told_with_their_reason() -> None:
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "RolledOut"},
+        {"type": "Drifting", "status": "Unknown", "reason": "NoEvidence"},
+    ]
+    found = values("modelyard_deployment_monitoring", conditions=conditions)
+    assert found == {("Drifting", "Unknown", "NoEvidence"): 1}

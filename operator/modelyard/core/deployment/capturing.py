@@ -15,6 +15,15 @@ from modelyard.core.deployment import reasons
 from modelyard.core.deployment.observed import Observed
 from modelyard.core.plan import Event
 
+_FAILURES = (
+    reasons.UNKNOWN_CLASS,
+    reasons.NO_INTAKE,
+    reasons.NOT_REDACTED,
+    reasons.SPOOL_FULL,
+    reasons.STORE_REFUSED,
+)
+"""Reasons that agents put before a colon in status.capture.failure."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -61,7 +70,8 @@ def _state(
     problem = f"{failing} of {tally.online} servers cannot keep images: " if failing else ""
     problem += tally.most(tally.failures)
     if 2 * failing > tally.captures:
-        return False, reasons.CAPTURE_FAILED, problem
+        word = tally.most(tally.failures).partition(":")[0]
+        return False, word if word in _FAILURES else reasons.CAPTURE_FAILED, problem
     if not tally.captures:
         return None, reasons.NO_EVIDENCE, "no server reports of captured images yet"
     text = f"{tally.captures - failing} of {tally.online} servers keep images"

@@ -25,7 +25,7 @@ from modelyard.core.fleet.driftnull import expected, false_alarm_rate
 
 MAX_POOLS = 50
 """Pools that are judged by themselves."""
-SHOWN_POOLS = 20
+SHOWN_POOLS = 10
 """Pools that are kept in the status: objects stay under 20 kB."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from modelyard.core import meta
 from modelyard.core.deployment import reasons
@@ -50,7 +50,82 @@ def _rollout(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
     yield (state.stage.value, str(paused)), float(state.step or 0)
 
 
+def _drift(field: str) -> Callable[[KubeObject], Iterator[tuple[tuple[str, ...], float]]]:
+    """A field of status.monitoring.drift, where there is one."""
+
+    def values(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
+        counts = (meta.status(obj).get("monitoring") or {}).get("drift")
+        if counts:
+            yield (), float(counts.get(field) or 0)
+
+    return values
+
+
+def _drifting_pools(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
+    for pool in (meta.status(obj).get("monitoring") or {}).get("pools") or ():
+        yield (str(pool["name"]),), float(pool.get("drifting") or 0)
+
+
+def _findings(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
+    for one in (meta.status(obj).get("monitoring") or {}).get("findings") or ():
+        yield (str(one["kind"]),), float(one["servers"])
+
+
+def _episode(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
+    found = Recorded.of(meta.status(obj)).monitoring
+    if found is not None and found.episode is not None:
+        yield (found.episode.signal,), found.episode.since.timestamp()
+
+
+def _monitoring(obj: KubeObject) -> Iterator[tuple[tuple[str, ...], float]]:
+    for one in meta.status(obj).get("conditions") or ():
+        if one["type"] in (reasons.DRIFTING, reasons.NOT_LIKE_HOLDOUT, reasons.CAPTURING):
+            yield (one["type"], one["status"], one["reason"]), 1.0
+
+
 GAUGES = (
+    ObjectGauge(
+        "modelyard_deployment_drifting_servers",
+        "Servers of a Modelyard Deployment that drift, of those with a baseline.",
+        (),
+        _drift("drifting"),
+    ),
+    ObjectGauge(
+        "modelyard_deployment_drift_threshold_servers",
+        "Servers that must drift at once before the Deployment does.",
+        (),
+        _drift("threshold"),
+    ),
+    ObjectGauge(
+        "modelyard_deployment_baseline_servers",
+        "Servers that can be reached and have a complete baseline.",
+        (),
+        _drift("baseline"),
+    ),
+    ObjectGauge(
+        "modelyard_deployment_drifting_pool_servers",
+        "Servers that drift by pool, for at most ten pools.",
+        ("pool",),
+        _drifting_pools,
+    ),
+    ObjectGauge(
+        "modelyard_deployment_drift_start_timestamp_seconds",
+        "When the episode of drift that goes on began, by signal.",
+        ("signal",),
+        _episode,
+    ),
+    ObjectGauge(
+        "modelyard_deployment_finding_servers",
+        "Servers with a finding of monitoring that is no drift.",
+        ("finding",),
+        _findings,
+    ),
+    ObjectGauge(
+        "modelyard_deployment_monitoring",
+        "1 for the present status of each condition of monitoring, with its reason.",
+        ("condition", "status", "reason"),
+        _monitoring,
+    ),
     ObjectGauge(
         "modelyard_deployment_servers",
         "Servers of a Modelyard Deployment by state.",

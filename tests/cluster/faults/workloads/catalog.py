@@ -5,6 +5,7 @@ from __future__ import annotations
 from .dataset import DATASET
 from .deletion import DELETION
 from .deployment import DEPLOYMENT
+from .drift import DRIFT
 from .edge import EDGE_FLEET
 from .rollback import ROLLBACK
 from .settings import SETTINGS
@@ -15,6 +16,6 @@ from .version import READY, REJECTED
 
 _IN_ORDER = (
     DATASET, TRAINING, READY, REJECTED, DEPLOYMENT, DELETION, ROLLBACK, EDGE_FLEET, SHADOWED,
-    SETTINGS, STORIES,
+    SETTINGS, STORIES, DRIFT,
 )  # fmt: skip
 WORKLOADS = {one.name: one for one in _IN_ORDER}
