@@ -150,9 +150,19 @@ class Drift(ApiModel):
     """When the Deployment is Drifting."""
 
 
+_CONFIRMED = cel(
+    "!has(self.classes) || size(self.classes) == 0 || "
+    "(has(self.allowTrainedClasses) && self.allowTrainedClasses)",
+    "the model can learn no more of classes that are redacted: confirm with "
+    "allowTrainedClasses: true",
+)
+
+
 class Redaction(ApiModel):
     """What is made unrecognisable before an image touches a disk. An image that cannot be redacted
     is dropped."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_CONFIRMED))
 
     faces: bool = True
     """Faces, found by a detector of their own."""

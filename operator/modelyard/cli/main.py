@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard.api.base import API_VERSION
-from modelyard.cli import drift, history, predict, rollout, status, store, weights
+from modelyard.cli import captures, drift, history, predict, rollout, status, store, weights
 from modelyard.cli.errors import INTERRUPTED, USAGE, CliError
 from modelyard.cli.options import program
 
@@ -93,6 +93,8 @@ app.command()(predict.predict)
 app.add_typer(drift.app)
 app.add_typer(weights.app)
 app.add_typer(store.app)
+app.add_typer(captures.app)
+app.command()(captures.capture)
 
 
 @app.command()

@@ -218,6 +218,22 @@ class Triton:
             raise InferenceError(str(error)) from error
         return _prediction(answer)
 
+    async def infer_tensor(
+        self, name: str, tensor_name: str, tensor: np.ndarray, *, seconds: float = 60.0
+    ) -> Prediction:
+        """Sends one FP32 or FP16 tensor to a bare network. Raises InferenceError."""
+        datatype = "FP16" if tensor.dtype == np.float16 else "FP32"
+        request = pb.ModelInferRequest(model_name=name)
+        request.inputs.add(name=tensor_name, datatype=datatype, shape=list(tensor.shape))
+        request.raw_input_contents.append(np.ascontiguousarray(tensor).tobytes())
+        try:
+            answer = await self._call("ModelInfer", request, seconds)
+        except TritonUnavailableError:
+            raise
+        except TritonError as error:
+            raise InferenceError(str(error)) from error
+        return _prediction(answer)
+
     def _key(self) -> bytes | None:
         """The control key. Read anew each time, which takes microseconds: a Triton that was never
         started has none yet."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.api.base import duration_seconds
 from modelyard.contract import control, paths
+from modelyard.contract.capture import AUDIENCE, TOKEN_FOLDER
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
 from modelyard.core.deployment import disruption, names, tritoncommand
@@ -50,6 +51,7 @@ def agent_run(observed: Observed) -> str:
         own = {
             "edge": True,
             "cache_bytes": _cache_bytes(observed),
+            "durable_cache": bool(edge.cache.host_path or edge.cache.claim_name),
             # Three chances to be heard before silence counts.
             "report_seconds": max(1, min(300, int(after / 3))),
         }
@@ -63,6 +65,7 @@ def agent_run(observed: Observed) -> str:
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,
             max_batch_size=observed.spec.server.max_batch_size,
+            intake=observed.settings.intake_url,
             **own,
         )
     )
@@ -199,6 +202,11 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
     triton_mounts = [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
     agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
     agent_mounts += [{**key_mount, "readOnly": True}, *store_mounts]
+    volumes = [models, cache, tmp, shm, spool, key, run, token, *store_volumes]
+    if settings.intake_url:
+        intake, intake_mount = pods.audience_token("intake-token", AUDIENCE, TOKEN_FOLDER)
+        volumes.append(intake)
+        agent_mounts.append(intake_mount)
     own: dict[str, Any] = {
         "serviceAccountName": settings.agent_service_account,
         # Triton runs the user's models: only the agent gets a token, by its own volume.
@@ -210,7 +218,7 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
             _triton(observed, [*triton_mounts, key_mount]),
             _agent(observed, agent_mounts),
         ],
-        "volumes": [models, cache, tmp, shm, spool, key, run, token, *store_volumes],
+        "volumes": volumes,
     }
     edge = observed.spec.target.edge
     if edge is not None and edge.cache.host_path is not None:

@@ -21,6 +21,7 @@ from modelyard.store.opening import Retries as StoreRetries
 from modelyard.workloads.agent import probes
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.artifacts import ArtifactCache
+from modelyard.workloads.agent.capture import Capture
 from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.inuse import in_use
@@ -107,6 +108,15 @@ class Agent:
             pending=lambda: self._sampler.pending,
             on_report=self._changed,
         )
+        self._capture = Capture(
+            settings,
+            triton=self._triton,
+            switcher=switcher,
+            assigned=self._assigned,
+            pending=lambda: self._sampler.pending,
+            synchronised=clock.synchronised,
+            on_report=self._changed,
+        )
         self._monitor = build_monitor(
             settings,
             triton=self._triton,
@@ -117,6 +127,7 @@ class Agent:
             registry=self._metrics.registry,
             clock=clock,
             on_report=self._changed,
+            offer=self._capture.offer,
         )
         self._reporter = Reporter(
             api=self._api,
@@ -164,6 +175,7 @@ class Agent:
                 "shadow": self._shadower.run,
                 "figures": self._sampler.run,
                 "monitor": self._monitor.run,
+                "capture": self._capture.run,
                 "report": self._reporter.run,
                 "traffic": self._count_traffic,
             }
@@ -176,6 +188,7 @@ class Agent:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._monitor.save()
+                await self._capture.drain()
             await self._last_report()
 
     def _changed(self) -> None:
@@ -189,6 +202,7 @@ class Agent:
             traffic=self._meter.report(),
             figures=self._sampler.figures(),
             drift=self._monitor.report,
+            capture=self._capture.status,
         )
 
     def _loaded(self) -> LoadedVersion | None:

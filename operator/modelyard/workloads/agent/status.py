@@ -18,7 +18,7 @@ from modelyard.api.modelserver import (
     StagedVersion,
     Traffic,
 )
-from modelyard.api.monitoring import DriftStatus
+from modelyard.api.monitoring import CaptureStatus, DriftStatus
 from modelyard.contract.statustext import READY, RECONCILING, STALLED, timestamp, truncate
 from modelyard.workloads.agent.monitoring.summary import is_urgent
 
@@ -91,6 +91,7 @@ class Beside:
     traffic: Traffic | None = None
     figures: Figures | None = None
     drift: DriftStatus | None = None
+    capture: CaptureStatus | None = None
 
 
 NOTHING = Beside()
@@ -102,6 +103,8 @@ _MEASURED = ("traffic", "figures", "shadow")
 """Fields that change with every request."""
 _DRIFT = "drift"
 """Waits for the next report, unless drift begins or ends."""
+_CAPTURE = "capture"
+"""Waits for the next report, unless it fails or a request is met."""
 
 
 def in_progress(report: Report) -> bool:
@@ -141,6 +144,7 @@ def build(
         shadow=beside.shadow,
         history=list(beside.history) or None,
         drift=beside.drift,
+        capture=beside.capture,
     )
 
 
@@ -178,6 +182,9 @@ def _only_measured(before: dict[str, Any], after: dict[str, Any], key: str) -> b
     more."""
     if key == _DRIFT:
         return not is_urgent(_drift(before), _drift(after))
+    if key == _CAPTURE:
+        one, other = before.get(key) or {}, after.get(key) or {}
+        return all(one.get(name) == other.get(name) for name in ("failure", "onDemand"))
     if key != "shadow":
         return key in _MEASURED
     names = ("modelVersion", "version", "digest", "manifestDigest", "failure")

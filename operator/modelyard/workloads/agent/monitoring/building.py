@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
-from modelyard.serving.draws import Draws
+from modelyard.drift.observation import Observation
+from modelyard.serving.draws import Draw, Draws
 from modelyard.serving.switch import Switcher
 from modelyard.serving.triton import Triton
 from modelyard.workloads.agent.artifacts import ArtifactCache
@@ -34,8 +35,9 @@ def build(
     registry: CollectorRegistry,
     clock: Clock,
     on_report: Callable[[], None],
+    offer: Callable[[Draw, Observation, bool], Awaitable[None]],
 ) -> Monitor:
-    """The agent's monitoring."""
+    """The agent's monitoring; `offer` gets each observed request, for capture."""
     run = settings.run
     draws = Draws(run.model_line, settings.spool)
     return Monitor(
@@ -44,12 +46,11 @@ def build(
         assigned=assigned,
         keeper=Keeper(settings.cache, settings.namespace, run.deployment),
         clock=clock,
-        outlets=Outlets(on_report, Gauges(registry)),
+        outlets=Outlets(on_report, Gauges(registry), offer),
         bridge=Bridge(triton, draws),
         beside=lambda: _beside(shadower),
         profile=Profiles(artifacts.profile, assigned).of,
-        # Elsewhere the cache is an emptyDir, which goes with the pod.
-        persistent=run.edge,
+        persistent=run.durable_cache,
     )
 
 
