@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.api.monitoring import DriftState, Source
+from modelyard.api.monitoring import DriftState, Signal, Source
 from modelyard.serving.draws import Taken
 from modelyard.serving.triton import TritonUnavailableError
 from modelyard.workloads.agent.monitoring import loop
@@ -211,7 +211,7 @@ async def test_what_is_missing_is_told(tmp_path):
     yard = Yard(tmp_path, persistent=False)
     yard.embeds = False
     source = Source(parameter="camera", max=1)
-    yard.wish(QUICK.model_copy(update={"source": source, "signals": ["TopScore", "Embedding"]}))
+    yard.wish(QUICK.model_copy(update={"source": source, "signals": list(Signal)}))
     yard.draws.next.append(Taken([yard.draw(0.0)], left_out=3, unnamed=2))
     await yard.monitor.step()
 
