@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ...waiting import eventually
 from .waiting import until
 
 pytestmark = [pytest.mark.triton, pytest.mark.cluster]
@@ -46,8 +47,12 @@ async def test_drift_is_looked_for_while_it_is_asked_for_and_survives_the_agent(
 
         site.agent.kill()
         site.agent.start()
-        await until(site, lambda s: (s.get("drift") or {}).get("sources") == 1)
-        assert json.loads(site.agent.probe("/drift")[1])["drift"]["sources"] == 1
+
+        async def looks() -> bool:
+            status, text = site.agent.probe("/drift")
+            return status == 200 and (json.loads(text)["drift"] or {}).get("sources") == 1
+
+        await eventually(looks, 60, site.agent.log)
         assert "modelyard_drift_observations_total" in site.agent.probe("/metrics")[1]
 
         site.wish(monitoring=None)
