@@ -73,6 +73,9 @@ class Server(ApiModel):
     max_batch_size: int | None = Field(default=None, ge=1, le=1024)
     """Most requests that are computed together, where the artifact was exported for any batch.
     Empty: 8."""
+    max_images: int | None = Field(default=None, ge=1, le=256)
+    """Most images in a request. Empty: 16. The vendor's image takes several only where the artifact
+    was exported for any batch, and at most maxBatchSize."""
 
 
 class DeploymentSpec(ApiModel):

@@ -141,6 +141,8 @@ class AgentRun(ApiModel):
     """Number of instances of a network; None for the default of serving/settings.py."""
     max_batch_size: int | None = None
     """Maximum batch size; None for the default of serving/settings.py."""
+    max_images: int | None = None
+    """Maximum number of images in a request; None for the default of serving/settings.py."""
     report_seconds: int = 30
     """How often traffic and figures are reported when nothing else changes."""
     edge: bool = False

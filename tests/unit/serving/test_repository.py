@@ -20,7 +20,7 @@ from modelyard.serving.config import (
 )
 from modelyard.serving.names import Generation, parse_generation, parse_model
 from modelyard.serving.repository import ArtifactMismatchError, Repository
-from modelyard.serving.settings import ServingSettings
+from modelyard.serving.settings import Lanes, ServingSettings
 
 CONTENT = b"an onnx file"
 
@@ -72,7 +72,9 @@ def read(repository: Repository, name: str) -> Any:
 def test_a_generation_is_four_models(repository, file):
     generation = write(repository, file)
 
-    assert {p.name for p in repository.root.iterdir()} == set(generation.models)
+    assert {p.name for p in repository.root.iterdir()} == {
+        generation.name, generation.preprocess, generation.network, generation.postprocess,
+    }  # fmt: skip
     network = repository.root / generation.network / "1"
     assert [p.name for p in network.iterdir()] == ["model.onnx"]
     assert (network / "model.onnx").read_bytes() == CONTENT
@@ -85,10 +87,73 @@ def test_python_cannot_change_a_step_after_triton_loaded_it(repository, file):
     """A __pycache__ folder would look to Triton like a changed model."""
     generation = write(repository, file)
 
-    for name in (generation.preprocess, generation.postprocess):
+    once = write(repository, file, one_step=True)
+    for name in (generation.preprocess, generation.postprocess, once.pipeline):
         folder = repository.root / name / "1"
         for code in folder.rglob("*.py"):
             assert (code.parent / "__pycache__").is_file()
+
+
+def test_where_python_has_onnx_runtime_one_step_computes_all(repository, file):
+    generation = write(repository, file, one_step=True, cpus=2, max_images=5)
+
+    names = {p.name for p in repository.root.iterdir()}
+    assert names == {generation.name, generation.pipeline}
+    folder = repository.root / generation.pipeline / "1"
+    assert (folder / "model.onnx").read_bytes() == CONTENT
+    assert (folder / "modelyard/serving/models/network.py").is_file()
+    (step,) = read(repository, generation.name).ensemble_scheduling.step
+    assert step.model_name == generation.pipeline
+    config = read(repository, generation.pipeline)
+    assert [(one.name, one.optional) for one in config.input] == [("IMAGE", True), ("images", True)]
+    values = {key: one.string_value for key, one in config.parameters.items()}
+    assert (values["threads"], values["processes"], values["maxImages"]) == ("[2, 1]", "2", "5")
+    assert config.instance_group[0].count == 2
+    assert values["shapes"] == '[["FP32", [1, 6, 126]]]'
+    assert repository.models(generation) == [generation.pipeline, generation.name]
+
+    repository.point(generation)
+    (step,) = read(repository, "digits-network").ensemble_scheduling.step
+    assert (dict(step.input_map), dict(step.output_map)) == (
+        {"images": "images"}, {"raw0": "output0"},
+    )  # fmt: skip
+    repository.remove(generation)
+    assert repository.generations() == []
+
+
+@pytest.mark.parametrize(
+    ("artifact", "settings"),
+    [
+        pytest.param(manifest(), {"gpu": True}, id="a GPU"),
+        pytest.param(manifest(), {"one_step": False}, id="ONNX Runtime in C++"),
+    ],
+)
+def test_elsewhere_three_steps_do(artifact, settings):
+    generation = Generation("digits", 1, "0" * 8)
+
+    configs = generation_configs(
+        generation, artifact, ServingSettings(**{"one_step": True} | settings)
+    )
+
+    assert list(configs) == [
+        generation.network, generation.preprocess, generation.postprocess, generation.name,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "megabytes", "wanted"),
+    [
+        pytest.param({"cpus": 1}, 11, Lanes(1, 1), id="one CPU"),
+        pytest.param({"cpus": 2}, 11, Lanes(2, 2, narrow=1), id="a small network"),
+        pytest.param({"cpus": 7}, 38, Lanes(3, 7, narrow=2), id="on some"),
+        pytest.param({"cpus": 16}, 38, Lanes(4, 16, narrow=4), id="on many"),
+        pytest.param({"cpus": 16}, 228, Lanes(1, 16), id="a large network"),
+        pytest.param({"cpus": 8, "instances": 4}, 228, Lanes(4, 2), id="as asked for"),
+        pytest.param({}, 11, Lanes(1, 0), id="CPUs that nobody told"),
+    ],
+)
+def test_one_step_computes_small_networks_by_load(settings, megabytes, wanted):
+    assert ServingSettings(**settings).lanes(megabytes * 1_000_000) == wanted
 
 
 def test_settings_reach_the_configuration(repository, file):

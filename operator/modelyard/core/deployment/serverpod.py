@@ -66,6 +66,7 @@ def agent_run(observed: Observed) -> str:
             instances=observed.spec.server.instances,
             max_batch_size=observed.spec.server.max_batch_size,
             intake=observed.settings.intake_url,
+            max_images=observed.spec.server.max_images,
             **own,
         )
     )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from modelyard.api.modelserver import LoadedVersion
+from modelyard.contract import control
 from modelyard.serving.names import pipeline_name
 from modelyard.serving.repository import Repository
 from modelyard.serving.spool import Spool
@@ -83,7 +84,14 @@ class Agent:
             self._triton,
             before_switch=self._read_traffic,
         )
-        hardware = Hardware(run.cpu_limit, run.gpus, run.instances, run.max_batch_size)
+        hardware = Hardware(
+            run.cpu_limit,
+            run.gpus,
+            run.instances,
+            run.max_batch_size,
+            max_images=run.max_images,
+            runtime=settings.control_key.parent / control.RUNTIME,
+        )
         self._loader = Loader(
             triton=self._triton,
             switcher=switcher,
