@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from modelyard.contract.paths import BLOBS
-from modelyard.store.collector import abandoned
+from modelyard.store.collector import abandoned, captures
 from modelyard.store.collector import state as states
 from modelyard.store.collector.evidence import Evidence
 from modelyard.store.collector.marking import Marker, collectable
@@ -28,6 +28,8 @@ class Policy:
     """How long a key must not have been needed before it is deleted; at least twice SKEW."""
     delete: bool = False
     """Otherwise it only reports what it would delete."""
+    expire: bool = False
+    """Whether captures go that have outlived their retention."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Report:
     due: int = 0
     deleted_bytes: int = 0
     deleted: int = 0
+    captures: int = 0
+    """Captured images."""
+    capture_bytes: int = 0
+    captures_expired: int = 0
+    """Files of captures that have outlived their retention: what is, or would be, deleted."""
     uploads: int | None = None
     """Uploads that were begun and not ended; None if that is not known: see `uploads_unknown`."""
     uploads_due: int = 0
@@ -87,8 +94,14 @@ def collect(
     state.save(store)
     due = _due(unneeded, state, cutoff, now() - policy.grace)
     uploads = abandoned.find(store.uploads, cutoff, now())
+    captured = captures.find(
+        entries, evidence.retentions, evidence.captures | marker.captures, now() - SKEW
+    )
     report = replace(
         report,
+        captures=captured.images,
+        capture_bytes=captured.bytes,
+        captures_expired=len(captured.expired),
         unneeded_bytes=_size(unneeded),
         due_bytes=_size(due),
         due=len(due),
@@ -97,6 +110,10 @@ def collect(
         uploads_unknown=uploads.unknown,
         missing=tuple(sorted(marker.missing().items())),
     )
+    if policy.expire:
+        # Nobody puts them again: their names are taken once.
+        for one in captured.expired:
+            store.keys.remove(one.key)
     if not policy.delete:
         return report
     remove_stale(store)
