@@ -154,6 +154,10 @@ class AgentRun(ApiModel):
     contract.naming.edge_server_name and outlives pods."""
     cache_bytes: int | None = None
     """Quota of the cache of artifacts; None is the agent's default."""
+    durable_cache: bool = False
+    """Whether the cache outlives the pod."""
+    intake: str | None = None
+    """URL of the service that lets captured images be stored; None where there is none."""
 
 
 Run = Annotated[

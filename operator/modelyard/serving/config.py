@@ -26,6 +26,8 @@ IMAGE = "IMAGE"
 FRAME = "frame"
 TENSOR = "images"
 RAW = "raw"
+EMBEDDING = "embedding"
+"""Goes from the network to the last step, which keeps that of requests drawn for monitoring."""
 ERRORS = "errors"
 
 _FRAME_SHAPE = (-1, 7)
@@ -236,6 +238,8 @@ def _postprocess(
     raw = manifest.outputs[0]
     _add_input(config, RAW, _dtype(raw), raw.shape)
     _add_input(config, FRAME, pb.TYPE_INT64, _FRAME_SHAPE)
+    if manifest.embedding is not None:
+        _add_input(config, EMBEDDING, pb.TYPE_FP32, (manifest.batch, manifest.embedding.size))
     for output in _OUTPUTS:
         _add_output(config, *output)
     _add_instances(config, 1, gpu=False)
@@ -256,11 +260,13 @@ def _pipeline(
         return config
     given = {TENSOR: TENSOR, FRAME: FRAME, ERRORS: ERRORS}
     _add_step(config, generation.preprocess, {IMAGE: IMAGE}, given)
-    _add_step(
-        config, generation.network, {manifest.input.name: TENSOR}, {manifest.outputs[0].name: RAW}
-    )
+    raw, inputs = {manifest.outputs[0].name: RAW}, {RAW: RAW, FRAME: FRAME}
+    if manifest.embedding is not None:
+        raw[manifest.embedding.output] = EMBEDDING
+        inputs[EMBEDDING] = EMBEDDING
+    _add_step(config, generation.network, {manifest.input.name: TENSOR}, raw)
     names = {name: name for name, _, _ in _OUTPUTS}
-    _add_step(config, generation.postprocess, {RAW: RAW, FRAME: FRAME}, names)
+    _add_step(config, generation.postprocess, inputs, names)
     return config
 
 
