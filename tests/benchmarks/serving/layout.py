@@ -94,37 +94,11 @@ def serving(
 def _serve(given: dict[str, Any]) -> None:
     # Not above: they come from the tree, and `serving` runs in ours.
     from tests.benchmarks.serving import agent as agents
-    from tests.benchmarks.serving.site import manifest
     from tests.serving.server import Server, unpacked
-
-    from modelyard.contract.run import StoreLocation
-    from modelyard.store import Store
 
     folder, model = Path(given["folder"]), Path(given["model"])
     server = Server(unpacked(), folder / "models", folder / "triton.log")
-    described = manifest(model)
-    own = folder / "agent"
-    own.mkdir()
-    store = Store.open(StoreLocation(url=f"file://{own}/store"))
-    orders = agents.Orders(
-        triton=server.grpc,
-        metrics=server.metrics,
-        control_key=str(server.control_key),
-        models=str(server.root),
-        spool=str(server.spool),
-        folder=str(own),
-        port=given["port"],
-        cpus=given["cpus"],
-        assigned={
-            "modelVersion": f"{LINE}-1",
-            "version": 1,
-            "artifact": "onnx",
-            "format": "onnx",
-            "digest": store.put_file(model),
-            "manifestDigest": store.put_bytes(described.dump()),
-        },
-        **given["orders"],
-    )
+    orders = _orders(given, server, folder / "agent", model)
     if given["environment"] or given["options"]:  # other checkouts may not know these
         server.environment.update(given["environment"])
         server.options.extend(given["options"])
@@ -147,6 +121,37 @@ def _serve(given: dict[str, Any]) -> None:
             sys.stdin.read()
     finally:
         server.stop()
+
+
+def _orders(given: dict[str, Any], server: Any, own: Path, model: Path) -> Any:
+    """What the tree's agent is told; its store has the network."""
+    from tests.benchmarks.serving import agent as agents
+    from tests.benchmarks.serving.site import manifest
+
+    from modelyard.contract.run import StoreLocation
+    from modelyard.store import Store
+
+    own.mkdir()
+    store = Store.open(StoreLocation(url=f"file://{own}/store"))
+    return agents.Orders(
+        triton=server.grpc,
+        metrics=server.metrics,
+        control_key=str(server.control_key),
+        models=str(server.root),
+        spool=str(server.spool),
+        folder=str(own),
+        port=given["port"],
+        cpus=given["cpus"],
+        assigned={
+            "modelVersion": f"{LINE}-1",
+            "version": 1,
+            "artifact": "onnx",
+            "format": "onnx",
+            "digest": store.put_file(model),
+            "manifestDigest": store.put_bytes(manifest(model).dump()),
+        },
+        **given["orders"],
+    )
 
 
 def _children(pid: int, *, without: int) -> int:

@@ -13,7 +13,7 @@ code, so the sum has to agree with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -179,21 +179,27 @@ def put_together(
         seen=(whole + protocol_time) / 1e9,
         steps=steps,
         by_statistics=root.whole / root.requests / 1e9 if root and root.requests else None,
-        computing=sum(
-            counted[model].compute / counted[model].requests * len(requests) / count / 1e9
-            for model, requests in models.items()
-            if model in counted and counted[model].requests
+        computing=_mean(
+            models, count, lambda model: _each(counted[model]) if model in counted else 0.0
         ),
-        watched=sum(
-            sum(one.whole for one in spans[model])
-            / sum(one.images for one in spans[model])
-            * len(requests)
-            / count
-            / 1e9
-            for model, requests in models.items()
-            if spans.get(model)
-        ),
+        watched=_mean(models, count, lambda model: _watched(spans.get(model, ()))),
     )
+
+
+def _mean(
+    models: Mapping[str, Sequence[Request]], count: int, each: Callable[[str], float]
+) -> float:
+    """Seconds in models of one of `count` requests, `each` being a model's mean nanoseconds."""
+    return sum(each(name) * len(requests) for name, requests in models.items()) / count / 1e9
+
+
+def _each(counts: Counts) -> float:
+    return counts.compute / counts.requests if counts.requests else 0.0
+
+
+def _watched(spans: Sequence[Span]) -> float:
+    images = sum(one.images for one in spans)
+    return sum(one.whole for one in spans) / images if images else 0.0
 
 
 def _add_model(

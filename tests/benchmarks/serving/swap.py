@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from tests.serving.server import Server
 
 from modelyard.contract import control
 from modelyard.serving.repository import Repository
@@ -80,18 +81,7 @@ async def measure(
         await _switch(site, switcher, number, settings)
         rate: float | None = None
         for name in ("closed loop", "fixed rate"):
-            loads = [
-                Load(
-                    kind=kind,
-                    target=target,
-                    model=LINE,
-                    payload=str(site.images),
-                    out=str(site.folder / f"swap-{kind}.npy"),
-                    clients=1 if rate is None else 8,
-                    rate=rate,
-                )
-                for kind, target in (("grpc", server.grpc), ("http", server.http))
-            ]
+            loads = _loads(site, server, rate)
             done, spans = [], []
             with running(*loads):
                 await asyncio.sleep(calm + 3)
@@ -115,6 +105,22 @@ async def measure(
         return samples, found
     finally:
         server.stop()
+
+
+def _loads(site: Site, server: Server, rate: float | None) -> list[Load]:
+    """One over each protocol."""
+    return [
+        Load(
+            kind=kind,
+            target=target,
+            model=LINE,
+            payload=str(site.images),
+            out=str(site.folder / f"swap-{kind}.npy"),
+            clients=1 if rate is None else 8,
+            rate=rate,
+        )
+        for kind, target in (("grpc", server.grpc), ("http", server.http))
+    ]
 
 
 async def _switch(site: Site, switcher: Switcher, number: int, settings: ServingSettings) -> Swap:
