@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnx
@@ -14,8 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract.manifest import ArtifactFile, ArtifactManifest, TensorSpec
+from modelyard.serving.names import Generation
 from modelyard.serving.repository import Repository
-from modelyard.serving.switch import Switcher
+from modelyard.serving.settings import ServingSettings
+from modelyard.serving.switch import Swap, Switcher
 from modelyard.serving.triton import Triton
 from modelyard_local.cluster import ensure_all
 
@@ -221,11 +224,48 @@ def models(tmp_path: Path) -> Models:
     return Models(folder)
 
 
+class OneLayout(Switcher):
+    """A switcher that serves all that it is given in one step, or all in three."""
+
+    one_step: bool
+
+    async def ensure(
+        self, version: int, manifest: ArtifactManifest, model_file: Path, settings: ServingSettings
+    ) -> Swap:
+        return await super().ensure(version, manifest, model_file, self.of(settings))
+
+    async def prepare(
+        self, version: int, manifest: ArtifactManifest, model_file: Path, settings: ServingSettings
+    ) -> Generation:
+        return await super().prepare(version, manifest, model_file, self.of(settings))
+
+    def restarted(self) -> Self:
+        """Another one of the same layout, as of an agent that started anew."""
+        made = type(self)(self._repository, self._triton, settle_seconds=0.2)
+        made.one_step = self.one_step
+        return made
+
+    def of(self, settings: ServingSettings) -> ServingSettings:
+        """Settings in this layout."""
+        return settings.model_copy(update={"one_step": self.one_step})
+
+
+@pytest.fixture(params=[True, False], ids=["one step", "three steps"])
+def one_step(request: pytest.FixtureRequest) -> bool:
+    """The layout: what our image serves, or the vendor's."""
+    return bool(request.param)
+
+
 @pytest.fixture
-def switcher(shared_server: Server, triton: Triton, request: pytest.FixtureRequest) -> Switcher:
+def switcher(
+    shared_server: Server, triton: Triton, request: pytest.FixtureRequest, one_step: bool
+) -> Switcher:
     """A switcher of a model line of the test's own on the shared server."""
     name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]
-    return Switcher(Repository(shared_server.root, f"line-{name}"), triton, settle_seconds=0.2)
+    repository = Repository(shared_server.root, f"line-{name}")
+    made = OneLayout(repository, triton, settle_seconds=0.2)
+    made.one_step = one_step
+    return made
 
 
 @pytest.fixture
@@ -238,6 +278,8 @@ async def own_triton(own_server: Server) -> AsyncIterator[Triton]:
 
 
 @pytest.fixture
-def own_switcher(own_server: Server, own_triton: Triton) -> Switcher:
+def own_switcher(own_server: Server, own_triton: Triton, one_step: bool) -> Switcher:
     """A switcher of a model line on it."""
-    return Switcher(Repository(own_server.root, "digits"), own_triton)
+    made = OneLayout(Repository(own_server.root, "digits"), own_triton)
+    made.one_step = one_step
+    return made

@@ -15,7 +15,7 @@ import pytest
 
 from modelyard.api.pipeline import Pipeline
 from modelyard.serving.settings import ServingSettings
-from modelyard.serving.switch import Switcher, SwitchError
+from modelyard.serving.switch import SwitchError
 from modelyard.serving.triton import InferenceError, Triton
 from modelyard.serving.warmup import grey_png
 
@@ -55,14 +55,14 @@ async def test_ensure_again_changes_nothing(switcher, triton, models):
 async def test_old_version_is_gone_after_the_new_one_answers(switcher, triton, models):
     await serve_each(switcher, models, 1, 2)
 
-    generation = (await switcher.serving()).generation
+    models = switcher._repository.models((await switcher.serving()).generation)
     assert await answer(triton, switcher.line) == ("2", 2)
     assert await line_states(triton, switcher.line) == {
-        *generation.models, switcher.line, f"{switcher.line}-network"
+        *models, switcher.line, f"{switcher.line}-network"
     }  # fmt: skip
     root = switcher._repository.root
     left = {p.name for p in root.iterdir() if p.name.startswith(switcher.line)}
-    assert left == {*generation.models, switcher.line, f"{switcher.line}-network"}
+    assert left == {*models, switcher.line, f"{switcher.line}-network"}
     assert [p.name for p in (root / switcher.line).iterdir() if p.is_dir()] == ["2"]
 
 
@@ -154,13 +154,13 @@ async def test_a_restarted_agent_finishes_what_it_left(switcher, triton, models)
     """Dies after loading the new version and before switching to it."""
     await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
-    repository = switcher._repository
-    abandoned = repository.generation(2, manifest, ServingSettings())
-    repository.write(abandoned, manifest, file, ServingSettings())
+    repository, settings = switcher._repository, switcher.of(ServingSettings())
+    abandoned = repository.generation(2, manifest, settings)
+    repository.write(abandoned, manifest, file, settings)
     await triton.load(abandoned.name)
 
     third = models.constant("v3", box(3))
-    await Switcher(repository, triton).ensure(3, *third, ServingSettings())
+    await switcher.restarted().ensure(3, *third, ServingSettings())
 
     assert await answer(triton, switcher.line) == ("3", 3)
     assert not [n for n in await line_states(triton, switcher.line) if "-2-" in n]
@@ -171,13 +171,13 @@ async def test_an_agent_that_died_within_the_switch_is_completed(switcher, trito
     """The stable names lead to the new version on disk, Triton was not told."""
     await serve_each(switcher, models, 1)
     manifest, file = models.constant("v2", box(2))
-    repository = switcher._repository
-    new = repository.generation(2, manifest, ServingSettings())
-    repository.write(new, manifest, file, ServingSettings())
+    repository, settings = switcher._repository, switcher.of(ServingSettings())
+    new = repository.generation(2, manifest, settings)
+    repository.write(new, manifest, file, settings)
     repository.point(new)
     assert await answer(triton, switcher.line) == ("1", 1)
 
-    await Switcher(repository, triton).ensure(2, manifest, file, ServingSettings())
+    await switcher.restarted().ensure(2, manifest, file, ServingSettings())
 
     assert await answer(triton, switcher.line) == ("2", 2)
     assert {g.version for g in repository.generations()} == {2}

@@ -21,6 +21,9 @@ CONTROL = Path("/run/modelyard/control")
 """Where the volume is mounted."""
 KEY_FILE = CONTROL / "key"
 """The key: 64 hexadecimal digits."""
+RUNTIME = "onnxruntime"
+"""File beside the key, there if Triton's Python has ONNX Runtime: then one step computes a whole
+request. Written before the key."""
 KEY_FILE_ENV = "MODELYARD_CONTROL_KEY_FILE"
 """Overrides KEY_FILE outside pods."""
 HEADER = "modelyard-control"

@@ -95,7 +95,7 @@ def parse(text: str, line: str) -> dict[int, Totals]:
             reading = readings.setdefault(generation.version, _Reading())
             if name == _FAILURES:
                 reading.failures += value
-            elif model == generation.network:
+            elif model in (generation.network, generation.pipeline):
                 reading.queue_micros += value
     return {version: reading.totals() for version, reading in readings.items()}
 

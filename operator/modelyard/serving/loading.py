@@ -88,14 +88,12 @@ class Loading:
     async def load(self, generation: Generation, serving: int | None) -> None:
         """Have Triton load its models. Raises SwitchError.
 
-        One after another, the one that is most likely to fail first, and with rests while another
-        version serves: all at once they start a process each, which takes requests their CPUs
-        for about a second, and those that come meanwhile pile up.
+        One after another, and with rests while another version serves: all at once they start a
+        process each, which takes requests their CPUs for about a second, and those that come
+        meanwhile pile up.
         """
         try:
-            for name in (
-                generation.network, generation.preprocess, generation.postprocess, generation.name,
-            ):  # fmt: skip
+            for name in self._repository.models(generation):
                 started = time.monotonic()
                 await self._triton.load(name)
                 if serving is not None:
@@ -120,7 +118,7 @@ class Loading:
         try:
             await self._try_image(generation, image)
             # Every instance, with luck: Triton hands requests to whichever is free.
-            tries = 2 * settings.copies(manifest.file.size_bytes)
+            tries = 2 * configs.side_by_side(manifest, settings)
             await asyncio.gather(*(self._try_image(generation, image) for _ in range(tries)))
         except InferenceError as error:
             await self.discard(generation)
@@ -165,13 +163,15 @@ class Loading:
         answer = await self._triton.infer_image(generation.name, image, prove=True)
         outputs = answer.outputs
         counts = {name: len(output) for name, output in outputs.items()}
-        if set(counts) != {"boxes", "scores", "classes", "labels"} or len(set(counts.values())) > 1:
+        errors = counts.pop("errors", None)
+        wanted = {"boxes", "scores", "classes", "labels", "image"}
+        if errors != 1 or set(counts) != wanted or len(set(counts.values())) > 1:
             raise InferenceError(f"the pipeline's outputs do not match one another: {counts}")
 
     async def _load_reason(self, generation: Generation) -> str:
         """Triton's message for the step that failed; the ensemble's message only nests it."""
         states = {state.name: state for state in await self._triton.index()}
-        for name in (generation.network, generation.preprocess, generation.postprocess):
+        for name in self._repository.models(generation)[:-1]:
             state = states.get(name)
             if state and state.state == "UNAVAILABLE" and state.reason not in ("", "unloaded"):
                 return f"{name.rsplit('-', 1)[1]}: {state.reason}"

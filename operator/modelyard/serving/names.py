@@ -1,6 +1,6 @@
 """Names of the models in Triton.
 
-A generation is one version with one set of pipeline settings; its four models are never changed
+A generation is one version with one set of pipeline settings; its models are never changed
 once written, so a new version or new settings always come up beside what serves. Clients only
 use the stable names: the model line, and `<line>-network`.
 """
@@ -41,28 +41,33 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """The ensemble of the generation's three steps."""
+        """The ensemble of the generation's steps."""
         return f"{self.line}-{self.version}-{self.digest}"
 
     @property
+    def pipeline(self) -> str:
+        """The only step where one computes all: encoded image to boxes."""
+        return f"{self.name}-pipeline"
+
+    @property
     def preprocess(self) -> str:
-        """The first step: encoded image to tensor."""
+        """The first of three steps: encoded image to tensor."""
         return f"{self.name}-preprocess"
 
     @property
     def network(self) -> str:
-        """The second step: the network."""
+        """The second of three steps: the network."""
         return f"{self.name}-network"
 
     @property
     def postprocess(self) -> str:
-        """The last step: network output to boxes."""
+        """The last of three steps: network output to boxes."""
         return f"{self.name}-postprocess"
 
     @property
-    def models(self) -> tuple[str, str, str, str]:
-        """All models of the generation, dependents first."""
-        return (self.name, self.preprocess, self.network, self.postprocess)
+    def models(self) -> tuple[str, ...]:
+        """All models that the generation may have, dependents first."""
+        return (self.name, self.pipeline, self.preprocess, self.network, self.postprocess)
 
 
 def parse_generation(line: str, name: str) -> Generation | None:
@@ -76,8 +81,8 @@ def parse_generation(line: str, name: str) -> Generation | None:
 
 
 def parse_model(line: str, name: str) -> Generation | None:
-    """The generation that any of its four models belongs to; None for other models."""
-    for suffix in ("-preprocess", "-network", "-postprocess", ""):
+    """The generation that any of its models belongs to; None for other models."""
+    for suffix in ("-pipeline", "-preprocess", "-network", "-postprocess", ""):
         if name.endswith(suffix):
             generation = parse_generation(line, name[: len(name) - len(suffix)])
             if generation is not None:

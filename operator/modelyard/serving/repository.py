@@ -2,9 +2,12 @@
 
     <root>/digits-7-1f2e3d4c/              ensemble of one generation's steps
         config.pbtxt  generation.json  1/
-    <root>/digits-7-1f2e3d4c-preprocess/   config.pbtxt  1/model.py  1/modelyard/serving/models/*.py
+    <root>/digits-7-1f2e3d4c-pipeline/     the only step, on servers that compute all in one
+        config.pbtxt  1/{model.onnx, model.py, modelyard/serving/models/*.py}
+    <root>/digits-7-1f2e3d4c-preprocess/   three steps, on the others
+        config.pbtxt  1/{model.py, modelyard/serving/models/*.py}
     <root>/digits-7-1f2e3d4c-network/      config.pbtxt  1/model.onnx
-    <root>/digits-7-1f2e3d4c-postprocess/  likewise
+    <root>/digits-7-1f2e3d4c-postprocess/  as the first
     <root>/digits/                         stable name: the same steps, as version 7
         config.pbtxt  7/
     <root>/digits-network/                 stable name of the bare network
@@ -40,7 +43,8 @@ from modelyard.serving.names import (
 )
 from modelyard.serving.settings import ServingSettings
 
-STEPS = ("preprocess", "postprocess")
+STEPS = ("pipeline", "preprocess", "postprocess")
+"""Folders with the code of a step."""
 SHARED = "modelyard/serving/models"
 """Folder, beside a step's model.py, of the modules that steps share."""
 FIGURES = "modelyard/signals/detections.py"
@@ -85,7 +89,7 @@ class Repository:
         model_file: Path,
         settings: ServingSettings,
     ) -> None:
-        """Puts a generation's four models into the repository; a complete one is left alone.
+        """Puts a generation's models into the repository; a complete one is left alone.
 
         Raises ArtifactMismatchError if the file's digest is not the manifest's, and
         config.UnservableError if the pipeline cannot serve such an artifact.
@@ -98,18 +102,17 @@ class Repository:
         for name, config in models.items():
             (self.root / name / "1").mkdir(parents=True)
             _write(self.root / name / "config.pbtxt", configs.to_text(config).encode())
-        for step in STEPS:
-            folder = self.root / getattr(generation, step) / "1"
-            for name, code in step_code(step).items():
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write(path, code)
+        for name, step in configs.python_steps(models, generation).items():
+            for path, code in step_code(step).items():
+                file = self.root / name / "1" / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write(file, code)
                 # A file where Python would make its cache folder. Triton takes any newer file for a
                 # changed model and would load the step again with the next ensemble that uses it
                 # (triton-inference-server/server#7489); its stub ignores PYTHONDONTWRITEBYTECODE.
-                _write(path.parent / "__pycache__", b"")
-        network = self.root / generation.network / "1" / configs.MODEL_FILES[manifest.format]
-        _link_or_copy(model_file, network)
+                _write(file.parent / "__pycache__", b"")
+        owner = generation.network if generation.network in models else generation.pipeline
+        _link_or_copy(model_file, self.root / owner / "1" / configs.MODEL_FILES[manifest.format])
         record = Record(version=generation.version, manifest=manifest, settings=settings)
         _write(self.root / generation.name / RECORD, record.model_dump_json().encode())
 
@@ -120,6 +123,13 @@ class Repository:
             return Record.model_validate_json(text)
         except (OSError, ValidationError):
             return None
+
+    def models(self, generation: Generation) -> list[str]:
+        """A complete generation's models in the order to load them; the ensemble is the last."""
+        record = self.record(generation)
+        if record is None:
+            return [*reversed(generation.models)]
+        return list(configs.generation_configs(generation, record.manifest, record.settings))
 
     def generations(self) -> list[Generation]:
         """All generations with files in the repository, complete or not."""

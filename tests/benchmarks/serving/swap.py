@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from modelyard.contract import control
 from modelyard.serving.repository import Repository
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Swap, Switcher
@@ -72,8 +73,11 @@ async def measure(
         triton = server.client()
         switcher = Switcher(Repository(server.root, LINE), triton)
         samples, found = [], []
+        # As the agent would serve it here.
+        one_step = (server.control_key.parent / control.RUNTIME).exists()
+        settings = ServingSettings(cpus=site.cpus, one_step=one_step)
         number = 1
-        await _switch(site, switcher, number)
+        await _switch(site, switcher, number, settings)
         rate: float | None = None
         for name in ("closed loop", "fixed rate"):
             loads = [
@@ -94,7 +98,7 @@ async def measure(
                 for _ in range(swaps):
                     number += 1
                     start = time.monotonic()
-                    done.append(await _switch(site, switcher, number))
+                    done.append(await _switch(site, switcher, number, settings))
                     spans.append((start, time.monotonic()))
                     await asyncio.sleep(calm)
             found.append(
@@ -113,8 +117,7 @@ async def measure(
         server.stop()
 
 
-async def _switch(site: Site, switcher: Switcher, number: int) -> Swap:
-    settings = ServingSettings(cpus=site.cpus)
+async def _switch(site: Site, switcher: Switcher, number: int, settings: ServingSettings) -> Swap:
     return await switcher.ensure(number, site.manifest, site.model, settings)
 
 

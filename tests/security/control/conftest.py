@@ -120,7 +120,21 @@ def target(triton_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         server.stop()
 
 
-async def _brought_up(server: Server, base: Path) -> Target:
+@pytest.fixture(scope="module")
+def one_step_target(
+    triton_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """The same, where one step computes all."""
+    base = tmp_path_factory.mktemp("attacked")
+    server = Server(triton_folder, base / "models", base / "triton.log")
+    server.start()
+    try:
+        yield asyncio.run(_brought_up(server, base, one_step=True))
+    finally:
+        server.stop()
+
+
+async def _brought_up(server: Server, base: Path, *, one_step: bool = False) -> Target:
     await server.wait_ready()
     artifacts = base / "artifacts"
     artifacts.mkdir()
@@ -128,8 +142,9 @@ async def _brought_up(server: Server, base: Path) -> Target:
     triton = server.client()
     switcher = Switcher(Repository(server.root, LINE), triton)
     boxes = [(1, 20, 50, 60, 0.9, 1)]
-    swap = await switcher.ensure(1, *made.constant("v1", boxes), ServingSettings())
-    prepared = await switcher.prepare(2, *made.constant("v2", boxes), ServingSettings())
+    settings = ServingSettings(one_step=one_step)
+    swap = await switcher.ensure(1, *made.constant("v1", boxes), settings)
+    prepared = await switcher.prepare(2, *made.constant("v2", boxes), settings)
     await triton.close()
     return Target(server, swap.generation, prepared)
 

@@ -350,9 +350,7 @@ async def test_agent_that_is_killed_in_the_middle_of_a_switch_converges(site, mo
         "digits",
         "digits-network",
         "digits-2",
-        "digits-2-preprocess",
-        "digits-2-network",
-        "digits-2-postprocess",
+        "digits-2-pipeline",
     }
 
 

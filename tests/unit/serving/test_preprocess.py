@@ -12,6 +12,8 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from modelyard.serving.models import decode as step
@@ -187,3 +189,22 @@ def test_tensor_is_rgb_planes_from_0_to_1():
     assert tensor[0, 2].min() == 1
     assert tensor[0, :2].max() == 0
     assert fitting.to_tensor(image, np.float16).dtype == np.float16
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=2, max_size=4),
+    half=st.booleans(),
+)
+def test_a_canvas_is_the_tensor_of_the_letterboxed_image(
+    sizes: list[tuple[int, int]], half: bool
+) -> None:
+    dtype = np.float16 if half else np.float32
+    canvas = fitting.Canvas(48, 64, dtype)
+    for number, (height, width) in enumerate(sizes):
+        random = np.random.default_rng(number)
+        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+        canvas.draw(image)
+
+        wanted = fitting.to_tensor(fitting.letterbox(image, 48, 64), dtype)
+        assert np.array_equal(canvas.tensor, wanted)

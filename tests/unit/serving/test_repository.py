@@ -20,7 +20,7 @@ from modelyard.serving.config import (
 )
 from modelyard.serving.names import Generation, parse_generation, parse_model
 from modelyard.serving.repository import ArtifactMismatchError, Repository
-from modelyard.serving.settings import ServingSettings
+from modelyard.serving.settings import Lanes, ServingSettings
 
 CONTENT = b"an onnx file"
 
@@ -72,7 +72,9 @@ def read(repository: Repository, name: str) -> Any:
 def test_a_generation_is_four_models(repository, file):
     generation = write(repository, file)
 
-    assert {p.name for p in repository.root.iterdir()} == set(generation.models)
+    assert {p.name for p in repository.root.iterdir()} == {
+        generation.name, generation.preprocess, generation.network, generation.postprocess,
+    }  # fmt: skip
     network = repository.root / generation.network / "1"
     assert [p.name for p in network.iterdir()] == ["model.onnx"]
     assert (network / "model.onnx").read_bytes() == CONTENT
@@ -85,10 +87,73 @@ def test_python_cannot_change_a_step_after_triton_loaded_it(repository, file):
     """A __pycache__ folder would look to Triton like a changed model."""
     generation = write(repository, file)
 
-    for name in (generation.preprocess, generation.postprocess):
+    once = write(repository, file, one_step=True)
+    for name in (generation.preprocess, generation.postprocess, once.pipeline):
         folder = repository.root / name / "1"
         for code in folder.rglob("*.py"):
             assert (code.parent / "__pycache__").is_file()
+
+
+def test_where_python_has_onnx_runtime_one_step_computes_all(repository, file):
+    generation = write(repository, file, one_step=True, cpus=2, max_images=5)
+
+    names = {p.name for p in repository.root.iterdir()}
+    assert names == {generation.name, generation.pipeline}
+    folder = repository.root / generation.pipeline / "1"
+    assert (folder / "model.onnx").read_bytes() == CONTENT
+    assert (folder / "modelyard/serving/models/network.py").is_file()
+    (step,) = read(repository, generation.name).ensemble_scheduling.step
+    assert step.model_name == generation.pipeline
+    config = read(repository, generation.pipeline)
+    assert [(one.name, one.optional) for one in config.input] == [("IMAGE", True), ("images", True)]
+    values = {key: one.string_value for key, one in config.parameters.items()}
+    assert (values["threads"], values["processes"], values["maxImages"]) == ("[2, 1]", "2", "5")
+    assert config.instance_group[0].count == 2
+    assert values["shapes"] == '[["FP32", [1, 6, 126]]]'
+    assert repository.models(generation) == [generation.pipeline, generation.name]
+
+    repository.point(generation)
+    (step,) = read(repository, "digits-network").ensemble_scheduling.step
+    assert (dict(step.input_map), dict(step.output_map)) == (
+        {"images": "images"}, {"raw0": "output0"},
+    )  # fmt: skip
+    repository.remove(generation)
+    assert repository.generations() == []
+
+
+@pytest.mark.parametrize(
+    ("artifact", "settings"),
+    [
+        pytest.param(manifest(), {"gpu": True}, id="a GPU"),
+        pytest.param(manifest(), {"one_step": False}, id="ONNX Runtime in C++"),
+    ],
+)
+def test_elsewhere_three_steps_do(artifact, settings):
+    generation = Generation("digits", 1, "0" * 8)
+
+    configs = generation_configs(
+        generation, artifact, ServingSettings(**{"one_step": True} | settings)
+    )
+
+    assert list(configs) == [
+        generation.network, generation.preprocess, generation.postprocess, generation.name,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "megabytes", "wanted"),
+    [
+        pytest.param({"cpus": 1}, 11, Lanes(1, 1), id="one CPU"),
+        pytest.param({"cpus": 2}, 11, Lanes(2, 2, narrow=1), id="a small network"),
+        pytest.param({"cpus": 7}, 38, Lanes(3, 7, narrow=2), id="on some"),
+        pytest.param({"cpus": 16}, 38, Lanes(4, 16, narrow=4), id="on many"),
+        pytest.param({"cpus": 16}, 228, Lanes(1, 16), id="a large network"),
+        pytest.param({"cpus": 8, "instances": 4}, 228, Lanes(4, 2), id="as asked for"),
+        pytest.param({}, 11, Lanes(1, 0), id="CPUs that nobody told"),
+    ],
+)
+def test_one_step_computes_small_networks_by_load(settings, megabytes, wanted):
+    assert ServingSettings(**settings).lanes(megabytes * 1_000_000) == wanted
 
 
 def test_settings_reach_the_configuration(repository, file):
@@ -146,6 +211,27 @@ def test_dynamic_artifacts_are_batched():
     assert list(fixed.input[0].dims) == [1, 3, 96, 64]
 
 
+def test_batches_are_formed_as_the_deployment_says_within_what_the_artifact_takes():
+    generation = Generation("digits", 1, "0" * 8)
+    settings = ServingSettings(max_batch=16, preferred_batches=(16, 4), max_delay_microseconds=5000)
+
+    def batching(**changes: Any) -> tuple[int, list[int], int]:
+        described = manifest(**changes)
+        network = generation_configs(generation, described, settings)[generation.network]
+        found = network.dynamic_batching
+        return (
+            network.max_batch_size,
+            list(found.preferred_batch_size),
+            found.max_queue_delay_microseconds,
+        )
+
+    assert batching(batch=-1) == (16, [4, 16], 5000)
+    assert batching(batch=-1, maxBatch=8) == (8, [4], 5000)
+    # Nothing to form: the requests of a fixed shape are computed one by one.
+    assert batching(batch=1) == (0, [], 0)
+    assert batching(batch=-1, maxBatch=1) == (1, [], 0)
+
+
 def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
     outputs = [
         {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},
@@ -159,10 +245,26 @@ def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
     assert list(network.output[1].dims) == [1, 256]
     public = stable_configs(generation, described, ServingSettings())
     for config in (*public.values(), inner[generation.name]):
-        assert "embedding" not in to_text(config)
+        assert "embedding" not in {one.name for one in config.output}
     # What it was before there were embeddings, to the letter.
     before = stable_configs(generation, manifest(), ServingSettings())
-    assert {k: to_text(v) for k, v in public.items()} == {k: to_text(v) for k, v in before.items()}
+    assert to_text(public["digits-network"]) == to_text(before["digits-network"])
+    assert list(public["digits"].output) == list(before["digits"].output)
+
+
+def test_the_last_step_gets_the_embedding_for_requests_that_are_drawn():
+    outputs = [
+        {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},
+        {"name": "seen", "dtype": "FP32", "shape": [1, 256]},
+    ]
+    described = manifest(outputs=outputs, embedding={"output": "seen", "size": 256})
+    generation = Generation("digits", 7, "1f2e3d4c")
+    configs = generation_configs(generation, described, ServingSettings())
+
+    (given,) = [one for one in configs[generation.postprocess].input if one.name == "embedding"]
+    assert list(given.dims) == [1, 256]
+    network, last = configs[generation.name].ensemble_scheduling.step[1:]
+    assert network.output_map["seen"] == last.input_map["embedding"]
 
 
 def test_tensorrt_engines_go_to_the_gpu_and_keep_to_their_largest_batch():

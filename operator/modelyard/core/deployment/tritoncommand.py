@@ -34,6 +34,12 @@ CLOSED = "modelyard-closed"
 START = f"""\
 set -eu
 file="${{{control.KEY_FILE_ENV}:-{control.KEY_FILE}}}"
+server=`command -v tritonserver`
+runtime="${{file%/*}}/{control.RUNTIME}"
+rm -f "$runtime"
+if [ -f "${{server%/bin/tritonserver}}/backends/onnxruntime/model.py" ]; then
+  (umask 0333 && : > "$runtime")
+fi
 random() {{ od -An -v -N32 -tx1 /dev/urandom | tr -d ' \\n'; echo; }}
 if [ ! -s "$file" ]; then
   (umask 0227 && rm -f "$file.part" && random > "$file.part" && mv "$file.part" "$file")
@@ -45,7 +51,8 @@ exec tritonserver "$@" \\
   --grpc-restricted-protocol={OPERATED}:{control.HEADER}="$key" \\
   --grpc-restricted-protocol={UNUSED}:{CLOSED}="$closed"
 """
-"""Makes the key if there is none, and starts Triton with it."""
+"""Says whether Triton's ONNX Runtime is that of Python, makes the key if there is none, and starts
+Triton with it."""
 
 
 def command() -> list[str]:

@@ -7,6 +7,10 @@ threshold, greedy suppression within each class, at most maxDetections. Runs ins
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 MAX_CANDIDATES = 30_000
@@ -15,6 +19,35 @@ CLASS_OFFSET = 7680
 """Pixels that separate the classes' boxes, so that one pass suppresses within each class."""
 BLOCK = 128
 """Candidates that are compared with each other at once."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a network's predictions are boxes."""
+
+    suppressed: bool
+    """Whether the network's own rows are final."""
+    confidence: float
+    iou: float
+    limit: int
+    """Maximum number of boxes of an image."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> Selection:
+        """From the parameters of a step's configuration."""
+        return cls(
+            suppressed=json.loads(values["suppressed"]),
+            confidence=float(values["confidence"]),
+            iou=float(values["iou"]),
+            limit=int(values["maxDetections"]),
+        )
+
+    def of(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes [N, 4] in pixels of the network's input, scores [N] and class ids [N] of one
+        image's predictions, FP32: [boxes, 6] if they are final, else [4 + classes, candidates]."""
+        if self.suppressed:
+            return select_final(raw, self.confidence, self.limit)
+        return select_raw(raw, self.confidence, self.iou, self.limit)
 
 
 def select_raw(

@@ -1,6 +1,6 @@
-"""Refuses what clients may not ask of a pipeline's steps. A part of both steps.
+"""Refuses what clients may not ask of a pipeline's steps.
 
-Runs inside Triton's Python backend: it may import numpy, nothing of ours.
+Runs inside Triton (`__init__.py`): it may import numpy, nothing of ours.
 
 Clients can call any model in Triton by its name, over HTTP and gRPC, and Triton knows no model that
 only an ensemble may use. An ensemble adds nothing to a request that a client could not send
@@ -9,9 +9,9 @@ itself, so a step cannot tell who calls it. Two checks with the pod's control ke
 
 - `Guard`: while the public name does not lead to a generation, its first step answers the agent
   alone, whose requests carry a proof. So nobody reaches a version that is only tried or prepared.
-- `seal` and `Frames`: the last step answers and counts only what carries a frame that the first
-  step has signed, and each frame once. So no made-up size, time or token gets into the figures
-  or the spool.
+- `seal` and `Frames`: of three steps, the last one answers and counts only what carries a frame
+  that the first one has signed, and each frame once. So no made-up size, time or token gets into
+  the figures or the spool.
 
 docs/adr/0007-steps-guard-themselves.md says what a client can still do with the steps of the
 version that serves.
@@ -83,7 +83,9 @@ class Guard:
     def _is_public(self) -> bool:
         # The agent writes it before Triton loads it, so the first public request finds it; and
         # where the names lead elsewhere already, it has left a note about this one.
-        return f'"{self._generation}-preprocess"' in _text(self._public) or (
+        public = _text(self._public)
+        steps = (f'"{self._generation}-{step}"' for step in ("pipeline", "preprocess"))
+        return any(step in public for step in steps) or (
             self._generation in _text(self._offered).split()
         )
 
