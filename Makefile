@@ -24,7 +24,7 @@ IMAGES ?=
 REGISTRY ?=
 
 .PHONY: help demo demo-down test lint format test-unit test-random test-cluster test-serving test-security \
-	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving \
+	test-workloads test-faults faults-record test-e2e test-gpu bench bench-fleet bench-serving bench-drift \
 	constraints crds images release clean
 
 help: ## Show the targets.
@@ -109,6 +109,9 @@ bench-fleet: $(READY) ## Rollouts over 5,000 played edge nodes (about 1 h, quiet
 
 bench-serving: $(READY) ## Swaps under load, overhead, shadows on a real Triton (30 min, quiet machine).
 	$(BIN)/python -m tests.benchmarks.serving $(BENCH)
+
+bench-drift: $(READY) ## False alarms and delays of the charts of drift (15 min, one core).
+	$(BIN)/python -m tests.benchmarks.drift $(BENCH)
 
 crds: $(READY) ## Generate crds/, the chart's lists and the reference from the models.
 	@$(BIN)/python hack/generate.py

@@ -34,6 +34,8 @@ class Access(StrEnum):
     """Jobs and users of one namespace: everything with objects."""
     READER = "Reader"
     """Agents of one namespace: read blobs."""
+    INTAKE = "Intake"
+    """The intake service, in all namespaces: put captured images, and nothing else."""
     COLLECTOR = "Collector"
     """The collector, in all namespaces: read and delete; write only its own state."""
 
@@ -66,6 +68,7 @@ _GRANTS: Mapping[Access, Sequence[tuple[Sequence[str], Sequence[str]]]] = {
         (("s3:ListBucket",), ("",)),
         (("s3:GetObject",), ("/blobs/*",)),
     ),
+    Access.INTAKE: ((("s3:PutObject",), ("/captures/*",)),),
     Access.COLLECTOR: (
         (("s3:ListBucket", "s3:ListBucketMultipartUploads"), ("",)),
         (("s3:GetObject", "s3:DeleteObject", *_UPLOADS), ("/*",)),
@@ -97,8 +100,10 @@ def parse(text: str, root: str) -> list[Account]:
                 "access key of another account; each needs its own"
             )
         seen.add(one.access_key_id)
-        if (one.namespace is None) != (one.access is Access.COLLECTOR):
-            raise InvalidAccounts("accounts.json: all accounts but the Collector name a namespace")
+        if (one.namespace is None) != (one.access in (Access.COLLECTOR, Access.INTAKE)):
+            raise InvalidAccounts(
+                "accounts.json: all accounts but the Collector and the Intake name a namespace"
+            )
     return accounts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ def describe() -> dict[str, Any]:
 def of_serving() -> dict[str, Any]:
     """The same for servers, which need no Kubernetes."""
     return _hardware() | {"software": {"Triton": "2.51.0 of nvidia-pytriton 0.7.0"}}
+
+
+def of_statistics() -> dict[str, Any]:
+    """The same for what needs neither."""
+    versions = {"NumPy": "numpy", "river": "river", "SciPy": "scipy"}
+    return _hardware() | {"software": {one: version(name) for one, name in versions.items()}}
 
 
 def _hardware() -> dict[str, Any]:

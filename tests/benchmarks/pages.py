@@ -8,6 +8,7 @@ page shows takes its place.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -80,9 +81,15 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _take_picture(picture: Path, pages: Path) -> None:
+    """Puts a report's picture, where it has one, beside the page."""
+    if picture.is_file():
+        shutil.copy(picture, pages)
+
+
 def update(path: Path = PAGE, folder: Path = FOLDER) -> list[str]:
     """Renders the reports of full runs into the page, each unless it says no time or the page shows
-    a later run; returns a line for each that tells which. Raises NoMarkers."""
+    a later run, with its picture; returns a line for each that tells which. Raises NoMarkers."""
     page, told = path.read_text(), []
     for file in sorted(folder.glob("*.json")):
         if '"tables"' not in file.read_text():
@@ -97,6 +104,7 @@ def update(path: Path = PAGE, folder: Path = FOLDER) -> list[str]:
             told.append(f"{report.name}: left at {shown}, {file.name} is of {mine}")
         else:
             page = fill(page, report)
+            _take_picture(folder / f"{report.name}.svg", path.parent)
             instead = shown or "a run of an unknown time"
             told.append(
                 f"{report.name}: {mine}" + ("" if mine == shown else f", instead of {instead}")

@@ -50,7 +50,7 @@ def _bound(words: str, bound: float, unit: str) -> str:
 
 
 def _met(measured: float | None, *, low: float = float("-inf"), high: float = float("inf")) -> bool:
-    return measured is not None and low <= measured <= high
+    return measured is not None and bool(low <= measured <= high)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class Server:
     log: Path
     ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
     process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """More environment of the server and its steps."""
+    options: list[str] = field(default_factory=list)
+    """More options of the command line."""
 
     @property
     def http(self) -> str:
@@ -108,6 +112,7 @@ class Server:
             "LD_LIBRARY_PATH": f"{self.folder}/lib",
             KEY_FILE_ENV: str(self.control_key),
             "MODELYARD_SPOOL": str(self.spool),
+            **self.environment,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -119,6 +124,7 @@ class Server:
                     f"--backend-directory={backends}",
                     "--http-address=127.0.0.1",
                     "--grpc-address=127.0.0.1",
+                    *self.options,
                 ],
                 env=environment,
                 stdout=log,

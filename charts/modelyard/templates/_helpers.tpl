@@ -22,6 +22,16 @@
 {{ include "modelyard.fullname" . }}-collector
 {{- end }}
 
+{{/* Names the intake service's Deployment, Service and account. */}}
+{{- define "modelyard.intake" -}}
+{{ include "modelyard.fullname" . }}-intake
+{{- end }}
+
+{{/* Where agents find it. */}}
+{{- define "modelyard.intake.url" -}}
+{{ default (printf "http://%s.%s.svc:8070" (include "modelyard.intake" .) .Release.Namespace) .Values.intake.url }}
+{{- end }}
+
 {{- define "modelyard.serviceAccount" -}}
 {{ default (include "modelyard.operator" .) .Values.operator.serviceAccount.name }}
 {{- end }}
@@ -164,6 +174,15 @@ true
 {{- end }}
 {{- end }}
 
+{{/* Secret of the intake service, in the release's namespace. */}}
+{{- define "modelyard.store.intakeSecret" -}}
+{{- if .Values.store.existingIntakeSecret -}}
+{{ .Values.store.existingIntakeSecret }}
+{{- else if include "modelyard.store.ownSecret" . -}}
+{{ include "modelyard.store.fullname" . }}-intake
+{{- end }}
+{{- end }}
+
 {{/* Whether all namespaces share one key that the chart knows: "true" or "". */}}
 {{- define "modelyard.store.singleKey" -}}
 {{- if and .Values.store.accessKeyId (not .Values.store.embedded.enabled) -}}
@@ -219,6 +238,12 @@ data:
 {{- if and (hasPrefix "file://" $store.url) (not $store.claim) }}
 {{- fail (printf "store.url %s is a directory: set store.claim to the PersistentVolumeClaim that holds it" $store.url) }}
 {{- end }}
+{{- if and .Values.intake.enabled (not $store.embedded.enabled) (not (hasPrefix "s3://" $store.url)) }}
+{{- fail (printf "intake.enabled: captures can be uploaded to stores on S3 only, not to %s" $store.url) }}
+{{- end }}
+{{- if and .Values.intake.enabled (not (include "modelyard.store.intakeSecret" .)) }}
+{{- fail "intake.enabled: set store.existingIntakeSecret to a Secret with a key that may put objects below captures/ in all parts of the store (docs/store.md)" }}
+{{- end }}
 {{- if ne (empty $store.accessKeyId) (empty $store.secretAccessKey) }}
 {{- fail "store.accessKeyId and store.secretAccessKey belong together: set both, or neither" }}
 {{- end }}
@@ -228,7 +253,7 @@ data:
 {{- if and $store.embedded.enabled (ne (empty $store.existingSecret) (empty $store.embedded.existingSecret)) }}
 {{- fail "the embedded store knows the keys of store.existingSecret only from store.embedded.existingSecret, the list of all accounts: set both, or neither (docs/store.md)" }}
 {{- end }}
-{{- if and $store.embedded.enabled (not $store.existingSecret) (or $store.existingReaderSecret $store.existingCollectorSecret) }}
-{{- fail "store.existingReaderSecret and store.existingCollectorSecret belong to store.existingSecret: the chart makes the keys of the embedded store, or none of them" }}
+{{- if and $store.embedded.enabled (not $store.existingSecret) (or $store.existingReaderSecret $store.existingCollectorSecret $store.existingIntakeSecret) }}
+{{- fail "store.existingReaderSecret, store.existingCollectorSecret and store.existingIntakeSecret belong to store.existingSecret: the chart makes the keys of the embedded store, or none of them" }}
 {{- end }}
 {{- end }}

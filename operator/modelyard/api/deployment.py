@@ -8,7 +8,7 @@ core/deployment/decide.py.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -16,6 +16,7 @@ from modelyard.api.base import (
     IMAGE_PATTERN,
     ApiModel,
     CommonStatus,
+    Duration,
     LineName,
     Resources,
     Scheduling,
@@ -56,8 +57,50 @@ class VersionPolicy(ApiModel):
     """Version number to stay on."""
 
 
+BatchSize = Annotated[int, Field(ge=1, le=1024)]
+"""Number of requests."""
+
+
+class Batching(ApiModel):
+    """How requests are computed together, where the artifact takes several images at once
+    (`exports[].batch` of its ModelVersion)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.preferredSizes) || self.preferredSizes.all(p, p <= self.maxSize)",
+                "preferredSizes has one above maxSize",
+            ),
+            cel("duration(self.maxDelay) <= duration('1s')", "maxDelay is at most 1s"),
+        )
+    )
+
+    max_size: BatchSize = 8
+    """Maximum number of requests that are computed together; an artifact's own maximum goes
+    before it."""
+    preferred_sizes: list[BatchSize] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    """Batch sizes that are formed as soon as there are so many requests. Empty: any size, whatever
+    waits when an instance is free."""
+    max_delay: Duration = "0s"
+    """Maximum time that a request waits for others to be computed with, at most 1s."""
+
+
 class Server(ApiModel):
     """The Triton server of each pod."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.maxBatchSize) || !has(self.batching)",
+                "maxBatchSize and batching exclude each other: set batching.maxSize",
+            )
+        )
+    )
 
     image: str | None = Field(default=None, min_length=1, max_length=512, pattern=IMAGE_PATTERN)
     """Triton image; empty is the operator's default. The vendor's image works too. The chart's
@@ -71,11 +114,13 @@ class Server(ApiModel):
     share its CPUs or GPU. Empty: two on two or more CPUs for files of up to 50 MB, else one. With
     1 a single client is answered sooner, with more many clients get more answers."""
     max_batch_size: int | None = Field(default=None, ge=1, le=1024)
-    """Most requests that are computed together, where the artifact was exported for any batch.
-    Empty: 8."""
+    """Short for `batching.maxSize`."""
+    batching: Batching | None = None
+    """How requests are computed together, where the artifact takes several images at once. Empty:
+    up to 8, without waiting for others."""
     max_images: int | None = Field(default=None, ge=1, le=256)
     """Most images in a request. Empty: 16. The vendor's image takes several only where the artifact
-    was exported for any batch, and at most maxBatchSize."""
+    was exported for any batch, and at most batching.maxSize."""
 
 
 class DeploymentSpec(ApiModel):

@@ -6,11 +6,25 @@ over. workloads/export/ makes the artifacts.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from modelyard.api.base import ApiModel, LabelValue, StatusModel, cel, rules
+
+DYNAMIC = "dynamic"
+"""`batch` of an export without a maximum."""
+MAX_BATCH = 256
+_BATCH: dict[str, Any] = {
+    "x-kubernetes-int-or-string": True,
+    "maxLength": len(DYNAMIC),
+    **rules(
+        cel(
+            f"type(self) == int ? self >= 1 && self <= {MAX_BATCH} : self == '{DYNAMIC}'",
+            f"batch is a number from 1 to {MAX_BATCH}, or {DYNAMIC}",
+        )
+    ),
+}
 
 
 class Export(ApiModel):
@@ -27,6 +41,10 @@ class Export(ApiModel):
                 "a tensorrt export needs gpuProduct: an engine only runs on the GPU type it was "
                 "built on",
             ),
+            cel(
+                "!has(self.batch) || !has(self.dynamic) || !self.dynamic",
+                "batch and dynamic exclude each other: dynamic makes the batch dynamic too",
+            ),
         )
     )
 
@@ -42,11 +60,25 @@ class Export(ApiModel):
     """Simplify the ONNX graph."""
     dynamic: bool = False
     """Export with dynamic batch, height and width instead of a static shape."""
+    batch: int | str | None = Field(default=None, json_schema_extra=_BATCH)
+    """Maximum number of images that the artifact computes at once, from 1 to 256; servers then
+    compute requests together. `dynamic` sets no maximum (8 for tensorrt). Height and width stay
+    fixed. Empty: 1."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Precision of a TensorRT engine; int8 calibrates on the holdout's dataset."""
     gpu_product: LabelValue | None = Field(default=None, min_length=1)
     """GPU type, the value of the node label `nvidia.com/gpu.product`, such as
     `NVIDIA-H100-80GB-HBM3` or `Orin`."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether the batch, and only that, is to be dynamic."""
+        return self.batch not in (None, 1)
+
+    @property
+    def max_batch(self) -> int | None:
+        """Most images at once that `batch` allows; None is no bound."""
+        return self.batch if isinstance(self.batch, int) else None
 
 
 Exports = Annotated[

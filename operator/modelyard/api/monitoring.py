@@ -18,6 +18,8 @@ from modelyard.api.base import ApiModel, StatusModel, cel, rules
 LongDuration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(d|h|m|s)){1,4}$", max_length=24)]
 """A span of time such as 90d, 24h or 1h30m; a day has 24 hours."""
 
+_REQUEST = r"^[A-Za-z0-9@:._+-]+$"
+"""An annotation's value that is passed on: others are not acted on."""
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -148,9 +150,19 @@ class Drift(ApiModel):
     """When the Deployment is Drifting."""
 
 
+_CONFIRMED = cel(
+    "!has(self.classes) || size(self.classes) == 0 || "
+    "(has(self.allowTrainedClasses) && self.allowTrainedClasses)",
+    "the model can learn no more of classes that are redacted: confirm with "
+    "allowTrainedClasses: true",
+)
+
+
 class Redaction(ApiModel):
     """What is made unrecognisable before an image touches a disk. An image that cannot be redacted
     is dropped."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_CONFIRMED))
 
     faces: bool = True
     """Faces, found by a detector of their own."""
@@ -245,10 +257,10 @@ class ServerMonitoring(ApiModel):
     """Drift to look for."""
     capture: ServerCapture | None = None
     """Images to keep."""
-    accepted: str | None = Field(default=None, max_length=64)
+    accepted: str | None = Field(default=None, max_length=64, pattern=_REQUEST)
     """Value of the annotation by which somebody accepted what the server sees as its new normal;
     each new value is acted on once."""
-    reset: str | None = Field(default=None, max_length=64)
+    reset: str | None = Field(default=None, max_length=64, pattern=_REQUEST)
     """Value of the annotation by which somebody asked for a new baseline; each new value is acted
     on once."""
 
@@ -273,6 +285,8 @@ class FindingKind(StrEnum):
     """A signal left its own baseline: the site has changed."""
     NOT_LIKE_HOLDOUT = "NotLikeHoldout"
     """The site does not look like the version's holdout."""
+    SITE_CHANGED = "SiteChanged"
+    """A later baseline differs from the first one that was accepted."""
     CAMERA_DARK = "CameraDark"
     """More than half of the images in an hour of work are blank. No drift."""
     CAMERA_MOVED = "CameraMoved"
@@ -290,9 +304,11 @@ class FindingKind(StrEnum):
     TOO_MANY_SOURCES = "TooManySources"
     """More sources than `source.max`; the others are not monitored."""
     NO_SOURCE = "NoSource"
-    """Requests lack the parameter that `source.parameter` names."""
+    """Requests lack the parameter that `source.parameter` names; they are told apart by size."""
     NO_PERSISTENCE = "NoPersistence"
     """The server's cache goes with its pod, so its baseline does, too."""
+    STATE_LOST = "StateLost"
+    """What was kept on the server's disk could not be read; baselines are taken anew."""
 
 
 class Finding(StatusModel):

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from modelyard.api.base import API_VERSION
-from modelyard.cli import history, predict, rollout, status, store, weights
+from modelyard.cli import captures, drift, history, predict, rollout, status, store, weights
 from modelyard.cli.errors import INTERRUPTED, USAGE, CliError
 from modelyard.cli.options import program
 
@@ -90,8 +90,11 @@ app.command()(status.status)
 app.add_typer(rollout.app)
 app.command()(history.history)
 app.command()(predict.predict)
+app.add_typer(drift.app)
 app.add_typer(weights.app)
 app.add_typer(store.app)
+app.add_typer(captures.app)
+app.command()(captures.capture)
 
 
 @app.command()

@@ -56,11 +56,25 @@ def usage(
     if output == "json":
         typer.echo(json.dumps(report, indent=2))
         return
-    rows = [("NAMESPACE", "BLOBS", "SIZE", "UNNEEDED", "DUE", "DELETED", "MISSING", "PROBLEM")]
+    rows = [
+        (
+            "NAMESPACE",
+            "BLOBS",
+            "SIZE",
+            "UNNEEDED",
+            "DUE",
+            "DELETED",
+            "MISSING",
+            "CAPTURES",
+            "PROBLEM",
+        )
+    ]
     for one in report["namespaces"]:
         sizes = [human(one[f]) for f in ("bytes", "unneededBytes", "dueBytes", "deletedBytes")]
         missing, problem = str(one["missingBlobs"]), one["problem"] or "-"
-        rows.append((one["namespace"], str(one["blobs"]), *sizes, missing, problem))
+        images = one.get("captures") or 0
+        captures = f"{images} ({human(one.get('captureBytes') or 0)})" if images else "-"
+        rows.append((one["namespace"], str(one["blobs"]), *sizes, missing, captures, problem))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

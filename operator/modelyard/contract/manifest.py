@@ -107,9 +107,9 @@ class ArtifactManifest(_Frozen):
     stride: int = Field(default=32, ge=1)
     """Largest stride of the network; height and width are multiples of it."""
     dynamic: bool = False
-    """Batch, height and width are dynamic."""
+    """Height and width are dynamic, and the batch with them."""
     max_batch: int | None = Field(default=None, ge=1)
-    """Largest batch that a dynamic TensorRT engine was built for; empty is no bound."""
+    """Most images at once, where the batch is dynamic; empty is no bound."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Precision of the computation."""
     engine: EngineTarget | None = None
@@ -126,6 +126,12 @@ class ArtifactManifest(_Frozen):
     def batch(self) -> int:
         """Batch size of the input; -1 is dynamic."""
         return self.input.shape[0]
+
+    def batch_of(self, wanted: int) -> int:
+        """The batch size to compute with where up to `wanted` images are at hand."""
+        if self.batch != -1:
+            return self.batch
+        return min(wanted, self.max_batch or wanted)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,7 +17,7 @@ from modelyard.api.base import Digest, StatusModel
 from modelyard.contract.manifest import MAX_EMBEDDING
 
 MAX_BYTES = 40_000
-"""Maximum size of a summary in bytes; one has about 6,000."""
+"""Maximum size of a summary in bytes; one has about 4,000."""
 MAX_PROFILE_BYTES = 128 * 1024**2
 """Maximum size of the blob with the figures of all images; about 3 MB for 5,000 images."""
 MAX_IMAGES = 5000

@@ -141,6 +141,10 @@ class AgentRun(ApiModel):
     """Number of instances of a network; None for the default of serving/settings.py."""
     max_batch_size: int | None = None
     """Maximum batch size; None for the default of serving/settings.py."""
+    preferred_batch_sizes: list[int] | None = None
+    """Batch sizes that Triton forms if it can; None for any."""
+    max_batch_delay_microseconds: int | None = None
+    """How long a request waits for others; None for not at all."""
     max_images: int | None = None
     """Maximum number of images in a request; None for the default of serving/settings.py."""
     report_seconds: int = 30
@@ -150,6 +154,10 @@ class AgentRun(ApiModel):
     contract.naming.edge_server_name and outlives pods."""
     cache_bytes: int | None = None
     """Quota of the cache of artifacts; None is the agent's default."""
+    durable_cache: bool = False
+    """Whether the cache outlives the pod."""
+    intake: str | None = None
+    """URL of the service that lets captured images be stored; None where there is none."""
 
 
 Run = Annotated[

@@ -37,6 +37,8 @@ class Settings:
     """Secret, in each workload namespace, with the credentials of agents (read only)."""
     store_claim: str | None = None
     """PersistentVolumeClaim, in each workload namespace, of a directory store."""
+    intake_url: str | None = None
+    """Where agents ask to store captured images; None where there is no intake service."""
     trainer_service_account: str = "modelyard-trainer"
     agent_service_account: str = "modelyard-agent"
     namespaces: tuple[str, ...] = ()

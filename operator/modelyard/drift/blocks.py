@@ -53,11 +53,13 @@ class Embedder:
         return cls(tuple(float(one) for one in scale), max(width, 1e-6))
 
     def features(self, projection: tuple[float, ...]) -> Floats:
-        """[160]; both halves weigh about the same."""
-        scaled = np.asarray(projection) / np.asarray(self.scale)
-        return np.concatenate(
-            [scaled / math.sqrt(PROJECTIONS), fourier(scaled[None] / self.bandwidth)[0]]
-        )
+        """[160] of one image."""
+        return np.asarray(self.features_of(np.asarray(projection)[None])[0])
+
+    def features_of(self, projections: Floats) -> Floats:
+        """[n, 160] of [n, 32] projections; both halves weigh about the same."""
+        scaled = projections / np.asarray(self.scale)
+        return np.hstack([scaled / math.sqrt(PROJECTIONS), fourier(scaled / self.bandwidth)])
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelyard.drift import baseline as baselines
-from modelyard.drift.baseline import Baseline, How, SignalBaseline, Suspicion
+from modelyard.drift import suspicion as suspicions
+from modelyard.drift.baseline import Baseline, How, SignalBaseline, of_signal
 from modelyard.drift.blocks import Block, Embedder, Reference
 from modelyard.drift.charts import Chart, Charted, after_block
 from modelyard.drift.cusum import neighbours
 from modelyard.drift.series import Series, add, pack, unpack
 from modelyard.drift.settings import DAY, HOUR, DriftSettings
 from modelyard.drift.signals import CLASSES, Signal
+from modelyard.drift.suspicion import Suspicion
 
 KEPT = 3
 """Baselines that are kept, so that a rollback finds its own."""
@@ -111,6 +112,8 @@ class Context:
     settings: DriftSettings
     tau: float
     """Integrated autocorrelation time of the source's images."""
+    block_images: int
+    """Images that a block needs for that."""
     sources: int
     """Sources that share the server's budget of false alarms."""
     pool: Mapping[Signal, Sequence[float]]
@@ -120,6 +123,11 @@ class Context:
         """Of one side of one chart (Bonferroni)."""
         sides = 2 * max(len(self.settings.signals), 1) * max(self.sources, 1)
         return self.settings.expected_run_length * sides
+
+    @property
+    def block_interval(self) -> float:
+        """Shortest time between two blocks, s."""
+        return max(self.settings.block_interval, self.settings.sample * self.block_images)
 
 
 def chart_block(
@@ -133,7 +141,7 @@ def chart_block(
     for signal, one in line.baseline.signals.items():
         if signal not in values:
             continue
-        interval = context.settings.block_interval
+        interval = context.block_interval
         limits = one.thresholds(context.seconds_per_alarm, interval)
         charted = after_block(
             charts.get(signal, Chart()),
@@ -205,7 +213,7 @@ def _judged(
     )
     charted = [one for one in context.settings.signals if one in signals]
     for signal in charted:
-        suspicion = baselines.change_within(
+        suspicion = suspicions.change_within(
             signal,
             collecting.series[signal],
             started=collecting.started,
@@ -214,7 +222,7 @@ def _judged(
         )
         if suspicion is not None:
             return found, suspicion
-    return found, baselines.apart_from_pool(found, context.pool)
+    return found, suspicions.apart_from_pool(found, context.pool)
 
 
 def _signals(
@@ -223,14 +231,14 @@ def _signals(
     settings, found = context.settings, {}
     images = collecting.images / max(collecting.blocks, 1)
     for signal in wanted:
-        one = baselines.of_signal(
+        one = of_signal(
             signal,
             collecting.series.get(signal, Series()),
             started=collecting.started,
             correlation=neighbours(images, context.tau),
             calendar=settings.baseline_days >= 1,
             key=_seed_key(line, collecting, context),
-            steps_per_alarm=context.seconds_per_alarm / settings.block_interval,
+            steps_per_alarm=context.seconds_per_alarm / context.block_interval,
         )
         if one is not None:
             found[signal] = one

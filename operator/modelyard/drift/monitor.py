@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelyard.drift import codec, reporting
+from modelyard.drift import actions, codec, reporting
 from modelyard.drift import source as sources
 from modelyard.drift.bridging import Pair, bridge_source
 from modelyard.drift.findings import Change, Event, Finding, Kind
@@ -183,12 +183,12 @@ def accept(state: State, source: str | None, settings: DriftSettings) -> State:
     has its days and blocks to wait for. Either becomes the anchor; drift, SiteChanged and
     CameraMoved end.
     """
-    return _applied(state, source, settings, sources.accepted)
+    return _applied(state, source, settings, actions.accepted)
 
 
 def reset(state: State, source: str | None, settings: DriftSettings) -> State:
     """Forgets baselines and charts of a source (None: all); the anchors stay."""
-    return _applied(state, source, settings, sources.reset)
+    return _applied(state, source, settings, actions.reset)
 
 
 def _applied(state: State, source: str | None, settings: DriftSettings, change: Any) -> State:

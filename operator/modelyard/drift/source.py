@@ -18,7 +18,7 @@ from modelyard.drift.baseline import How, Unit, moved_from
 from modelyard.drift.blocks import Block, Embedder, valid_projection
 from modelyard.drift.charts import Charted
 from modelyard.drift.findings import Change, Event, Finding, Kind, Reason
-from modelyard.drift.line import Collecting, Context, Line, chart_block, finish, in_force
+from modelyard.drift.line import Collecting, Context, Line, chart_block, finish
 from modelyard.drift.observation import Observation
 from modelyard.drift.pilot import Pilot
 from modelyard.drift.profile import CLEARED, HALF, Likeness, Profile
@@ -113,7 +113,7 @@ def with_image(
     block = block.with_image(image, _embedder(source.model))
     if not block.is_full(settings, source.block_images):
         return replace(source, block=block), []
-    context = Context(source.name, settings, source.tau, sources, pool)
+    context = Context(source.name, settings, source.tau, source.block_images, sources, pool)
     return _closed(replace(source, block=None, last_block=block.last), block, context)
 
 
@@ -288,57 +288,6 @@ def expired(source: Source, now: float) -> Source:
     """Without the drift that has ended."""
     left = tuple(one for one in source.episodes if now < one.until)
     return source if len(left) == len(source.episodes) else replace(source, episodes=left)
-
-
-def accepted(source: Source, now: float) -> Source:
-    """A person accepts what the source looks like: a suspicious baseline comes into force, and
-    else a new one is taken. It becomes the anchor."""
-    source = replace(
-        source,
-        episodes=(),
-        changed=None,
-        scene=source.scene.accepted(),
-        likeness=Likeness(),
-        unlike_since=0.0,
-    )
-    drifted = False
-    lines = []
-    for line in (source.model, source.pixels):
-        if line.candidate is not None:
-            found = replace(line.candidate, how=How.ACCEPTED)
-            lines.append(in_force(replace(line, anchor=None, collecting=None), found))
-        elif line.baseline is not None:
-            lines.append(Line(line.signals, line.key))
-            drifted = True
-        else:
-            lines.append(replace(line, anchor=None))
-    source = replace(source, model=lines[0], pixels=lines[1])
-    return _retaken(source, now) if drifted else source
-
-
-def reset(source: Source, now: float) -> Source:
-    """Baselines and charts are taken anew; the anchors stay."""
-    model, pixels = source.model, source.pixels
-    source = replace(
-        source,
-        model=Line(model.signals, model.key, anchor=model.anchor),
-        pixels=Line(pixels.signals, pixels.key, anchor=pixels.anchor),
-        episodes=(),
-        block_images=0,
-    )
-    return _retaken(source, now)
-
-
-def _retaken(source: Source, now: float) -> Source:
-    pixels = source.pixels
-    if pixels.baseline is None and pixels.collecting is None and source.block_images:
-        pixels = replace(pixels, collecting=Collecting(started=now))
-    pilot = source.pilot
-    if source.model.baseline is None and source.model.collecting is None:
-        pilot = Pilot()
-    return replace(
-        source, pixels=pixels, pilot=pilot, block=None, recent=Recent(), samples=Samples()
-    )
 
 
 def held(source: Source) -> Source:

@@ -11,9 +11,9 @@ What it does not do, and where that is done instead:
   in annotations of every object, children included: 2 writes where a status alone takes 1. An
   `on.event` handler writes nothing, but each object costs a queue and a task, and each event
   selection, contexts and loggers: 45 % of the operator's CPU. So events leave the stream before
-  kopf reads them (`EventStream`) and go to the engine (runtime/engine.py), which has one queue and
-  a bounded number of workers. (With kopf's own bound, `worker_limit`, an object without work keeps
-  its slot for 5 s.)
+  kopf reads them (event_stream.py) and go to the engine (runtime/engine.py), which has one queue
+  and a bounded number of workers. (With kopf's own bound, `worker_limit`, an object without work
+  keeps its slot for 5 s.)
 - **Indexes** are superlinear at the start: 16 to 20 s for 2,000 objects. kube/cache.py keeps them.
 - **Initial lists**: kopf says neither when a list is complete nor which objects have vanished since
   the last one. So the engine lists (runtime/resync.py), after the watch has started, so that no
@@ -33,14 +33,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import aiohttp
 import kopf
-import orjson
 
+from modelyard.handlers.event_stream import GONE, EventStream, ExpiredWatch
 from modelyard.kube.api import Object
 from modelyard.kube.connection import CONNECT_SECONDS, Connection
 from modelyard.kube.kinds import KubeKind
@@ -48,8 +48,6 @@ from modelyard.runtime.watches import Watches
 
 log = logging.getLogger(__name__)
 
-GONE = 410
-"""HTTP status, and code of an ERROR event: the resourceVersion is too old, list again."""
 RETRIED = (401, 403, 429)
 """Statuses of 4xx after which kopf repeats a request. It ends the process for any other."""
 NO_OBJECT = "metadata.name=-"
@@ -218,115 +216,3 @@ class WatchSession:
                 f"{kind} cannot be listed or watched: HTTP status {response.status}"
             )
         return response
-
-
-class EventStream:
-    """The response of a watch, as much of aiohttp.ClientResponse as kopf uses.
-
-    Events go to `on_event`. kopf gets only what moves its resourceVersion on (bookmarks), and the
-    error that makes it list again. Any other error ends the stream, so that kopf connects again; it
-    would end the process.
-    """
-
-    def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        kind: str,
-        on_event: Callable[[str, Object], None],
-        on_data: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._response = response
-        self._kind = kind
-        self._on_event = on_event
-        self._on_data = on_data
-        """Called when anything has arrived, also a bookmark."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._response, name)
-
-    async def __aenter__(self) -> Self:
-        await self._response.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: Any) -> None:
-        await self._response.__aexit__(*error)
-
-    @property
-    def content(self) -> Self:
-        """The stream of lines: this object."""
-        return self
-
-    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
-        """Lines for kopf, at most one for each chunk that arrives.
-
-        Raises aiohttp.ClientPayloadError, which makes kopf connect again, for what is not JSON.
-        """
-        rest = b""
-        async for data in self._response.content.iter_chunked(size):
-            self._on_data()
-            *lines, rest = (rest + data).split(b"\n")
-            version = ""
-            for line in lines:
-                if not line:
-                    continue
-                event = _parsed(line)
-                if event["type"] == "ERROR":
-                    if event["object"].get("code") == GONE:
-                        yield line + b"\n"
-                    else:
-                        log.warning("the watch of %s failed: %s", self._kind, event["object"])
-                    return
-                version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    self._deliver(event["type"], event["object"])
-            if version:
-                yield _bookmark(version)
-
-    def _deliver(self, event_type: str, obj: Object) -> None:
-        try:
-            self._on_event(event_type, obj)
-        except Exception:
-            # A single object that causes an error must not keep others from being noticed.
-            log.exception("cannot process %s %s", self._kind, obj["metadata"].get("name"))
-
-
-class ExpiredWatch:
-    """A watch that was refused because of its old resourceVersion (HTTP 410), in the form that the
-    API server uses in mid-stream, so that kopf lists again."""
-
-    status = 200
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._response.close()
-
-    @property
-    def content(self) -> Self:
-        """The stream of lines: this object."""
-        return self
-
-    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
-        """The error event."""
-        yield orjson.dumps({"type": "ERROR", "object": {"code": GONE}}) + b"\n"
-
-
-def _parsed(line: bytes) -> Object:
-    try:
-        event: Object = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise aiohttp.ClientPayloadError(f"a watch event is not JSON: {error}") from None
-    return event
-
-
-def _bookmark(version: str) -> bytes:
-    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}
-    return orjson.dumps(bookmark) + b"\n"

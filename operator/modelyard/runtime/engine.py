@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from modelyard.core.plan import Controller, Key
 from modelyard.kube.api import Api, Object
-from modelyard.kube.cache import Cache, Change
+from modelyard.kube.cache import Change
 from modelyard.kube.client import NO_ANSWER
 from modelyard.kube.errors import ApiError
 from modelyard.runtime import gauges
@@ -64,23 +64,10 @@ class Engine:
         self.watches = Watches(self.kinds)
         self.watches.on_relist = self._relisted
         self.watches.on_failure = self._watch_failed
-        indexes = {name: index for c in controllers for name, index in c.indexes.items()}
-        self.cache = Cache(
-            self.kinds,
-            indexes,
-            keep_old=Router.mapped(controllers),
-            aggregates={n: one for c in controllers for n, one in c.aggregates.items()},
-            absent=absent,
-        )
+        self.cache = Router.make_cache(controllers, absent)
         self.queue = KeyedQueue()
         identity = settings.replica()
-        self._lease = Lease(
-            lease_api,
-            namespace=settings.own_namespace(),
-            name=settings.lease_name,
-            identity=identity,
-            seconds=settings.lease_seconds,
-        )
+        self._lease = Lease.of(lease_api, settings, identity)
         self.leadership = Leadership(
             self._lease,
             lease_thread,
@@ -96,24 +83,7 @@ class Engine:
             settings.prometheus(), wake=self._wake, on_query=metrics.queried
         )
         self.cache.answers = self.queries.answer
-        executor = Executor(
-            api,
-            self.cache,
-            leading=self.leadership.may_write,
-            put=self._put,
-            drop=self._drop,
-            instance=identity,
-        )
-        self._reconciler = Reconciler(
-            controllers,
-            settings.for_decisions(),
-            cache=self.cache,
-            queue=self.queue,
-            executor=executor,
-            ask=self.queries.ask,
-            metrics=metrics,
-            now=lambda: datetime.now(UTC),
-        )
+        self._reconciler = self._make_reconciler(api, identity)
         self._synced = False
         self._resync_requested = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,6 +92,26 @@ class Engine:
         self._store_usage = StoreUsage(api, settings.own_namespace(), settings.store_report)
         self._store_usage.register(metrics)
         gauges.register(self, metrics, self._reconciler, settings.resync_seconds)
+
+    def _make_reconciler(self, api: Api, identity: str) -> Reconciler:
+        executor = Executor(
+            api,
+            self.cache,
+            leading=self.leadership.may_write,
+            put=self._put,
+            drop=self._drop,
+            instance=identity,
+        )
+        return Reconciler(
+            self._controllers,
+            self._settings.for_decisions(),
+            cache=self.cache,
+            queue=self.queue,
+            executor=executor,
+            ask=self.queries.ask,
+            metrics=self.metrics,
+            now=lambda: datetime.now(UTC),
+        )
 
     # Events.
 

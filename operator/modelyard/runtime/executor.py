@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from modelyard.core.plan import Apply, Controller, Create, Event, KubeObject, Plan, Ref
@@ -32,11 +31,9 @@ from modelyard.kube.kinds import KubeKind
 from modelyard.kube.status import precondition, status_patch
 from modelyard.runtime.children import check_owner, child_kind, is_watched, place
 from modelyard.runtime.failures import NotLeading, Outdated
+from modelyard.runtime.writelog import WriteLog
 
 log = logging.getLogger(__name__)
-
-LOGGED_WRITES = 20
-"""Writes of one reconcile that are named in the log."""
 
 CONCURRENT_WRITES = 8
 """Maximum concurrent writes of one reconcile."""
@@ -46,22 +43,6 @@ ABORTING_ERRORS = (NotLeading, Unreachable, TooManyRequests, Unauthorized)
 
 STATUS_TRIES = 3
 """Attempts at one status patch while pods write their own fields of the same status."""
-
-
-@dataclass
-class WriteLog:
-    """The writes of one reconcile, for the log."""
-
-    entries: list[str] = field(default_factory=list)
-
-    def summary(self) -> list[str]:
-        """The first LOGGED_WRITES entries, and how many more there are."""
-        rest = len(self.entries) - LOGGED_WRITES
-        return self.entries if rest <= 0 else [*self.entries[:LOGGED_WRITES], f"and {rest} more"]
-
-    def add(self, verb: str, kind: KubeKind, name: str) -> None:
-        """Record a write."""
-        self.entries.append(f"{verb} {kind.name} {name}")
 
 
 class Executor:

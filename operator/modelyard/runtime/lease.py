@@ -13,12 +13,13 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from modelyard.contract.statustext import micro_timestamp
 from modelyard.kube.api import Api, Object
 from modelyard.kube.errors import AlreadyExists, Conflict, NotFound
 from modelyard.kube.kinds import LEASE
+from modelyard.runtime.settings import EngineSettings
 
 VALID_SHARE = 0.75
 """Share of the duration for which a renewal is valid; the rest is the margin between holders."""
@@ -54,6 +55,17 @@ class Lease:
         self._seen_at = 0.0
         self.holder = ""
         """The holder when the Lease was last read."""
+
+    @classmethod
+    def of(cls, api: Api, settings: EngineSettings, identity: str) -> Self:
+        """The operator's Lease, for the replica of this identity."""
+        return cls(
+            api,
+            namespace=settings.own_namespace(),
+            name=settings.lease_name,
+            identity=identity,
+            seconds=settings.lease_seconds,
+        )
 
     @property
     def held(self) -> bool:

@@ -36,78 +36,40 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self._reconciles = Counter(
-            "modelyard_reconciles",
-            "Reconciles by kind and result; all results but ok are retried.",
-            ("kind", "result"),
-            registry=self._registry,
-        )
-        self._seconds = Histogram(
-            "modelyard_reconcile_seconds",
-            "Duration of reconciles, with their writes.",
-            ("kind",),
-            buckets=_DURATIONS,
-            registry=self._registry,
-        )
-        self._requests = Counter(
-            "modelyard_api_requests",
-            "Requests to the API server but watches, by HTTP status (none: no answer).",
-            ("verb", "kind", "code"),
-            registry=self._registry,
-        )
-        self._request_seconds = Histogram(
-            "modelyard_api_request_seconds",
-            "Duration of requests to the API server but watches.",
-            ("verb",),
-            buckets=_DURATIONS,
-            registry=self._registry,
-        )
+        registry = self._registry
+        self._reconciles, self._seconds = _of_reconciles(registry)
+        self._requests, self._request_seconds = _of_requests(registry)
+        self._queries, self._query_seconds = _of_queries(registry)
         self._repairs = Counter(
             "modelyard_cache_repairs",
             "Objects that a resync found missing, old or vanished in the cache.",
             ("kind",),
-            registry=self._registry,
+            registry=registry,
         )
         self._resyncs = Counter(
             "modelyard_resyncs",
             "Rounds that listed everything, the one when leading began not counted.",
-            registry=self._registry,
+            registry=registry,
         )
         self._relists = Counter(
             "modelyard_watch_restarts",
             "Watches that had to start from a new list.",
             ("kind",),
-            registry=self._registry,
+            registry=registry,
         )
         self._watch_failures = Counter(
             "modelyard_watch_failures",
             "Requests of a watch that failed, by HTTP status (none: no answer).",
             ("kind", "code"),
-            registry=self._registry,
+            registry=registry,
         )
         self._lease_failures = Counter(
             "modelyard_lease_failures",
             "Tries to take or renew the Lease that got no answer in time or an error.",
-            registry=self._registry,
+            registry=registry,
         )
-        self._queries = Counter(
-            "modelyard_prometheus_queries",
-            "PromQL queries of rollouts, by what came back: number, or problem.",
-            ("result",),
-            registry=self._registry,
-        )
-        self._query_seconds = Histogram(
-            "modelyard_prometheus_query_seconds",
-            "Duration of these queries.",
-            buckets=_DURATIONS,
-            registry=self._registry,
-        )
-        Gauge(
-            "modelyard_build_info",
-            "1, with the operator's version.",
-            ("version",),
-            registry=self._registry,
-        ).labels(__version__).set(1)
+        build = "modelyard_build_info", "1, with the operator's version."
+        Gauge(*build, ("version",), registry=registry).labels(__version__).set(1)
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
         """A reconcile ended."""
@@ -179,3 +141,53 @@ class _Labelled:
 
     def describe(self) -> Iterable[Metric]:
         return ()
+
+
+def _of_reconciles(registry: CollectorRegistry) -> tuple[Counter, Histogram]:
+    reconciles = Counter(
+        "modelyard_reconciles",
+        "Reconciles by kind and result; all results but ok are retried.",
+        ("kind", "result"),
+        registry=registry,
+    )
+    seconds = Histogram(
+        "modelyard_reconcile_seconds",
+        "Duration of reconciles, with their writes.",
+        ("kind",),
+        buckets=_DURATIONS,
+        registry=registry,
+    )
+    return reconciles, seconds
+
+
+def _of_requests(registry: CollectorRegistry) -> tuple[Counter, Histogram]:
+    requests = Counter(
+        "modelyard_api_requests",
+        "Requests to the API server but watches, by HTTP status (none: no answer).",
+        ("verb", "kind", "code"),
+        registry=registry,
+    )
+    seconds = Histogram(
+        "modelyard_api_request_seconds",
+        "Duration of requests to the API server but watches.",
+        ("verb",),
+        buckets=_DURATIONS,
+        registry=registry,
+    )
+    return requests, seconds
+
+
+def _of_queries(registry: CollectorRegistry) -> tuple[Counter, Histogram]:
+    queries = Counter(
+        "modelyard_prometheus_queries",
+        "PromQL queries of rollouts, by what came back: number, or problem.",
+        ("result",),
+        registry=registry,
+    )
+    seconds = Histogram(
+        "modelyard_prometheus_query_seconds",
+        "Duration of these queries.",
+        buckets=_DURATIONS,
+        registry=registry,
+    )
+    return queries, seconds

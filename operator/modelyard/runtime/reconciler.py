@@ -20,10 +20,11 @@ from modelyard.kube.errors import ApiError
 from modelyard.kube.status import stalled_reason, with_stalled, without_stalled
 from modelyard.runtime.backoff import Backoff
 from modelyard.runtime.budget import Budget
-from modelyard.runtime.executor import Executor, WriteLog
+from modelyard.runtime.executor import Executor
 from modelyard.runtime.failures import REASONS, Failure, NotLeading, classify
 from modelyard.runtime.metrics import Metrics
 from modelyard.runtime.queue import KeyedQueue
+from modelyard.runtime.writelog import WriteLog
 
 log = logging.getLogger(__name__)
 

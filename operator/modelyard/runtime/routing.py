@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from modelyard.core import ownership
 from modelyard.core.plan import Controller, Key, KubeObject, Mapper, View
-from modelyard.kube.cache import Change
+from modelyard.kube.cache import Cache, Change
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,17 @@ class Router:
     def mapped(controllers: Iterable[Controller]) -> frozenset[str]:
         """Kinds whose old state is needed too: a reference may have changed to another object."""
         return frozenset(kind for c in controllers for kind in c.triggers)
+
+    @classmethod
+    def make_cache(cls, controllers: Sequence[Controller], absent: Collection[str]) -> Cache:
+        """A cache of all kinds that the controllers need, with their indexes and aggregates."""
+        return Cache(
+            cls.watched(controllers, absent),
+            {name: index for c in controllers for name, index in c.indexes.items()},
+            keep_old=cls.mapped(controllers),
+            aggregates={n: one for c in controllers for n, one in c.aggregates.items()},
+            absent=absent,
+        )
 
     def keys(self, change: Change) -> Iterator[Key]:
         """Keys to reconcile after a change; some may name objects that do not exist."""

@@ -115,6 +115,8 @@ class EngineSettings(BaseSettings):
     store_report: Optional = None
     """ConfigMap, in the Lease's namespace, with the last report of the store's collector; empty for
     none."""
+    intake_url: Address = None
+    """Where agents ask to store captured images; empty for nowhere."""
     trainer_service_account: str = _DEFAULTS.trainer_service_account
     agent_service_account: str = _DEFAULTS.agent_service_account
     namespaces: Names = ()
@@ -176,6 +178,7 @@ class EngineSettings(BaseSettings):
             store_secret=self.store_secret,
             store_reader_secret=self.store_reader_secret,
             store_claim=self.store_claim,
+            intake_url=self.intake_url,
             trainer_service_account=self.trainer_service_account,
             agent_service_account=self.agent_service_account,
             namespaces=self.namespaces,

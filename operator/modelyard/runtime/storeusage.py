@@ -38,6 +38,8 @@ _BY_NAMESPACE = (
         "unfinishedUploads",
         "Multipart uploads that were begun and not ended; no series where the store cannot say.",
     ),
+    ("modelyard_store_captures", "captures", "Captured images in a namespace's part of the store."),
+    ("modelyard_store_capture_bytes", "captureBytes", "Bytes of captured images."),
     ("modelyard_store_deleted_bytes", "deletedBytes", "Bytes that the collector deleted last."),
     (
         "modelyard_store_missing_blobs",

@@ -26,6 +26,8 @@ IMAGE = "IMAGE"
 FRAME = "frame"
 TENSOR = "images"
 RAW = "raw"
+EMBEDDING = "embedding"
+"""Goes from the network to the last step, which keeps that of requests drawn for monitoring."""
 ERRORS = "errors"
 
 _FRAME_SHAPE = (-1, 7)
@@ -219,8 +221,7 @@ def _network(generation: Generation, manifest: ArtifactManifest, settings: Servi
         max_batch_size=_max_batch(manifest, settings),
     )
     _add_network_tensors(config, manifest, manifest.outputs)
-    if config.max_batch_size > 1:
-        config.dynamic_batching.SetInParent()
+    _add_batching(config, settings)
     size = manifest.file.size_bytes
     _add_instances(config, settings.copies(size), gpu=settings.gpu)
     threads = settings.threads(size)
@@ -237,6 +238,8 @@ def _postprocess(
     raw = manifest.outputs[0]
     _add_input(config, RAW, _dtype(raw), raw.shape)
     _add_input(config, FRAME, pb.TYPE_INT64, _FRAME_SHAPE)
+    if manifest.embedding is not None:
+        _add_input(config, EMBEDDING, pb.TYPE_FP32, (manifest.batch, manifest.embedding.size))
     for output in _OUTPUTS:
         _add_output(config, *output)
     _add_instances(config, 1, gpu=False)
@@ -257,11 +260,13 @@ def _pipeline(
         return config
     given = {TENSOR: TENSOR, FRAME: FRAME, ERRORS: ERRORS}
     _add_step(config, generation.preprocess, {IMAGE: IMAGE}, given)
-    _add_step(
-        config, generation.network, {manifest.input.name: TENSOR}, {manifest.outputs[0].name: RAW}
-    )
+    raw, inputs = {manifest.outputs[0].name: RAW}, {RAW: RAW, FRAME: FRAME}
+    if manifest.embedding is not None:
+        raw[manifest.embedding.output] = EMBEDDING
+        inputs[EMBEDDING] = EMBEDDING
+    _add_step(config, generation.network, {manifest.input.name: TENSOR}, raw)
     names = {name: name for name, _, _ in _OUTPUTS}
-    _add_step(config, generation.postprocess, {RAW: RAW, FRAME: FRAME}, names)
+    _add_step(config, generation.postprocess, inputs, names)
     return config
 
 
@@ -295,10 +300,21 @@ def _add_network_tensors(
         _add_output(config, output.name, _dtype(output), output.shape[skip:])
 
 
+def _add_batching(config: Any, settings: ServingSettings) -> None:
+    """How Triton's dynamic batcher forms batches, for a model that takes any."""
+    # https://github.com/triton-inference-server/server/blob/main/docs/user_guide/batcher.md
+    if config.max_batch_size <= 1:
+        return
+    config.dynamic_batching.SetInParent()
+    fitting = {size for size in settings.preferred_batches if size <= config.max_batch_size}
+    config.dynamic_batching.preferred_batch_size.extend(sorted(fitting))
+    config.dynamic_batching.max_queue_delay_microseconds = settings.max_delay_microseconds
+
+
 def _max_batch(manifest: ArtifactManifest, settings: ServingSettings) -> int:
     if manifest.batch != -1:
         return 0
-    return min(settings.max_batch, manifest.max_batch or settings.max_batch)
+    return manifest.batch_of(settings.max_batch)
 
 
 def _dtype(tensor: TensorSpec) -> Any:

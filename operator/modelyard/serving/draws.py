@@ -176,11 +176,11 @@ class Draws:
         it is not there (yet)."""
         path = self._folder / file_name(token << 2, "answer")
         try:
-            return _answer(path.read_bytes())
+            content = path.read_bytes()
+            path.unlink()
+            return _answer(content)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        finally:
-            path.unlink(missing_ok=True)
 
     def _paths(self, ending: str) -> Iterator[Path]:
         if self._folder.is_dir():

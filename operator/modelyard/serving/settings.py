@@ -49,6 +49,11 @@ class ServingSettings(ApiModel):
     """Number of instances of the network; empty for the default of `copies`."""
     max_batch: int = Field(default=8, ge=1, le=1024)
     """Maximum batch size, for artifacts with a dynamic batch."""
+    preferred_batches: tuple[int, ...] = Field(default=(), max_length=8)
+    """Batch sizes that Triton forms as soon as it can; those above the artifact's maximum do not
+    count. Empty: whatever waits when an instance is free."""
+    max_delay_microseconds: int = Field(default=0, ge=0, le=1_000_000)
+    """How long a request waits for others to be computed with."""
     max_images: int = Field(default=16, ge=1, le=256)
     """Maximum number of images in a request."""
     one_step: bool = False

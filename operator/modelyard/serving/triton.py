@@ -8,6 +8,7 @@ Protocol: https://github.com/triton-inference-server/common/blob/main/protobuf/g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -195,10 +196,13 @@ class Triton:
         version: str = "",
         seconds: float = 60.0,
         prove: bool = False,
+        parameters: Mapping[str, str] | None = None,
     ) -> Prediction:
         """Sends one encoded image to a pipeline and waits so many seconds at most. With `prove`
         also to a generation that clients are not offered. Raises InferenceError."""
         request = pb.ModelInferRequest(model_name=name, model_version=version)
+        for parameter, text in (parameters or {}).items():
+            request.parameters[parameter].string_param = text
         if prove and (key := self._key()) is not None:
             proof = control.proof(key, name)
             request.parameters[control.PROOF_PARAMETER].string_param = proof
@@ -206,6 +210,22 @@ class Triton:
         request.raw_input_contents.append(
             serialize_byte_tensor(np.array([image], dtype=np.object_)).item()
         )
+        try:
+            answer = await self._call("ModelInfer", request, seconds)
+        except TritonUnavailableError:
+            raise
+        except TritonError as error:
+            raise InferenceError(str(error)) from error
+        return _prediction(answer)
+
+    async def infer_tensor(
+        self, name: str, tensor_name: str, tensor: np.ndarray, *, seconds: float = 60.0
+    ) -> Prediction:
+        """Sends one FP32 or FP16 tensor to a bare network. Raises InferenceError."""
+        datatype = "FP16" if tensor.dtype == np.float16 else "FP32"
+        request = pb.ModelInferRequest(model_name=name)
+        request.inputs.add(name=tensor_name, datatype=datatype, shape=list(tensor.shape))
+        request.raw_input_contents.append(np.ascontiguousarray(tensor).tobytes())
         try:
             answer = await self._call("ModelInfer", request, seconds)
         except TritonUnavailableError:

@@ -51,6 +51,7 @@ class Orders:
     cpus: int
     assigned: dict[str, Any]
     shadow: dict[str, Any] | None = None
+    max_batch: int | None = None
 
 
 def orders(site: Site, server: Server, port: int, *, share: float | None = None) -> Orders:
@@ -126,6 +127,7 @@ async def _run(given: Orders) -> None:
         model_line=LINE,
         store=StoreLocation(url=f"file://{folder}/store"),
         cpu_limit=given.cpus,
+        max_batch_size=given.max_batch,
     )
     settings = AgentSettings(
         run=run,

@@ -1,6 +1,7 @@
 """Sends images or tensors to a server from a process of its own, and writes down each request.
 
     python -m tests.benchmarks.serving.load '{"kind": "grpc", "target": "127.0.0.1:8001", …}'
+    python -m tests.benchmarks.serving.load     # takes a load from each line of stdin, see Driver
 
 Runs until it gets SIGTERM, or for `seconds`. Each row of the result is the moment that a request
 was due, its duration (both in seconds of CLOCK_MONOTONIC, which all processes share) and whether
@@ -10,6 +11,7 @@ it took: waiting for a free client counts (no coordinated omission).
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import signal
@@ -18,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,11 +36,12 @@ class Load:
     """What is sent, where to, and how often."""
 
     kind: str
-    """grpc or http (KServe v2, binary), or post (the file as a request body)."""
+    """grpc or http (KServe v2, binary), post (the file as a request body) or json (the same as
+    base64 text)."""
     target: str
     """Address and port."""
     model: str
-    """Triton's model, or the path for `post`."""
+    """Triton's model, or the path for `post` and `json`."""
     payload: str
     """Folder of image files, or a .npy file with one tensor."""
     out: str
@@ -49,6 +53,12 @@ class Load:
     input: str = "IMAGE"
     """Name of the input."""
     seconds: float | None = None
+    images: int = 1
+    """Images, or tensors, in a request; `post` sends one."""
+
+
+DONE = "done"
+"""What a driver answers when a load's rows are written."""
 
 
 class Failed(Exception):
@@ -57,14 +67,24 @@ class Failed(Exception):
 
 def payloads(load: Load) -> list[tuple[bytes, list[int], str]]:
     """Content, shape and type of each thing that is sent, in turn."""
-    path = Path(load.payload)
+    path, count = Path(load.payload), load.images
     if path.suffix == ".npy":
         tensor = np.load(path)
-        return [(tensor.tobytes(), list(tensor.shape), "FP32")]
+        return [(tensor.tobytes() * count, [count * tensor.shape[0], *tensor.shape[1:]], "FP32")]
     files = [file.read_bytes() for file in sorted(path.iterdir())]
+    if load.kind == "json":
+        return [(as_json(data), [], "") for data in files]
     if load.kind == "post":
         return [(data, [], "") for data in files]
-    return [(len(data).to_bytes(4, "little") + data, [1], "BYTES") for data in files]
+    found = [len(data).to_bytes(4, "little") + data for data in files]
+    # Each request begins with another image.
+    turns = [(found * (1 + count))[first : first + count] for first in range(len(found))]
+    return [(b"".join(one), [count], "BYTES") for one in turns]
+
+
+def as_json(image: bytes) -> bytes:
+    """An image as servers take it that read JSON alone."""
+    return json.dumps({"image": base64.b64encode(image).decode()}).encode()
 
 
 def sender(load: Load) -> Callable[[int], None]:
@@ -79,7 +99,8 @@ def sender(load: Load) -> Callable[[int], None]:
 
     def send(number: int) -> None:
         data, shape, dtype = sent[number % len(sent)]
-        headers = {"Content-Type": "application/octet-stream"}
+        binary = "json" if load.kind == "json" else "octet-stream"
+        headers = {"Content-Type": f"application/{binary}"}
         if load.kind == "http":
             head = json.dumps(
                 {
@@ -160,8 +181,9 @@ def run(load: Load) -> None:
     rows: list[tuple[float, float, float]] = []
     errors: list[str] = []
     connections = [sender(load) for _ in range(load.clients)]
-    for number, send in enumerate(connections):
-        send(number)  # connects
+    # Connects all at once, which also fills a server's queue as it will be.
+    with ThreadPoolExecutor(load.clients) as pool:
+        list(pool.map(lambda send: send(0), connections))
     plan = Plan(load.rate)
 
     def client(send: Callable[[int], None]) -> None:
@@ -191,6 +213,46 @@ def run(load: Load) -> None:
         print(text, file=sys.stderr)
 
 
+class Driver:
+    """A process that runs one load after the other, so that none pays for starting a client."""
+
+    def __init__(
+        self, command: list[str] | None = None, folders: tuple[str, str] = ("", ""), **more: Any
+    ) -> None:
+        """`command` is another program that does the same, to which a folder of ours (first) has
+        another path."""
+        command = command or [sys.executable, "-m", "tests.benchmarks.serving.load"]
+        self._folders = folders
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more
+        )
+
+    def run(self, load: Load) -> Any:
+        """Runs a load with `seconds` to its end: its rows. Raises Failed if the first request of
+        a client fails, or the process ends."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        ours, theirs = self._folders
+        seen = {"payload": load.payload, "out": load.out}
+        inside = {key: path.replace(ours, theirs, 1) for key, path in seen.items()}
+        self._process.stdin.write(json.dumps(asdict(load) | inside) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        if answer != DONE:
+            raise Failed(answer[:300] or f"the clients of {load.target} have ended")
+        return rows(load)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
 def running(*loads: Load) -> Iterator[None]:
     """The loads side by side, each in its process; their rows are there afterwards."""
@@ -215,5 +277,17 @@ def rows(load: Load) -> Any:
     return np.load(load.out)
 
 
+def _serve() -> None:
+    for line in sys.stdin:
+        try:
+            run(Load(**json.loads(line)))
+            print(DONE, flush=True)
+        except (Failed, OSError, http.client.HTTPException) as error:
+            print(" ".join(str(error).split()) or repr(error), flush=True)
+
+
 if __name__ == "__main__":
-    run(Load(**json.loads(sys.argv[1])))
+    if sys.argv[1:]:
+        run(Load(**json.loads(sys.argv[1])))
+    else:
+        _serve()

@@ -1,221 +1,119 @@
 """Part `overhead` of the benchmark of serving: the pipeline beside what could be used instead.
 
-The same network, images, machine and clients for all arms; one arm at a time is asked, in turns,
-and ratios are taken within a round. All servers are up all the time: idle, they cost next to
-nothing.
+The same network, images, machine and clients for all arms (arms.py); one arm at a time is asked, in
+turns, and ratios are taken within a round. Tables and goals: overheadfigures.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import http.client
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tests.serving.server import Server
 
-from modelyard.serving import config as configs
-from modelyard.serving.names import Generation
-from modelyard.serving.settings import ServingSettings
+from ..report import Say
+from ..stats import quantile
+from .arms import BEFORE, LABELS, Arms, Target, all_of, checkout
+from .overheadfigures import Sample
+from .site import Site
 
-from ..report import Goal, Say, Table, at_least, at_most
-from ..site import free_port
-from ..stats import Spread, quantile, ratios, spread
-from .agent import agent, orders
-from .load import Load, rows, running
-from .site import LINE, SIZE, Site, started
-
-PLAIN = "plain"
-OURS = "pipeline-grpc"
-RAW, BARE = "network", "plain"
-PEERS = ("fastapi-onnx", "fastapi-pt")
-LABELS = {
-    BARE: "Triton without our agent, network as a plain model, gRPC",
-    RAW: f"Modelyard, {LINE}-network (raw network), gRPC",
-    OURS: f"Modelyard, {LINE} (JPEG in, boxes out), gRPC",
-    "pipeline-http": f"Modelyard, {LINE} (JPEG in, boxes out), HTTP",
-    "fastapi-onnx": 'FastAPI + uvicorn, YOLO("model.onnx").predict, HTTP',
-    "fastapi-pt": 'FastAPI + uvicorn, YOLO("model.pt").predict, HTTP',
-}
-LEAST_SHARE = 0.95
+WARM_SECONDS = 0.3
+"""Of each cell, which do not count."""
+MOST_SECONDS = 6.0
+"""Of a cell, however slow the arm."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One arm in one round. Times in milliseconds."""
+class Wanted:
+    """What is measured."""
 
-    arm: str
-    round: int
-    rate: float
-    """Answered requests a second."""
-    p50: float
-    p99: float
-    failed: int
-
-
-async def measure(site: Site, rounds: int, seconds: float, clients: int, say: Say) -> list[Sample]:
-    """Every arm in every round, for so many seconds each."""
-    tensor = site.folder / "tensor.npy"
-    np.save(tensor, np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32))
-    with ExitStack() as stack:
-        ours = stack.enter_context(await started(site.server("ours")))
-        stack.enter_context(agent(orders(site, ours, free_port())))
-        plain = stack.enter_context(await started(site.server(PLAIN)))
-        await _load_plain(site, plain)
-        peers = {
-            name: stack.enter_context(_peer(site, name, f"model.{name.partition('-')[2]}"))
-            for name in PEERS
-        }
-        image, field = str(site.images), site.manifest.input.name
-        where: dict[str, Any] = {
-            BARE: ("grpc", plain.grpc, PLAIN, str(tensor), field),
-            RAW: ("grpc", ours.grpc, f"{LINE}-network", str(tensor), field),
-            OURS: ("grpc", ours.grpc, LINE, image, "IMAGE"),
-            "pipeline-http": ("http", ours.http, LINE, image, "IMAGE"),
-            **{name: ("post", target, "/predict", image, "") for name, target in peers.items()},
-        }
-        loads = {
-            arm: Load(
-                kind=kind,
-                target=target,
-                model=model,
-                payload=payload,
-                input=field,
-                out=str(site.folder / f"{arm}.npy"),
-                clients=clients,
-            )
-            for arm, (kind, target, model, payload, field) in where.items()
-        }
-        samples = []
-        for number in range(1, rounds + 1):
-            # Each round begins with another arm.
-            arms = list(loads)[number % len(loads) :] + list(loads)[: number % len(loads)]
-            for arm in arms:
-                one = await _take(arm, number, loads[arm], seconds)
-                samples.append(one)
-                figures = f"{one.rate:.1f}/s, p50 {one.p50:.1f} ms, p99 {one.p99:.1f} ms"
-                say(f"round {number} {arm}: {figures}")
-        return samples
+    rounds: int
+    seconds: float
+    """Of each cell, more where an arm is slow."""
+    clients: Sequence[int]
+    networks: Sequence[int]
+    images: Sequence[str]
+    arms: Sequence[str] = tuple(LABELS)
+    against: str | None = None
+    """Commit whose layout is asked too."""
 
 
-async def _take(arm: str, number: int, load: Load, seconds: float) -> Sample:
-    with running(load):
-        await asyncio.sleep(seconds + 2)
-    due, spent, answered = rows(load).T
-    # The first seconds are the client's own start and warm caches.
-    late = due > due.max() - seconds
-    spent, answered, due = spent[late], answered[late], due[late]
-    good = spent[answered == 1] * 1000
-    return Sample(
-        arm=arm,
-        round=number,
-        rate=round(float(len(good) / (due.max() - due.min())), 2),
-        p50=round(quantile(good.tolist(), 0.5), 2),
-        p99=round(quantile(good.tolist(), 0.99), 2),
-        failed=int((answered == 0).sum()),
+def measure(site: Site, wanted: Wanted, say: Say) -> tuple[list[Sample], dict[str, str]]:
+    """Every arm in every cell of every round; and what was left out, with reasons."""
+    samples: list[Sample] = []
+    left_out: dict[str, str] = {}
+    with checkout(wanted.against, site.folder) as before:
+        names = [name for name in LABELS if name in wanted.arms]
+        if before is None and BEFORE in names:
+            names.remove(BEFORE)
+        for size in wanted.networks:
+            chosen = {name: LABELS[name] for name in names}
+            with all_of(site, size, chosen, max(wanted.clients), before, say) as arms:
+                say(f"{size} px: {len(arms.targets)} arms answer")
+                left_out |= arms.left_out
+                samples += _of_network(site, arms, size, wanted, say)
+    return samples, left_out
+
+
+def _of_network(site: Site, arms: Arms, size: int, wanted: Wanted, say: Say) -> list[Sample]:
+    tensor = site.folder / f"tensor-{size}.npy"
+    np.save(tensor, np.random.default_rng(0).random((1, 3, size, size), np.float32))
+    samples: list[Sample] = []
+    rates: dict[tuple[str, str], float] = {}
+    for number in range(1, wanted.rounds + 1):
+        for place, image in enumerate(wanted.images):
+            for clients in wanted.clients:
+                # Each cell begins with another arm.
+                turn = (number + place + clients) % len(arms.targets)
+                order = list(arms.targets)[turn:] + list(arms.targets)[:turn]
+                for arm in order:
+                    target = arms.targets[arm]
+                    # Tensors do not depend on the images; they are sent again for the ratios of
+                    # this cell.
+                    payload = str(tensor if target.tensor else site.jpegs(image))
+                    known = rates.get((arm, image))
+                    seconds = _seconds(wanted.seconds, clients, known)
+                    one = _take(site, target, payload, clients, seconds)
+                    rates[arm, image] = one[0]
+                    samples.append(Sample(arm, number, size, image, clients, *one))
+                line = ", ".join(f"{s.arm} {s.rate:.1f}" for s in samples[-len(order) :])
+                say(f"round {number}, {size} px, {image}, {clients} clients, requests/s: {line}")
+    return samples
+
+
+def _seconds(least: float, clients: int, rate: float | None) -> float:
+    """Long enough for twice as many answers as there are clients."""
+    if rate is None or rate <= 0:
+        return least
+    return min(max(least, 2 * clients / rate), max(MOST_SECONDS, least))
+
+
+def _take(
+    site: Site, target: Target, payload: str, clients: int, seconds: float
+) -> tuple[float, float, float, int]:
+    """Answered requests a second, p50 and p99 in milliseconds, failed requests."""
+    load = target.load(site.kept, payload, clients, seconds + WARM_SECONDS)
+    return counted(target.driver.run(load), seconds)
+
+
+def counted(rows: Any, seconds: float) -> tuple[float, float, float, int]:
+    """Figures of a cell's rows [requests, 3], for the last so many seconds before its end."""
+    due, spent, answered = rows.T
+    # Clients stop to send at the end, so the last request is due at it.
+    end = float(due.max())
+    start = end - seconds
+    done = due + spent
+    good = answered == 1
+    within = good & (done > start) & (done <= end)
+    # A request counts for latency if it was sent within the window; those on their way at its
+    # end are waited for.
+    latencies = (1000 * spent[good & (due >= start)]).tolist()
+    if not latencies:
+        return 0.0, 0.0, 0.0, int((~good).sum())
+    return (
+        round(float(within.sum()) / seconds, 2),
+        round(quantile(latencies, 0.5), 2),
+        round(quantile(latencies, 0.99), 2),
+        int((~good).sum()),
     )
-
-
-async def _load_plain(site: Site, server: Server) -> None:
-    """The same network with the same threads, as a user of Triton would place it."""
-    generation = Generation(LINE, 1, "0" * 8)
-    settings = ServingSettings(cpus=site.cpus)
-    config = configs.generation_configs(generation, site.manifest, settings)[generation.network]
-    config.name = PLAIN
-    folder = server.root / PLAIN / "1"
-    folder.mkdir(parents=True)
-    (folder.parent / "config.pbtxt").write_text(configs.to_text(config))
-    (folder / "model.onnx").write_bytes(site.model.read_bytes())
-    client = server.client()
-    await client.load(PLAIN)
-    await client.close()
-
-
-@contextmanager
-def _peer(site: Site, name: str, model: str) -> Iterator[str]:
-    """A FastAPI server that answers; yields its address."""
-    port = free_port()
-    log = site.folder / f"{name}.log"
-    image = next(iter(sorted(site.images.iterdir()))).read_bytes()
-    with site.trainer.serving(log, "/bench/server.py", f"/bench/{model}", str(SIZE), str(port)):
-        deadline = time.monotonic() + 120
-        while True:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                connection.request("POST", "/predict", image)
-                answer = connection.getresponse()
-                text = answer.read()
-                assert answer.status == 200, text
-                break
-            except OSError:
-                assert time.monotonic() < deadline, log.read_text()[-3000:]
-                time.sleep(0.2)
-            finally:
-                connection.close()
-        yield f"127.0.0.1:{port}"
-
-
-def report(samples: Sequence[Sample]) -> tuple[list[Table], list[Goal]]:
-    """Table and goals of the overhead."""
-    made = []
-    for arm, label in LABELS.items():
-        mine = [one for one in samples if one.arm == arm]
-        ratio = compared(samples, OURS, arm, lambda one: one.rate)
-        made.append(
-            [
-                label,
-                spread([one.rate for one in mine]).text(1),
-                spread([one.p50 for one in mine]).text(1),
-                spread([one.p99 for one in mine]).text(1),
-                str(sum(one.failed for one in mine)),
-                "" if ratio is None or arm == OURS else ratio.text(2),
-            ]
-        )
-    columns = ["arm", "requests/s", "p50, ms", "p99, ms", "failed", "pipeline (gRPC) / arm"]
-    rounds = max(one.round for one in samples)
-    note = f"Median (lowest to highest) of {rounds} rounds; ratios are taken within a round."
-    share = compared(samples, RAW, BARE, lambda one: one.rate)
-    goals = [
-        at_least(
-            "raw network, share of the requests/s of Triton without our agent",
-            LEAST_SHARE,
-            _rounded(share),
-        )
-    ]
-    for name, best, figure in (
-        ("requests/s", at_least, lambda one: one.rate),
-        ("p50", at_most, lambda one: one.p50),
-        ("p99", at_most, lambda one: one.p99),
-    ):
-        found = [compared(samples, "pipeline-http", peer, figure) for peer in PEERS]
-        known = [one.median for one in found if one is not None]
-        worst = None
-        if known:
-            worst = round(min(known) if best is at_least else max(known), 3)
-        title = f"encoded images over HTTP, {name}, in those of the better FastAPI server"
-        goals.append(best(title, 1.0, worst))
-    return [Table("The pipeline beside others", columns, made, note)], goals
-
-
-def compared(
-    samples: Sequence[Sample], one: str, other: str, figure: Callable[[Sample], float]
-) -> Spread | None:
-    """A figure of one arm in those of another one, round by round."""
-    found: dict[str, dict[int, float]] = {one: {}, other: {}}
-    for sample in samples:
-        if sample.arm in found:
-            found[sample.arm][sample.round] = figure(sample)
-    return ratios(found[one], found[other])
-
-
-def _rounded(found: Spread | None) -> float | None:
-    return None if found is None else round(found.median, 3)
-
-
-def dump(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """All samples for the report's file."""
-    return [{"part": "overhead", **asdict(one)} for one in samples]

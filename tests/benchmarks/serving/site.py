@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import os
 import shutil
@@ -23,11 +24,13 @@ from ..report import ROOT, Say
 from .trainer import Trainer, trainer
 
 LINE = "digits"
-SIZE = 320
-"""Height and width of the network's input in pixels."""
+SIZES = (320, 640)
+"""Heights and widths of the networks' inputs in pixels; the first one where one is enough."""
+IMAGE_SIZES = {"640x480": (640, 480), "1920x1080": (1920, 1080)}
+"""Widths and heights of the JPEG files; the first one where one is enough."""
 EPOCHS = 14
 IMAGES = 24
-PEER = ROOT / "tests" / "benchmarks" / "peers" / "fastapi"
+PEERS = ROOT / "tests" / "benchmarks" / "peers"
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,32 @@ class Site:
 
     folder: Path
     kept: Path
-    """Folder with model.onnx, model.pt, data and images, kept between runs."""
-    manifest: ArtifactManifest
+    """Folder with networks, data and images, kept between runs."""
     trainer: Trainer
     cpus: int
 
+    def network(self, size: int, *, batch: bool = False) -> Path:
+        """The network as ONNX, for one image or for any number."""
+        return self.kept / f"model-{size}{'-batch' if batch else ''}.onnx"
+
     @property
     def model(self) -> Path:
-        """The network as ONNX."""
-        return self.kept / "model.onnx"
+        """The network as ONNX in the first size."""
+        return self.network(SIZES[0])
+
+    @functools.cached_property
+    def manifest(self) -> ArtifactManifest:
+        """The manifest of `model`."""
+        return manifest(self.model)
+
+    def jpegs(self, size: str) -> Path:
+        """Folder of JPEG files of one of IMAGE_SIZES, with about a dozen digits each."""
+        return self.kept / f"jpeg-{size}"
 
     @property
     def images(self) -> Path:
-        """Folder of JPEG files of 640 x 480 pixels with about a dozen digits each."""
-        return self.kept / "jpeg"
+        """Folder of the JPEG files of the first size."""
+        return self.jpegs(next(iter(IMAGE_SIZES)))
 
     def server(self, name: str) -> Server:
         """A Triton that is not started yet, with an empty repository of its own."""
@@ -66,15 +81,18 @@ def site(say: Say) -> Iterator[Site]:
     kept = cache / "modelyard" / "bench-serving"
     kept.mkdir(parents=True, exist_ok=True)
     with trainer(kept) as made, tempfile.TemporaryDirectory(prefix="modelyard-bench-") as name:
-        for script in PEER.iterdir():
-            shutil.copy(script, kept)
+        for folder in ("fastapi", "litserve", "ultralytics"):
+            for script in (PEERS / folder).glob("*.py"):
+                shutil.copy(script, kept)
         _make_data(kept)
         if not (kept / "model.pt").is_file():
             say(f"training yolo11n for {EPOCHS} epochs, a few minutes, once")
-            made.run("/bench/train.py", "/bench", str(EPOCHS), str(SIZE))
-        _make_images(kept)
-        described = manifest(kept / "model.onnx")
-        yield Site(Path(name), kept, described, made, len(os.sched_getaffinity(0)))
+            made.run("/bench/train.py", "/bench", str(EPOCHS))
+        if lacking := [size for size in SIZES if not (kept / f"model-{size}-batch.onnx").is_file()]:
+            made.run("/bench/export.py", "/bench", *map(str, lacking))
+        for size, pixels in IMAGE_SIZES.items():
+            _make_images(kept, kept / f"jpeg-{size}", *pixels)
+        yield Site(Path(name), kept, made, len(os.sched_getaffinity(0)))
 
 
 async def started(server: Server) -> AbstractContextManager[Server]:
@@ -134,12 +152,12 @@ def _make_data(kept: Path) -> None:
     part.rename(kept / "data")
 
 
-def _make_images(kept: Path) -> None:
-    """Pictures of six scenes each at twice their size, which the network's input halves again."""
+def _make_images(kept: Path, folder: Path, width: int, height: int) -> None:
+    """Pictures of six scenes each, enlarged until they fill the size."""
     import cv2
     import numpy as np
 
-    folder, part = kept / "jpeg", kept / "jpeg.part"
+    part = folder.with_suffix(".part")
     if folder.is_dir():
         return
     part.mkdir(exist_ok=True)
@@ -148,6 +166,7 @@ def _make_images(kept: Path) -> None:
     for number, rows in enumerate(chosen):
         tiles = [[cv2.imread(str(scenes[one])) for one in row] for row in rows]
         image = cv2.vconcat([cv2.hconcat(row) for row in tiles])
-        image = cv2.resize(image, None, fx=2, fy=2)[:480, :640]
+        factor = int(np.ceil(max(height / image.shape[0], width / image.shape[1])))
+        image = cv2.resize(image, None, fx=factor, fy=factor)[:height, :width]
         cv2.imwrite(str(part / f"{number:02d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
     part.rename(folder)

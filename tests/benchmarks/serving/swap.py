@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from tests.serving.server import Server
 
+from modelyard.contract import control
 from modelyard.serving.repository import Repository
 from modelyard.serving.settings import ServingSettings
 from modelyard.serving.switch import Swap, Switcher
@@ -72,29 +74,21 @@ async def measure(
         triton = server.client()
         switcher = Switcher(Repository(server.root, LINE), triton)
         samples, found = [], []
+        # As the agent would serve it here.
+        one_step = (server.control_key.parent / control.RUNTIME).exists()
+        settings = ServingSettings(cpus=site.cpus, one_step=one_step)
         number = 1
-        await _switch(site, switcher, number)
+        await _switch(site, switcher, number, settings)
         rate: float | None = None
         for name in ("closed loop", "fixed rate"):
-            loads = [
-                Load(
-                    kind=kind,
-                    target=target,
-                    model=LINE,
-                    payload=str(site.images),
-                    out=str(site.folder / f"swap-{kind}.npy"),
-                    clients=1 if rate is None else 8,
-                    rate=rate,
-                )
-                for kind, target in (("grpc", server.grpc), ("http", server.http))
-            ]
+            loads = _loads(site, server, rate)
             done, spans = [], []
             with running(*loads):
                 await asyncio.sleep(calm + 3)
                 for _ in range(swaps):
                     number += 1
                     start = time.monotonic()
-                    done.append(await _switch(site, switcher, number))
+                    done.append(await _switch(site, switcher, number, settings))
                     spans.append((start, time.monotonic()))
                     await asyncio.sleep(calm)
             found.append(
@@ -113,8 +107,23 @@ async def measure(
         server.stop()
 
 
-async def _switch(site: Site, switcher: Switcher, number: int) -> Swap:
-    settings = ServingSettings(cpus=site.cpus)
+def _loads(site: Site, server: Server, rate: float | None) -> list[Load]:
+    """One over each protocol."""
+    return [
+        Load(
+            kind=kind,
+            target=target,
+            model=LINE,
+            payload=str(site.images),
+            out=str(site.folder / f"swap-{kind}.npy"),
+            clients=1 if rate is None else 8,
+            rate=rate,
+        )
+        for kind, target in (("grpc", server.grpc), ("http", server.http))
+    ]
+
+
+async def _switch(site: Site, switcher: Switcher, number: int, settings: ServingSettings) -> Swap:
     return await switcher.ensure(number, site.manifest, site.model, settings)
 
 

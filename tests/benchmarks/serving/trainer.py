@@ -12,14 +12,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..report import ROOT
 from ..runner import CannotMeasure
+from .load import Driver
 
-WEB = ("fastapi>=0.115,<1", "uvicorn>=0.34,<1")
+PACKAGES = {
+    "fastapi": ("fastapi>=0.115,<1", "uvicorn>=0.34,<1"),
+    "litserve": ("litserve>=0.2,<1",),
+    "triton": ("tritonclient[http]>=2.50,<3",),
+}
+"""What peers need beside the image, each in a folder of its own."""
 PYTHON = "3.13"
 """Of the trainer image."""
 
@@ -35,11 +41,17 @@ class Trainer:
         self._container = container
         self._folder = folder
 
-    def command(self, *arguments: str) -> list[str]:
-        """The command line that runs `python ARGUMENTS` in it."""
+    def command(self, *arguments: str, packages: str = "") -> list[str]:
+        """The command line that runs `python ARGUMENTS` in it, with some of PACKAGES."""
         mount = f"{self._folder}:/bench"
-        inside = ["env", "PYTHONPATH=/bench/web", "python", *arguments]
+        # Our own code as it is here, not as it was when the image was built.
+        path = "/bench/source" + (f":/bench/packages/{packages}" if packages else "")
+        inside = ["env", f"PYTHONPATH={path}", "python", *arguments]
         return ["buildah", "run", "--user=0:0", "-v", mount, self._container, "--", *inside]
+
+    def install(self, packages: str) -> None:
+        """Makes some of PACKAGES available. Raises NoTrainer where they cannot be installed."""
+        install(self._folder / "packages" / packages, PACKAGES[packages], python=PYTHON)
 
     def run(self, *arguments: str) -> None:
         """Runs to the end. Raises NoTrainer with the last lines of its output."""
@@ -54,18 +66,22 @@ class Trainer:
             raise NoTrainer(f"python {arguments[0]} failed: {done.stderr[-2000:]}")
 
     @contextmanager
-    def serving(self, log: Path, *arguments: str) -> Iterator[None]:
-        """Runs a server for as long as the context is open."""
+    def serving(self, log: Path, *arguments: str, packages: str) -> Iterator[int]:
+        """Runs a server for as long as the context is open; yields the process that leads its
+        process group."""
         with log.open("wb") as out:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.command(*arguments)],
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    *self.command(*arguments, packages=packages),
+                ],
                 env=_environment(),
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
             )
         try:
-            yield
+            yield process.pid
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -74,15 +90,26 @@ class Trainer:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(15)
 
+    def driver(self, log: Path, *arguments: str, packages: str) -> Driver:
+        """A program that sends loads, as `load.Driver`."""
+        return Driver(
+            self.command(*arguments, packages=packages),
+            (str(self._folder), "/bench"),
+            env=_environment(),
+            stderr=log.open("wb"),
+            start_new_session=True,
+        )
+
 
 @contextmanager
 def trainer(folder: Path) -> Iterator[Trainer]:
-    """A container of the newest trainer image, with FastAPI in the shared folder. Raises
-    NoTrainer."""
+    """A container of the newest trainer image. Raises NoTrainer."""
     if shutil.which("buildah") is None:
         raise NoTrainer("the peer runs in the trainer image by buildah: apt-get install buildah")
     image = _image()
-    _install_web(folder / "web")
+    source = folder / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "operator", source, ignore=shutil.ignore_patterns("__pycache__"))
     container = _buildah("from", image)
     try:
         yield Trainer(container, folder)
@@ -103,15 +130,27 @@ def _image() -> str:
     return image
 
 
-def _install_web(folder: Path) -> None:
+def install(folder: Path, packages: Sequence[str], *, python: str | None = None) -> Path:
+    """Installs packages into a folder of their own, once, and returns it. Raises NoTrainer where
+    they cannot be."""
     if folder.is_dir():
-        return
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    target = [f"--target={part}", f"--python-version={PYTHON}", "--only-binary=:all:"]
-    subprocess.run([*pip, *target, *WEB], check=True)
+    target = [f"--target={part}", "--only-binary=:all:"]
+    target += [f"--python-version={python}"] if python else []
+    done = subprocess.run(
+        [*pip, *target, *packages], capture_output=True, text=True, check=False, timeout=600
+    )
+    if done.returncode:
+        raise NoTrainer(f"pip cannot install {', '.join(packages)}: {done.stderr.strip()[-300:]}")
+    # The image has its own, which Ultralytics and torch were tried with.
+    for name in part.glob("numpy*"):
+        shutil.rmtree(name, ignore_errors=True)
     part.rename(folder)
+    return folder
 
 
 def _buildah(*arguments: str) -> str:

@@ -82,6 +82,7 @@ def server(pods: Any, valid: Any, request: pytest.FixtureRequest) -> str:
 
 
 TRAINER = {"account": "modelyard-trainer", "pod": "train-a"}
+MOMENT = "2026-01-01T00:00:00Z"
 AGENT = {"account": "modelyard-agent", "pod": "serve-a"}
 PROGRESS = {"progress": {"podName": "train-a", "epoch": 2, "metrics": {"mAP50": 0.5}}}
 
@@ -175,6 +176,36 @@ def test_agent_reports_what_it_holds(pods: Any, patch_status: Patch, server: str
     }
     assert patch_status("modelservers", server, {"phase": "Ready", "loaded": held}, **AGENT) == ""
     assert pods.get("ms", NS, server)["status"]["loaded"]["version"] == 3
+
+
+DRIFT: dict[str, Any] = {
+    "state": "Drifting",
+    "findings": [{"kind": "Drift", "signal": "TopScore", "size": -3.0, "since": MOMENT}],
+    "alarmSince": MOMENT,
+}
+
+
+def test_agent_reports_drift_of_its_own_server_only(
+    pods: Any, patch_status: Patch, server: str
+) -> None:
+    told = {"drift": DRIFT}
+    assert patch_status("modelservers", server, told, **AGENT) == ""
+    assert pods.get("ms", NS, server)["status"]["drift"]["state"] == "Drifting"
+    other = {"account": "modelyard-agent", "pod": "serve-b"}
+    said = patch_status("modelservers", server, {"drift": {"state": "Stable"}}, **other)
+    assert "belongs to pod serve-a" in said
+
+
+def test_what_an_agent_says_of_drift_is_bounded(patch_status: Patch, server: str) -> None:
+    finding = DRIFT["findings"][0]
+    for change, words in (
+        ({"findings": [finding] * 7}, "must have at most 6 items"),
+        ({"findings": [finding | {"because": ["x" * 49]}]}, "may not be more than 48"),
+        ({"state": "x" * 17}, "may not be more than 16"),
+        ({"artifactDigest": "x" * 72}, "may not be more than 71"),
+        ({"alarmSince": "yesterday"}, "date-time"),
+    ):
+        assert words in patch_status("modelservers", server, {"drift": DRIFT | change}, **AGENT)
 
 
 def test_agent_of_another_pod(patch_status: Patch, server: str) -> None:

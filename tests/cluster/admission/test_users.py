@@ -84,7 +84,10 @@ def test_an_autoscaler_is_not_noted(users: Any, made: Any) -> None:
     assert notes(users, name) == {"changed-by": ADA}
 
 
-@pytest.mark.parametrize("action", ["promote", "pause", "resume", "abort", "retry", "rollback"])
+@pytest.mark.parametrize(
+    "action",
+    ["promote", "pause", "resume", "abort", "retry", "rollback", "drift-accept", "capture"],
+)
 def test_who_asks_for_an_action_is_noted(users: Any, valid: Any, action: str) -> None:
     name = f"action-{action}"
     users.create(valid("Deployment", name), impersonate=ADA)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from modelyard_local.cluster import ControlPlane
 
+from ..installed import SYSTEM, running_operator
+
 pytestmark = pytest.mark.cluster
 CHART = str(Path(__file__).parent.parent.parent.parent / "charts/modelyard")
-SYSTEM, NS = "modelyard-system", "vision"
+NS = "vision"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 API = "modelyard.dev/v1alpha1"
 LEVELS = ("restricted", "baseline", "privileged")
@@ -48,34 +46,8 @@ def installed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def log(installed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The log of a running operator."""
-    folder = tmp_path_factory.mktemp("process")
-    deployment = installed.get("deployment", SYSTEM, "modelyard-operator")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    environment = {one["name"]: one.get("value", "") for one in container["env"]}
-    environment |= {"POD_NAME": "operator-0", "MODELYARD_LISTEN_PORT": "0"}
-    environment |= {"PATH": os.environ["PATH"], "KUBECONFIG": str(_kubeconfig(installed, folder))}
-    path = folder / "operator.log"
-    with path.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "modelyard.handlers"],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    with running_operator(installed, tmp_path_factory.mktemp("process")) as path:
         yield path
-        process.terminate()
-        process.wait(20)
-
-
-def _kubeconfig(installed: Any, folder: Path) -> Path:
-    """The administrator's, with the operator's token in place of the certificate."""
-    account = "modelyard-operator"
-    token = installed.kubectl("-n", SYSTEM, "create", "token", account).strip()
-    config = yaml.safe_load(installed.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return path
 
 
 def _eventually(look: Callable[[], Any], what: str, log: Path, seconds: float = 60) -> Any:

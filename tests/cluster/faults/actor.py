@@ -100,7 +100,7 @@ class Actor:
         before = server.get("status") or {}
         if before == wanted:
             return False
-        return self._patch("ModelServer", name, dict.fromkeys(before) | wanted)
+        return self._patch("ModelServer", name, _replaced(before, wanted))
 
     def _does(self, version: Mapping[str, Any]) -> Served:
         return self._served.get(version["version"], Served())
@@ -157,3 +157,13 @@ def _order(pod: Object) -> tuple[str, str, str, str]:
     metadata = pod["metadata"]
     place = daemon_node(pod) or ""
     return plain("Pod", metadata["name"]), place, metadata["creationTimestamp"], metadata["uid"]
+
+
+def _replaced(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch after which there is what is wanted, and nothing else."""
+    return dict.fromkeys(before) | {
+        key: _replaced(before[key], value)
+        if isinstance(value, Mapping) and isinstance(before.get(key), Mapping)
+        else value
+        for key, value in wanted.items()
+    }

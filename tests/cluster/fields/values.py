@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelyard.api import base, evaluation, target
+from modelyard.api import base, evaluation, monitoring, target
 from modelyard.api.edge import NodeCache
 
 from ...kinds import EXAMPLES
@@ -119,6 +119,27 @@ PATTERNS: dict[str, Values] = {
         valid=["4m", "1h30m", "500ms"],
         boundary=["0s", "99999h99999m99999s99999ms"],
         invalid=["", "5", "s", "1.5h", "5 m", "-1s", "1d", "1h 30m", "100000s"],
+    ),
+    _pattern(monitoring.LongDuration): Values(
+        valid=["4m", "1h30m", "3d"],
+        boundary=["0s", "99999d99999h99999m99999s"],
+        invalid=["", "5", "d", "1.5h", "5 m", "-1s", "1w", "500ms", "1h 30m", "100000s"],
+    ),
+    _pattern(monitoring.Rate): Values(
+        valid=["10/day", "2/hour"],
+        boundary=["0/day", "99999999/day"],
+        invalid=["", "5", "/day", "1.5/day", "-1/day", "1/week", "01/day", "100000000/day"],
+    ),
+    _field_pattern(monitoring.FleetDrift, "min_share"): Values(
+        valid=["5%", "0.5%"],
+        boundary=["0%", "100%", "99.99%"],
+        invalid=["", "5", "-1%", "101%", "1.234%", "%", " 1%", "1 %"],
+    ),
+    _field_pattern(monitoring.Source, "parameter"): Values(
+        valid=["camera"], boundary=["a", "A" * 64], invalid=["", "a b", "a/b", "ä", "a\n"]
+    ),
+    _field_pattern(monitoring.ServerCapture, "on_demand"): Values(
+        valid=["10/a1"], boundary=["1/0", "9999/zzzzzzzzzzzzzzzz"], invalid=["", "0/a", "10", "1/A"]
     ),
     base.IMAGE_PATTERN: Values(
         valid=["registry.example:5000/team/server:2@" + DIGEST],
@@ -286,6 +307,11 @@ ENTRIES: dict[str, Entry] = {
     "exports[].precision": Entry(
         context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"}
     ),
+    "exports[].batch": Entry(
+        valid=(4, "dynamic"),
+        boundary=(1, 256),
+        invalid=(0, 257, -1, "4", "Dynamic", "", 1.5, True),
+    ),
     "exports[].gpuProduct": Entry(
         context={"exports[].format": "tensorrt", "exports[].gpuProduct": "Orin"},
         invalid=(OMITTED,),
@@ -306,6 +332,12 @@ ENTRIES: dict[str, Entry] = {
         context={"modelLine": "pins", "version": {"policy": "Pinned", "number": 3}},
         invalid=(OMITTED,),
         troubled=((7, "VersionNotFound"),),
+    ),
+    "Deployment:server.batching.preferredSizes": Entry(
+        context={"server.batching.maxSize": 1024}, item=lambda i: i + 1
+    ),
+    "Deployment:server.batching.maxDelay": Entry(
+        valid=("5ms",), boundary=("0s", "1s"), invalid=("2s", "1001ms", "", 5, "1d"), derived=False
     ),
     "Deployment:target.cluster.replicas": Entry(space=CROWDED),
     "Deployment:target.cluster.autoscaling": Entry(
@@ -445,10 +477,27 @@ ENTRIES: dict[str, Entry] = {
     "Deployment:target.edge.pools.values[]": Entry(
         silent="the pool is one that no node is in, and those have no order"
     ),
+    "Deployment:monitoring": Entry(context={"monitoring": {"drift": {}, "capture": {}}}),
+    "Deployment:monitoring.drift.fleet": Entry(silent="shows only where several servers drift"),
+    "Deployment:monitoring.capture.fleet.images": Entry(
+        derived=False,  # What is more than enough for one server makes no difference to it.
+        valid=("10/day",),
+        boundary=("0/day", "1/day"),
+        invalid=("", "5", "-1/day", "1/week", 5),
+    ),
+    "Deployment:monitoring.capture.retention": Entry(silent="goes to the store's collector"),
     # ModelServer
+    "ModelServer:monitoring": Entry(context={"monitoring": {"drift": {}, "capture": {}}}),
     "ModelServer:staged": Entry(context={"staged": ASSIGNED}),
     "ModelServer:shadow": Entry(context={"shadow": {"version": ASSIGNED, "share": 0.5}}),
     # Common to several kinds
+    "monitoring.drift.signals": Entry(item=lambda i: list(monitoring.Signal)[i % 4].value),
+    "monitoring.drift.explain": Entry(item=lambda i: list(monitoring.Explanation)[i % 5].value),
+    "monitoring.capture.redact.classes": Entry(
+        context={"monitoring.capture.redact.allowTrainedClasses": True},
+        item=lambda i: f"class-{i}",
+        invalid=(["a", "a"],),
+    ),
     "scheduling.nodeSelector": Entry(
         item=lambda i: (f"example.com/key-{i}", "a"),
         invalid=WRONG_LABELS,

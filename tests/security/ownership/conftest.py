@@ -4,24 +4,21 @@ controllers. Pods are played: no kubelet runs, the administrator writes their st
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from modelyard.contract.result import Outcome
 from modelyard_local.cluster import ControlPlane
 
 from ...cluster.conftest import ROOT, Cluster
 from ...cluster.fake_status import NODES_STAY, pod_status
+from ...cluster.installed import SYSTEM, running_operator
 from ...waiting import until
 
-SYSTEM, NS, TIGHT, ELSEWHERE = "modelyard-system", "vision", "tight", "elsewhere"
+NS, TIGHT, ELSEWHERE = "vision", "tight", "elsewhere"
 EDITOR, TENANT = "mallory", "oscar"
 """Users with role `edit`, and with every right there is, in both namespaces."""
 
@@ -94,26 +91,5 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def log(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The log of the running operator."""
-    folder = tmp_path_factory.mktemp("operator")
-    deployment = site.get("deployment", SYSTEM, "modelyard-operator")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    environment = {one["name"]: one.get("value", "") for one in container["env"]}
-    environment |= {"POD_NAME": "operator-0", "MODELYARD_LISTEN_PORT": "0"}
-    environment |= {"PATH": os.environ["PATH"], "KUBECONFIG": str(_kubeconfig(site, folder))}
-    path = folder / "operator.log"
-    with path.open("w") as output:
-        command = [sys.executable, "-m", "modelyard.handlers"]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    with running_operator(site, tmp_path_factory.mktemp("operator")) as path:
         yield path
-        process.terminate()
-        process.wait(20)
-
-
-def _kubeconfig(site: Site, folder: Path) -> Path:
-    """The administrator's, with the operator's token in place of the certificate."""
-    token = site.kubectl("-n", SYSTEM, "create", "token", "modelyard-operator").strip()
-    config = yaml.safe_load(site.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return path

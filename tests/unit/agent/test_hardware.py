@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.api.modelserver import Assignment
+from modelyard.contract.run import AgentRun, StoreLocation
 from modelyard.workloads.agent.hardware import Hardware
 
 
@@ -38,6 +39,16 @@ def test_what_the_user_says_of_the_server_goes_before_defaults(
     assert (chosen.copies(size), chosen.threads(size)) == (copies, threads)
     assert chosen.max_batch == batch
     assert chosen.gpu is bool(hardware.gpus)
+
+
+def test_how_batches_are_formed_comes_from_the_run_spec() -> None:
+    run = AgentRun(
+        namespace="n", deployment="d", model_line="shelf", store=StoreLocation(url="file:///s"),
+        max_batch_size=16, preferred_batch_sizes=[8, 16], max_batch_delay_microseconds=5000,
+    )  # fmt: skip
+    chosen = Hardware.of(run).settings(_assignment())
+    assert (chosen.max_batch, chosen.preferred_batches) == (16, (8, 16))
+    assert chosen.max_delay_microseconds == 5000
 
 
 def test_tensorrt_engines_run_on_the_gpu() -> None:

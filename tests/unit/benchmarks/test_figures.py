@@ -163,6 +163,16 @@ def test_figures_reach_the_page_between_their_markers(tmp_path: Path) -> None:
     assert page.read_text() == text, "rendering twice changes nothing"
 
 
+def test_a_reports_picture_lies_beside_the_page(tmp_path: Path) -> None:
+    reports, page = tmp_path / "reports", tmp_path / "benchmarks.md"
+    page.write_text("<!-- create: begin -->\n<!-- create: end -->\n")
+    report().write(reports)
+    (reports / "create.svg").write_text("<svg/>")
+    (reports / "other.svg").write_text("<svg/>")
+    pages.update(page, reports)
+    assert [one.name for one in tmp_path.glob("*.svg")] == ["create.svg"]
+
+
 @pytest.mark.parametrize(
     ("at", "line"),
     [

@@ -351,7 +351,11 @@ def test_copies_and_batches_reach_the_agent_and_say_nothing_where_they_are_left_
 
     run = told(instances=1, maxBatchSize=16)
     assert (run["instances"], run["maxBatchSize"]) == (1, 16)
-    assert not {"instances", "maxBatchSize"} & set(told())
+    run = told(batching={"maxSize": 16, "preferredSizes": [8, 16], "maxDelay": "5ms"})
+    assert (run["maxBatchSize"], run["preferredBatchSizes"]) == (16, [8, 16])
+    assert run["maxBatchDelayMicroseconds"] == 5000
+    assert not {"instances", "maxBatchSize", "preferredBatchSizes"} & set(told())
+    assert "maxBatchDelayMicroseconds" not in told(batching={})
 
 
 SKIPPED: dict[str, Any] = {"evaluation": {"skip": "pretrained on COCO"}}

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.core.deployment.driftareas import SHOWN_POOLS, Rule
+from modelyard.core.deployment.driftareas import HEARD_SECONDS, SHOWN_POOLS, Rule
 from modelyard.core.deployment.episodes import MAX_EPISODES
 from modelyard.core.fleet import driftnull
 from modelyard.core.fleet.driftcount import DriftCount, DriftFact, Tally, read_drift
@@ -159,6 +159,7 @@ def test_the_status_stays_small_whatever_the_fleet_and_its_servers_say() -> None
         report = drifting("TopScore", -2.0) | {"artifactDigest": f"sha256:{number:064}"}
         sim.drifts[node["metadata"]["name"]] = report
     for value in range(MAX_EPISODES + 2):
+        sim.wait(2 * HEARD_SECONDS)
         sim.agents()
         sim.operate()
         sim.ask(user="u" * 128, **{"drift-accept": str(value)})

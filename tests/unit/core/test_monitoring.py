@@ -192,3 +192,14 @@ def test_a_fleet_that_breathes_changes_no_share(sizes: list[int]) -> None:
         assert before == first
     assert share(int(SHRUNK * 5000) - 1, before).servers < 5000
     assert share(5001, before).servers == 5001
+
+
+def test_whatever_somebody_writes_into_an_annotation_a_server_can_be_told() -> None:
+    """A value that the ModelServer's schema refuses would stop its rollout, too."""
+    sim = Sim("a-1", monitoring=BOTH)
+    sim.ask(**{"drift-accept": "\U0001f4f7 \x01" * 40, "drift-reset": "all@2026-11-28T10:00:00Z"})
+    sim.run()
+    (one,) = told(sim)
+    assert one["accepted"] == "---" * 21 + "-"
+    assert one["reset"] == "all@2026-11-28T10:00:00Z"
+    ModelServerSpec.model_validate(sim.of("ModelServer")[0]["spec"])

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 
-from modelyard.handlers.kopf_adapter import NO_OBJECT, EventStream, ExpiredWatch, WatchSession
+from modelyard.handlers.event_stream import EventStream, ExpiredWatch
+from modelyard.handlers.kopf_adapter import NO_OBJECT, WatchSession
 from modelyard.kube.kinds import by_name
 from modelyard.runtime.watches import Watches
 

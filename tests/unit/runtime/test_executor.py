@@ -14,8 +14,9 @@ from modelyard.core.controllers import CONTROLLERS
 from modelyard.core.plan import Apply, Create, Plan, Ref
 from modelyard.kube.cache import Cache
 from modelyard.kube.errors import Invalid, NotFound, TooManyRequests, Unreachable
-from modelyard.runtime.executor import CONCURRENT_WRITES, LOGGED_WRITES, Executor, WriteLog
+from modelyard.runtime.executor import CONCURRENT_WRITES, Executor
 from modelyard.runtime.failures import NotLeading, Outdated
+from modelyard.runtime.writelog import LOGGED_WRITES, WriteLog
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DATASET = next(c for c in CONTROLLERS if c.kind == "Dataset")

@@ -123,5 +123,5 @@ def test_a_grace_period_that_is_too_short_is_refused(hours: str) -> None:
 
 
 def test_it_deletes_only_if_told_to() -> None:
-    assert read(ENVIRONMENT).policy == Policy(delete=False)
+    assert read(ENVIRONMENT).policy == Policy(delete=False, expire=True)
     assert read(ENVIRONMENT | {"MODELYARD_COLLECTOR_DELETE": "true"}).policy.delete

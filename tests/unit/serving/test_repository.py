@@ -211,6 +211,27 @@ def test_dynamic_artifacts_are_batched():
     assert list(fixed.input[0].dims) == [1, 3, 96, 64]
 
 
+def test_batches_are_formed_as_the_deployment_says_within_what_the_artifact_takes():
+    generation = Generation("digits", 1, "0" * 8)
+    settings = ServingSettings(max_batch=16, preferred_batches=(16, 4), max_delay_microseconds=5000)
+
+    def batching(**changes: Any) -> tuple[int, list[int], int]:
+        described = manifest(**changes)
+        network = generation_configs(generation, described, settings)[generation.network]
+        found = network.dynamic_batching
+        return (
+            network.max_batch_size,
+            list(found.preferred_batch_size),
+            found.max_queue_delay_microseconds,
+        )
+
+    assert batching(batch=-1) == (16, [4, 16], 5000)
+    assert batching(batch=-1, maxBatch=8) == (8, [4], 5000)
+    # Nothing to form: the requests of a fixed shape are computed one by one.
+    assert batching(batch=1) == (0, [], 0)
+    assert batching(batch=-1, maxBatch=1) == (1, [], 0)
+
+
 def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
     outputs = [
         {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},
@@ -224,10 +245,26 @@ def test_the_embedding_is_an_output_of_the_network_and_of_no_public_name():
     assert list(network.output[1].dims) == [1, 256]
     public = stable_configs(generation, described, ServingSettings())
     for config in (*public.values(), inner[generation.name]):
-        assert "embedding" not in to_text(config)
+        assert "embedding" not in {one.name for one in config.output}
     # What it was before there were embeddings, to the letter.
     before = stable_configs(generation, manifest(), ServingSettings())
-    assert {k: to_text(v) for k, v in public.items()} == {k: to_text(v) for k, v in before.items()}
+    assert to_text(public["digits-network"]) == to_text(before["digits-network"])
+    assert list(public["digits"].output) == list(before["digits"].output)
+
+
+def test_the_last_step_gets_the_embedding_for_requests_that_are_drawn():
+    outputs = [
+        {"name": "output0", "dtype": "FP32", "shape": [1, 6, 126]},
+        {"name": "seen", "dtype": "FP32", "shape": [1, 256]},
+    ]
+    described = manifest(outputs=outputs, embedding={"output": "seen", "size": 256})
+    generation = Generation("digits", 7, "1f2e3d4c")
+    configs = generation_configs(generation, described, ServingSettings())
+
+    (given,) = [one for one in configs[generation.postprocess].input if one.name == "embedding"]
+    assert list(given.dims) == [1, 256]
+    network, last = configs[generation.name].ensemble_scheduling.step[1:]
+    assert network.output_map["seen"] == last.input_map["embedding"]
 
 
 def test_tensorrt_engines_go_to_the_gpu_and_keep_to_their_largest_batch():

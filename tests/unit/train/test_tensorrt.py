@@ -2,7 +2,8 @@
 
 Stand-ins, by name: `torch.cuda` (is_available, get_device_name, get_device_capability),
 `tensorrt` (Logger, Runtime.deserialize_cuda_engine, ICudaEngine's named tensors, TensorIOMode) and
-`ultralytics.YOLO.export`, which writes what Ultralytics' exporter writes: header and plan. The
+`ultralytics.YOLO.export`, which writes what Ultralytics' exporter writes: an ONNX file, by
+`Exporter.export_onnx`, and from it header and plan. The
 signatures are those of https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/.
 """
 
@@ -15,15 +16,18 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from modelyard.api.export import Export
 from modelyard.api.modelversion import WeightsSource
-from modelyard.contract.manifest import parse_manifest
+from modelyard.contract.manifest import Embedding, parse_manifest
 from modelyard.contract.run import ExportRun, ObjectId, StoreLocation
 from modelyard.store import Store
 from modelyard.workloads.errors import RetryableError, UserError
 from modelyard.workloads.export import tensorrtfile
+
+from ..export.networks import CHANNELS, detector
 
 PLAN = b"ftrt" + bytes(range(256))
 HEADER = {
@@ -43,19 +47,24 @@ class TensorIOMode(Enum):
 
 
 class Engine:
-    """ICudaEngine."""
+    """ICudaEngine, with the outputs that the ONNX file had, the last one first."""
 
     TENSORS = (
         ("images", DataType.FLOAT, TensorIOMode.INPUT, (1, 3, 96, 64)),
+        ("embedding", DataType.FLOAT, TensorIOMode.OUTPUT, (1, CHANNELS)),
         ("output0", DataType.HALF, TensorIOMode.OUTPUT, (1, 6, 126)),
     )
-    num_io_tensors = len(TENSORS)
+
+    def __init__(self, batch: int, outputs: list[str]) -> None:
+        self.batch = batch
+        self.tensors = [one for one in self.TENSORS if one[0] in ("images", *outputs)]
+        self.num_io_tensors = len(self.tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return self.TENSORS[index][0]
+        return self.tensors[index][0]
 
     def _of(self, name: str) -> tuple[Any, ...]:
-        return next(one for one in self.TENSORS if one[0] == name)
+        return next(one for one in self.tensors if one[0] == name)
 
     def get_tensor_dtype(self, name: str) -> DataType:
         return self._of(name)[1]
@@ -64,7 +73,7 @@ class Engine:
         return self._of(name)[2]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._of(name)[3]
+        return (self.batch, *self._of(name)[3][1:])
 
 
 class Gpu:
@@ -76,11 +85,32 @@ class Gpu:
         self.asked: dict[str, Any] = {}
         self.fails: Exception | None = None
         self.read: bytes | None = None
+        self.network = detector()
+        self.outputs: list[str] = []
+        """Of the ONNX file that the engine is built from."""
+        self.batch = 1
+        """First size of the engine's tensors."""
+        self.axes: dict[str, dict[int, str]] | None = None
+        """Dynamic axes of the ONNX file that the engine was built from."""
+
+    def convert(self, *, dynamic: dict[str, dict[int, str]] | None) -> None:
+        """`ultralytics.utils.export.engine.torch2onnx`."""
+        self.axes = dynamic
+        self.batch = -1 if dynamic else 1
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     gpu = Gpu()
+
+    class Exporter:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def export_onnx(self, prefix: str = "") -> str:
+            file = str(self.path.with_suffix(".onnx"))
+            onnx.save(gpu.network, file)
+            return file
 
     class YOLO:
         task = "detect"
@@ -93,8 +123,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
         def export(self, **settings: Any) -> str:
             gpu.asked = settings
+            from ultralytics.utils.export import engine
+
+            axes = {"images": {0: "batch", 2: "height"}, "output0": {0: "batch", 2: "anchors"}}
+            engine.torch2onnx(dynamic=axes if settings["dynamic"] else None)
             if gpu.fails:
                 raise gpu.fails
+            file = Exporter(self.path).export_onnx(prefix="ONNX:")
+            gpu.outputs = [one.name for one in onnx.load(file).graph.output]
             text = json.dumps(HEADER).encode()
             file = self.path.with_suffix(".engine")
             file.write_bytes(len(text).to_bytes(4, "little", signed=True) + text + PLAN)
@@ -106,7 +142,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             gpu.read = plan
-            return Engine() if plan == PLAN else None
+            return Engine(gpu.batch, gpu.outputs) if plan == PLAN else None
 
     class Logger:
         WARNING = 2
@@ -123,6 +159,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
             )
         },
         "ultralytics": {"YOLO": YOLO},
+        "ultralytics.engine": {},
+        "ultralytics.engine.exporter": {"Exporter": Exporter},
+        "ultralytics.utils": {},
+        "ultralytics.utils.export": {"engine": SimpleNamespace(torch2onnx=gpu.convert)},
         "tensorrt": {
             "Runtime": Runtime, "Logger": Logger, "TensorIOMode": TensorIOMode,
             "__version__": "10.9.0.34",
@@ -174,12 +214,34 @@ def test_the_artifact_is_the_bare_plan_and_the_manifest_says_where_it_runs(
     assert parse_manifest(manifest.dump()) == manifest
 
 
+def test_engines_are_built_from_the_graph_with_the_embedding(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    _, manifest = build(tmp_path, store)
+    assert gpu.outputs == ["output0", "embedding"]
+    assert [one.name for one in manifest.outputs] == ["output0", "embedding"]
+    assert manifest.embedding == Embedding(output="embedding", size=CHANNELS)
+    exporter = sys.modules["ultralytics.engine.exporter"].Exporter
+    plain = exporter(tmp_path / "later.pt").export_onnx()
+    assert [one.name for one in onnx.load(plain).graph.output] == ["output0"]
+
+
+def test_an_engine_of_an_unknown_backbone_has_none(gpu: Gpu, store: Store, tmp_path: Path) -> None:
+    for node in gpu.network.graph.node:
+        node.name = ""
+    _, manifest = build(tmp_path, store)
+    assert (gpu.outputs, manifest.embedding) == (["output0"], None)
+
+
 @pytest.mark.parametrize(
     ("export", "wanted"),
     [
         ({}, {"quantize": None, "batch": 1, "dynamic": False}),
         ({"precision": "fp16"}, {"quantize": 16, "batch": 1}),
         ({"dynamic": True}, {"dynamic": True, "batch": 8}),
+        ({"batch": 16}, {"dynamic": True, "batch": 16}),
+        ({"batch": "dynamic", "precision": "fp16"}, {"dynamic": True, "batch": 8}),
+        ({"batch": 1}, {"dynamic": False, "batch": 1}),
         ({"imgsz": 64, "simplify": False, "opset": 17}, {"imgsz": 64, "opset": 17}),
     ],
 )
@@ -190,6 +252,45 @@ def test_the_exporter_is_asked_for_what_the_export_declares(
     assert gpu.asked["format"] == "engine"
     assert gpu.asked["device"] == 0
     assert {name: gpu.asked[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(("batch", "most"), [("dynamic", 8), (16, 16)])
+def test_an_engine_for_batches_keeps_its_size_and_says_how_many_it_takes(
+    gpu: Gpu, store: Store, tmp_path: Path, batch: Any, most: int
+) -> None:
+    # Ultralytics takes what is fixed in the graph for the profile's minimum and maximum, and 1 to
+    # the asked batch for what is not.
+    path, manifest = build(tmp_path, store, batch=batch)
+    assert gpu.axes == {"images": {0: "batch"}, "output0": {0: "batch"}}
+    assert (manifest.batch, manifest.max_batch, manifest.dynamic) == (-1, most, False)
+    header, _ = tensorrtfile.split_header(tensorrtfile.join_header(manifest, PLAN))
+    assert (header["batch"], header["args"]["dynamic"]) == (most, True)
+
+    spec = run(tmp_path, batch=batch).export
+    assert tensorrtfile.checked_manifest(manifest.dump(), path, spec) == manifest
+    with pytest.raises(UserError, match=f"batches of -1 .at most {most}., not for the declared 4"):
+        tensorrtfile.checked_manifest(manifest.dump(), path, run(tmp_path, batch=4).export)
+    with pytest.raises(UserError, match="not for the declared 1"):
+        tensorrtfile.checked_manifest(manifest.dump(), path, run(tmp_path).export)
+
+
+def test_int8_needs_as_many_images_as_the_engine_takes(
+    gpu: Gpu, store: Store, tmp_path: Path
+) -> None:
+    images = tmp_path / "data" / "images" / "train"
+    images.mkdir(parents=True)
+    for number in range(12):
+        (images / f"{number}.jpg").write_bytes(b"")
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"weights")
+
+    def calibrated(batch: int) -> None:
+        tensorrtfile.build(run(tmp_path, precision="int8", batch=batch), tmp_path / "data", file)
+
+    calibrated(12)
+    assert (gpu.asked["batch"], gpu.asked["fraction"]) == (12, 1.0)
+    with pytest.raises(UserError, match="in batches of 16 images, and the training split has 12"):
+        calibrated(16)
 
 
 def test_another_gpu_than_the_declared_one_is_refused_before_building(

@@ -281,6 +281,23 @@ def test_a_dynamic_export_takes_any_batch_and_size(runner: Any, trained: TrainRe
     assert manifest.imgsz == (96, 96)
 
 
+@pytest.mark.parametrize(("batch", "most"), [("dynamic", None), (4, 4)])
+def test_an_export_for_batches_keeps_its_size_and_is_judged_in_batches(
+    runner: Any, trained: TrainResult, exported: Any, batch: Any, most: int | None
+) -> None:
+    run = export_run(trained.weights_digest, name="batches", batch=batch)
+    artifact = runner.run("export", run).of(ExportResult).artifact
+    manifest = manifest_of(runner, artifact)
+    assert manifest.input.shape == (-1, 3, 64, 64)
+    assert manifest.outputs[0].shape == (-1, 6, 84)
+    assert (manifest.max_batch, manifest.dynamic) == (most, False)
+
+    run = evaluate_run(runner, trained.weights_digest, [exported, artifact])
+    one, several, _ = runner.run("evaluate", run).of(EvaluateResult).evaluations
+    assert several.images == one.images == 16
+    assert several.metrics == pytest.approx(one.metrics, abs=1e-3)
+
+
 def test_onnx_weights_pass_as_they_are(runner: Any, exported: Any) -> None:
     taken = runner.run("export", export_run(exported.digest, "onnx")).of(ExportResult).artifact
     assert taken.digest == exported.digest

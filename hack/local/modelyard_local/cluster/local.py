@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from modelyard_local.cluster import components, machine, network, node, teardown
+from modelyard_local.cluster import components, machine, network, node, podruntime, teardown
 from modelyard_local.cluster.addons import apply_addons, mark_stopped
 from modelyard_local.cluster.api import Api
 from modelyard_local.cluster.bringup import bring_up
@@ -197,7 +197,7 @@ class LocalCluster:
         def bring(*group: Component) -> None:
             bring_up(group, checks, self.processes, timeout=_READY_TIMEOUT, progress=progress)
 
-        bring(node.containerd(plan))
+        bring(podruntime.containerd(plan))
         self._import_pause_image()
         apply_addons(self._api(plan), self.network, plan.control_plane.ports["coredns/dns"])
         bring(
@@ -205,7 +205,7 @@ class LocalCluster:
             node.network_policies(plan),
             node.coredns(plan),
             node.volumes(plan),
-            node.kubelet(plan),
+            podruntime.kubelet(plan),
         )
 
     def _import_pause_image(self) -> None:

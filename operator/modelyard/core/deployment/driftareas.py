@@ -20,11 +20,14 @@ from functools import lru_cache
 from modelyard.api.monitoring import Drift, long_duration_seconds
 from modelyard.api.monitoringstatus import DriftCounts, MonitoringStatus, PoolDrift
 from modelyard.core.deployment.observed import Observed
+from modelyard.core.deployment.servers import REPORTS
 from modelyard.core.fleet.driftcount import Tally
 from modelyard.core.fleet.driftnull import expected, false_alarm_rate
 
 MAX_POOLS = 50
 """Pools that are judged by themselves."""
+HEARD_SECONDS = 60
+"""Seconds that a server has to report after it was told that somebody dealt with drift."""
 SHOWN_POOLS = 10
 """Pools that are kept in the status: objects stay under 20 kB."""
 
@@ -131,11 +134,12 @@ def areas_of(
     observed: Observed, drift: Drift, before: MonitoringStatus, *, restart: bool, moment: datetime
 ) -> Areas:
     """Counts by area. `restart` forgets since when servers drift: somebody has just dealt with it,
-    and servers need a while to follow."""
+    and what servers say counts again once all have been told and could report."""
     found, by_pool = observed.fleet.drift, observed.by_pool
     names = _pools(observed) if by_pool else []
     rule = _rule(drift, parts=1 + len(names))
     since = {pool.name: pool.above_since for pool in before.pools or ()}
+    told = moment + timedelta(seconds=HEARD_SECONDS + len(observed.fleet.members) // REPORTS)
 
     def area(pool: str | None, tally: Tally, above: datetime | None) -> Area:
         needed = rule.needed(tally.baseline)
@@ -149,7 +153,7 @@ def areas_of(
         judged = pool is None or rule.needed(tally.online) <= tally.online
         made = Area(pool, tally, counts, judged)
         if rule.sound and made.known and tally.drifting >= needed:
-            begun = moment if restart or above is None else above
+            begun = told if restart else above or moment
             return Area(pool, tally, counts.but(above_since=begun), judged)
         return made
 

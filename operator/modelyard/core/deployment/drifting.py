@@ -115,7 +115,7 @@ def _condition(observed: Observed, areas: Areas, episodes: Episodes) -> Cond:
             text = f"{_drift(observed, areas, episodes)}{tail}"
             return Cond(reasons.DRIFTING, True, reasons.SERVERS_DRIFT, text)
         since = timestamp(one.since)
-        reason, text = _no_evidence(areas)
+        reason, text = _no_evidence(observed, areas)
         text = f"drift in {one.signal} since {since} is not known to be over: {text}{tail}"
         return Cond(reasons.DRIFTING, None, reason, text)
     if areas.over:
@@ -124,7 +124,7 @@ def _condition(observed: Observed, areas: Areas, episodes: Episodes) -> Cond:
         text = f"{_how_many(area)}; this is drift if it lasts until {due}{tail}"
         return Cond(reasons.DRIFTING, False, reasons.DRIFT_SUSPECTED, text)
     if areas.unknown:
-        reason, text = _no_evidence(areas)
+        reason, text = _no_evidence(observed, areas)
         return Cond(reasons.DRIFTING, None, reason, f"{text}{tail}")
     text = f"{total.drifting} of {total.baseline} servers drift; {total.threshold} would be drift"
     return Cond(reasons.DRIFTING, False, reasons.NO_DRIFT, f"{text}{tail}")
@@ -156,9 +156,11 @@ def _how_many(area: Area) -> str:
     return f"{counts.drifting} of {counts.baseline} servers{where} drift, {counts.threshold} needed"
 
 
-def _no_evidence(areas: Areas) -> tuple[str, str]:
+def _no_evidence(observed: Observed, areas: Areas) -> tuple[str, str]:
     """Why nothing can be said: reason and words."""
     total, tally = areas.all.counts, areas.all.tally
+    if not total.online and not observed.edge and not observed.replicas:
+        return reasons.SUSPENDED, "no server runs: the Deployment is scaled to zero"
     if not total.online:
         return reasons.NO_EVIDENCE, "no server can be reached"
     if not tally.reporting:

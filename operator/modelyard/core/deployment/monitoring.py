@@ -145,7 +145,11 @@ def _capture(capture: Capture | None, share: CaptureShare | None) -> ServerCaptu
 def _action(observed: Observed, action: MonitoringAction, before: str | None) -> str | None:
     """The value of an action's annotation. One that was taken away changes nothing."""
     value = meta.annotation(observed.obj, PREFIX + action)
-    return value[:64] if value else before
+    # Anybody may write anything there; what a ModelServer's schema refuses would stop its rollout.
+    return _UNUSUAL.sub("-", value[:64]) if value else before
+
+
+_UNUSUAL = re.compile(r"[^A-Za-z0-9@:._+-]")
 
 
 class Asked(NamedTuple):

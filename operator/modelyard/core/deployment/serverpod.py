@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from modelyard.api.base import duration_seconds
+from modelyard.api.deployment import Server
 from modelyard.contract import control, paths
+from modelyard.contract.capture import AUDIENCE, TOKEN_FOLDER
 from modelyard.contract.run import AgentRun, dump_run
 from modelyard.core import meta, pods
 from modelyard.core.deployment import disruption, names, tritoncommand
@@ -50,6 +52,7 @@ def agent_run(observed: Observed) -> str:
         own = {
             "edge": True,
             "cache_bytes": _cache_bytes(observed),
+            "durable_cache": bool(edge.cache.host_path or edge.cache.claim_name),
             # Three chances to be heard before silence counts.
             "report_seconds": max(1, min(300, int(after / 3))),
         }
@@ -62,11 +65,25 @@ def agent_run(observed: Observed) -> str:
             cpu_limit=_cpus(observed),
             gpus=observed.spec.server.resources.gpus or 0,
             instances=observed.spec.server.instances,
-            max_batch_size=observed.spec.server.max_batch_size,
+            **_batching(observed.spec.server),
+            intake=observed.settings.intake_url,
             max_images=observed.spec.server.max_images,
             **own,
         )
     )
+
+
+def _batching(server: Server) -> dict[str, Any]:
+    """Nothing of what is left out, so that a newer operator changes no pod for it."""
+    batching = server.batching
+    if batching is None:
+        return {"max_batch_size": server.max_batch_size}
+    delay = round(duration_seconds(batching.max_delay) * 1_000_000)
+    return {
+        "max_batch_size": batching.max_size,
+        "preferred_batch_sizes": batching.preferred_sizes,
+        "max_batch_delay_microseconds": delay or None,
+    }
 
 
 def _triton(observed: Observed, mounts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -200,6 +217,11 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
     triton_mounts = [{**models_mount, "readOnly": True}, tmp_mount, shm_mount, spool_mount]
     agent_mounts = [models_mount, cache_mount, tmp_mount, spool_mount, run_mount, token_mount]
     agent_mounts += [{**key_mount, "readOnly": True}, *store_mounts]
+    volumes = [models, cache, tmp, shm, spool, key, run, token, *store_volumes]
+    if settings.intake_url:
+        intake, intake_mount = pods.audience_token("intake-token", AUDIENCE, TOKEN_FOLDER)
+        volumes.append(intake)
+        agent_mounts.append(intake_mount)
     own: dict[str, Any] = {
         "serviceAccountName": settings.agent_service_account,
         # Triton runs the user's models: only the agent gets a token, by its own volume.
@@ -211,7 +233,7 @@ def pod_spec(observed: Observed) -> dict[str, Any]:
             _triton(observed, [*triton_mounts, key_mount]),
             _agent(observed, agent_mounts),
         ],
-        "volumes": [models, cache, tmp, shm, spool, key, run, token, *store_volumes],
+        "volumes": volumes,
     }
     edge = observed.spec.target.edge
     if edge is not None and edge.cache.host_path is not None:

@@ -169,21 +169,26 @@ def _follow(observed: Observed, now: datetime) -> Plan:
         verdict = Verdict(reasons.TRAINING, f"training in pod {pod}{note}", phase=Phase.RUNNING)
         pinned["podName"] = pod
         return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
+    return Apply(apply=apply, status=_going(observed, now, _waiting(observed, note), **pinned))
+
+
+def _waiting(observed: Observed, note: str) -> Verdict:
+    """No pod works, and nothing is wrong with the next one: the first is about to start, or another
+    one after what became of the last."""
+    job = observed.job
     retries = int((job.job or {}).get("status", {}).get("failed") or 0)
     fate = job.last_fate
     if fate and not retries:
         text = f"waiting for a new pod to resume from the last checkpoint: {fate.message}{note}"
-        verdict = Verdict(fate.reason, text)
-    elif retries:
-        why = fate.message if fate else "its pod was lost"
-        verdict = Verdict(
-            reasons.RESUMING,
-            f"waiting for pod {retries + 1} of at most {observed.spec.backoff_limit + 1} to resume "
-            f"from the last checkpoint: {why}{note}",
-        )
-    else:
-        verdict = Verdict(reasons.STARTING, "waiting for the training pod to start" + note)
-    return Apply(apply=apply, status=_going(observed, now, verdict, **pinned))
+        return Verdict(fate.reason, text)
+    if not retries:
+        return Verdict(reasons.STARTING, "waiting for the training pod to start" + note)
+    why = fate.message if fate else "its pod was lost"
+    return Verdict(
+        reasons.RESUMING,
+        f"waiting for pod {retries + 1} of at most {observed.spec.backoff_limit + 1} to resume "
+        f"from the last checkpoint: {why}{note}",
+    )
 
 
 def _finish(observed: Observed, now: datetime) -> Plan:

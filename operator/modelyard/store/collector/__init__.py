@@ -21,7 +21,9 @@ Why nothing that is needed goes:
   belongs to another namespace ends the run for this part before anything is deleted.
 - **Uploads that were begun and never ended** are no keys; abandoned.py ends the old ones.
 
-The part's keys below `uploads/`, `captures/` and any others that we do not know are never deleted.
+Captured images below `captures/` go after their retention (captures.py).
+
+The part's keys below `uploads/` and any others that we do not know are never deleted.
 Where to look next: workloads/collect (the CronJob), cli/store.py (the commands).
 """
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from modelyard.contract.paths import BLOBS
-from modelyard.store.collector import abandoned
+from modelyard.store.collector import abandoned, captures
 from modelyard.store.collector import state as states
 from modelyard.store.collector.evidence import Evidence
 from modelyard.store.collector.marking import Marker, collectable
@@ -28,6 +28,8 @@ class Policy:
     """How long a key must not have been needed before it is deleted; at least twice SKEW."""
     delete: bool = False
     """Otherwise it only reports what it would delete."""
+    expire: bool = False
+    """Whether captures go that have outlived their retention."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Report:
     due: int = 0
     deleted_bytes: int = 0
     deleted: int = 0
+    captures: int = 0
+    """Captured images."""
+    capture_bytes: int = 0
+    captures_expired: int = 0
+    """Files of captures that have outlived their retention: what is, or would be, deleted."""
     uploads: int | None = None
     """Uploads that were begun and not ended; None if that is not known: see `uploads_unknown`."""
     uploads_due: int = 0
@@ -71,12 +78,9 @@ def collect(
     # The part first: what is put from here on is not among the entries, so that an object that is
     # not seen yet cannot lose it.
     entries = [one for one in store.keys.entries() if not one.key.startswith("_collector/")]
-    evidence = look()
-    report = Report(
-        bytes=sum(one.size for one in entries),
-        blobs=sum(one.key.startswith(BLOBS) for one in entries),
-    )
-    state = states.load(store)
+    evidence, state = look(), states.load(store)
+    blobs = sum(one.key.startswith(BLOBS) for one in entries)
+    report = Report(bytes=_size(entries), blobs=blobs)
     if state.owner not in (None, evidence.owner):
         return replace(report, problem=_another(store, state, evidence))
     marker = Marker(store, entries)
@@ -90,26 +94,40 @@ def collect(
     state.save(store)
     due = _due(unneeded, state, cutoff, now() - policy.grace)
     uploads = abandoned.find(store.uploads, cutoff, now())
+    captured = captures.find(
+        entries, evidence.retentions, evidence.captures | marker.captures, now() - SKEW
+    )
     report = replace(
         report,
-        unneeded_bytes=sum(one.size for one in unneeded),
-        due_bytes=sum(one.size for one in due),
+        captures=captured.images,
+        capture_bytes=captured.bytes,
+        captures_expired=len(captured.expired),
+        unneeded_bytes=_size(unneeded),
+        due_bytes=_size(due),
         due=len(due),
         uploads=uploads.count,
         uploads_due=len(uploads.due),
         uploads_unknown=uploads.unknown,
         missing=tuple(sorted(marker.missing().items())),
     )
+    if policy.expire:
+        # Nobody puts them again: their names are taken once.
+        for one in captured.expired:
+            store.keys.remove(one.key)
     if not policy.delete:
         return report
     remove_stale(store)
     deleted = _delete(store, look, marker, due, policy, now)
     return replace(
         report,
-        deleted_bytes=sum(one.size for one in deleted),
+        deleted_bytes=_size(deleted),
         deleted=len(deleted),
         uploads_aborted=abandoned.abort(store.uploads, uploads.due),
     )
+
+
+def _size(entries: Iterable[Entry]) -> int:
+    return sum(one.size for one in entries)
 
 
 def _another(store: Store, state: states.State, evidence: Evidence) -> str:

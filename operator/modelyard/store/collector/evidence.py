@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from modelyard.contract.statustext import parse_timestamp
+from modelyard.store.collector.captures import MENTION, retention_of
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -24,6 +25,10 @@ class Evidence:
     """Digests that objects mention, each with one of these objects, as `Kind name`."""
     trainings: frozenset[str] = frozenset()
     """UIDs of the TrainingJobs, which are the keys of their runs in the store."""
+    retentions: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long captures of each Modelyard Deployment are kept, by its name."""
+    captures: frozenset[str] = frozenset()
+    """Keys of captures that objects mention."""
     busy_since: datetime | None = None
     """When the oldest unfinished Job began; None if there is none."""
 
@@ -41,8 +46,14 @@ def evidence_of(
     digests: dict[str, str] = {}
     trainings: set[str] = set()
     busy: datetime | None = None
+    retentions: dict[str, timedelta] = {}
+    captures: set[str] = set()
     for obj in objects:
         _mention(obj, digests)
+        captures |= captures_in(json.dumps(obj))
+        kept = retention_of(obj) if obj.get("kind") == "Deployment" else None
+        if kept is not None:
+            retentions[str(obj["metadata"]["name"])] = kept
         if obj.get("kind") == "TrainingJob":
             trainings.add(str(obj["metadata"]["uid"]))
     for job in jobs:
@@ -52,12 +63,24 @@ def evidence_of(
             busy = began if busy is None else min(busy, began)
     for pod in pods:
         _mention(pod, digests)
-    return Evidence(str(namespace["metadata"]["uid"]), digests, frozenset(trainings), busy)
+    return Evidence(
+        owner=str(namespace["metadata"]["uid"]),
+        digests=digests,
+        trainings=frozenset(trainings),
+        retentions=retentions,
+        captures=frozenset(captures),
+        busy_since=busy,
+    )
 
 
 def digests_in(text: str) -> set[str]:
     """All digests that a text mentions."""
     return set(DIGEST.findall(text))
+
+
+def captures_in(text: str) -> set[str]:
+    """All keys of captures that a text mentions."""
+    return set(MENTION.findall(text))
 
 
 def _mention(obj: Mapping[str, Any], digests: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from modelyard.contract.paths import BLOBS, RUNS, WEIGHTS, blob_key
-from modelyard.store.collector.evidence import Evidence, digests_in
+from modelyard.store.collector.evidence import Evidence, captures_in, digests_in
 from modelyard.store.errors import BlobMissing
 from modelyard.store.keys import Entry
 from modelyard.store.store import Store
@@ -25,6 +25,8 @@ class Marker:
         self._entries: Mapping[str, Entry] = {one.key: one for one in entries}
         self._mentioned: dict[str, set[str]] = {}
         """By digest, what a JSON blob mentions."""
+        self.captures: set[str] = set()
+        """Keys of captures that JSON blobs mention that were needed at some time."""
         self._missing: dict[str, str] = {}
 
     def needed(self, evidence: Evidence, since: datetime) -> set[str]:
@@ -78,6 +80,7 @@ class Marker:
             except BlobMissing:
                 return set()  # A checkpoint that its training has replaced.
             self._mentioned[digest] = digests_in(text)
+            self.captures |= captures_in(text)
         return self._mentioned[digest]
 
 

@@ -22,12 +22,15 @@ from modelyard.store.opening import Retries as StoreRetries
 from modelyard.workloads.agent import probes
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer
 from modelyard.workloads.agent.artifacts import ArtifactCache
+from modelyard.workloads.agent.capture import Capture
 from modelyard.workloads.agent.fetching import BackgroundFetch
 from modelyard.workloads.agent.hardware import Hardware
 from modelyard.workloads.agent.inuse import in_use
 from modelyard.workloads.agent.loader import Loader
 from modelyard.workloads.agent.memory import Memory
 from modelyard.workloads.agent.metrics import Metrics
+from modelyard.workloads.agent.monitoring.building import build as build_monitor
+from modelyard.workloads.agent.monitoring.clock import Clock
 from modelyard.workloads.agent.prestage import Stager
 from modelyard.workloads.agent.report import Reporter
 from modelyard.workloads.agent.sampler import Sampler
@@ -62,10 +65,12 @@ class Agent:
         self._meter = TrafficMeter(settings.cache, settings.pod_name)
         self._sampler = Sampler(settings.triton_metrics, run.model_line, self._loaded)
         self._assigned = Assigned()
+        clock = Clock()
         self._api = ApiServer(
             f"https://{_host(settings.api_host)}:{settings.api_port}",
             settings.namespace,
             settings.credentials,
+            on_time=clock.compare,
         )
         self._triton = Triton(settings.triton, control_key=settings.control_key)
         artifacts = ArtifactCache(
@@ -79,14 +84,7 @@ class Agent:
             self._triton,
             before_switch=self._read_traffic,
         )
-        hardware = Hardware(
-            run.cpu_limit,
-            run.gpus,
-            run.instances,
-            run.max_batch_size,
-            max_images=run.max_images,
-            runtime=settings.control_key.parent / control.RUNTIME,
-        )
+        hardware = Hardware.of(run, settings.control_key.parent / control.RUNTIME)
         self._loader = Loader(
             triton=self._triton,
             switcher=switcher,
@@ -110,6 +108,27 @@ class Agent:
             hardware=hardware,
             pending=lambda: self._sampler.pending,
             on_report=self._changed,
+        )
+        self._capture = Capture(
+            settings,
+            triton=self._triton,
+            switcher=switcher,
+            assigned=self._assigned,
+            pending=lambda: self._sampler.pending,
+            synchronised=clock.synchronised,
+            on_report=self._changed,
+        )
+        self._monitor = build_monitor(
+            settings,
+            triton=self._triton,
+            switcher=switcher,
+            assigned=self._assigned,
+            shadower=self._shadower,
+            artifacts=artifacts,
+            registry=self._metrics.registry,
+            clock=clock,
+            on_report=self._changed,
+            offer=self._capture.offer,
         )
         self._reporter = Reporter(
             api=self._api,
@@ -139,7 +158,10 @@ class Agent:
     async def run(self) -> None:
         """Runs until `stop`. Raises OSError if the probes' port is taken."""
         app = probes.application(
-            ready=self._ready, healthy=self._healthy, registry=self._metrics.registry
+            ready=self._ready,
+            healthy=self._healthy,
+            registry=self._metrics.registry,
+            drift=self._monitor.recent,
         )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._api)
@@ -153,6 +175,8 @@ class Agent:
                 "stage": self._stager.run,
                 "shadow": self._shadower.run,
                 "figures": self._sampler.run,
+                "monitor": self._monitor.run,
+                "capture": self._capture.run,
                 "report": self._reporter.run,
                 "traffic": self._count_traffic,
             }
@@ -164,6 +188,8 @@ class Agent:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await self._monitor.save()
+                await self._capture.drain()
             await self._last_report()
 
     def _changed(self) -> None:
@@ -176,6 +202,8 @@ class Agent:
             history=tuple(self._memory.history),
             traffic=self._meter.report(),
             figures=self._sampler.figures(),
+            drift=self._monitor.report,
+            capture=self._capture.status,
         )
 
     def _loaded(self) -> LoadedVersion | None:
@@ -244,6 +272,7 @@ class Agent:
         """
         logger.info("asked to stop: waiting for Triton to end")
         self._loader.stopping = self._shadower.stopping = self._fetching.stopping = True
+        self._monitor.stopping = True
         deadline = time.monotonic() + self._settings.drain_seconds
         # Another process, which sends no event.
         while time.monotonic() < deadline and await self._triton.ready():  # noqa: ASYNC110

@@ -12,7 +12,8 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,11 +42,20 @@ class ApiError(Exception):
 class ApiServer:
     """Objects of our group in one namespace. Use it as an asynchronous context manager."""
 
-    def __init__(self, url: str, namespace: str, credentials: Path) -> None:
-        """`credentials` is a folder with `token` and `ca.crt`."""
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        credentials: Path,
+        *,
+        on_time: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """`credentials` is a folder with `token` and `ca.crt`; `on_time` is called with the
+        server's time, in seconds since 1970, at each answer."""
         self._base = f"{url}/apis/{API_VERSION}/namespaces/{namespace}"
         self._url = url
         self._credentials = credentials
+        self._on_time = on_time
         self._session: aiohttp.ClientSession | None = None
         self._token = ""
         self._token_read = float("-inf")
@@ -133,6 +143,8 @@ class ApiServer:
         session = self._open()
         headers = {"Authorization": f"Bearer {await self._bearer()}", **(headers or {})}
         response = await session.request(method, f"{self._base}/{path}", headers=headers, **options)
+        if (at := _date(response.headers.get("Date", ""))) is not None:
+            self._on_time(at)
         if response.status < 400:
             return response
         async with response:
@@ -167,6 +179,14 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
         if hasattr(socket, option):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return made
+
+
+def _date(header: str) -> float | None:
+    """Seconds since 1970 of an HTTP date; None if it is none."""
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _message(text: str, status: int) -> str:

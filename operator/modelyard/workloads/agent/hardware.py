@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from modelyard.api.modelserver import Assignment
+from modelyard.contract.run import AgentRun
 from modelyard.serving.settings import ServingSettings
 
 
@@ -19,10 +21,28 @@ class Hardware:
     """Copies of a network that run side by side."""
     max_batch_size: int | None = None
     """Most requests that are computed together."""
+    preferred_batch_sizes: tuple[int, ...] = ()
+    """Batch sizes that are formed if possible."""
+    max_batch_delay_microseconds: int = 0
+    """How long a request waits for others."""
     max_images: int | None = None
     """Most images in a request."""
     runtime: Path | None = None
     """File that is there if Triton's Python has ONNX Runtime (`contract/control.py`)."""
+
+    @classmethod
+    def of(cls, run: AgentRun, runtime: Path | None = None) -> Self:
+        """What a server's run spec says of it."""
+        return cls(
+            cpus=run.cpu_limit,
+            gpus=run.gpus,
+            instances=run.instances,
+            max_batch_size=run.max_batch_size,
+            preferred_batch_sizes=tuple(run.preferred_batch_sizes or ()),
+            max_batch_delay_microseconds=run.max_batch_delay_microseconds or 0,
+            max_images=run.max_images,
+            runtime=runtime,
+        )
 
     def settings(self, assignment: Assignment) -> ServingSettings:
         """How an assignment is served here."""
@@ -31,6 +51,8 @@ class Hardware:
         return ServingSettings(
             instances=self.instances,
             **batch,
+            preferred_batches=self.preferred_batch_sizes,
+            max_delay_microseconds=self.max_batch_delay_microseconds,
             **images,
             one_step=self.runtime is not None and self.runtime.exists(),
             pipeline=assignment.pipeline,

@@ -1,4 +1,4 @@
-"""The endpoint for kubelet and Prometheus: /readyz, /healthz, /metrics."""
+"""The endpoint for kubelet and Prometheus: /readyz, /healthz, /metrics, /drift."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def application(
     ready: Callable[[], Awaitable[str]],
     healthy: Callable[[], str],
     registry: CollectorRegistry,
+    drift: Callable[[], dict[str, Any]] = dict,
 ) -> web.Application:
-    """The endpoint. `ready` and `healthy` return what is wrong, or an empty text."""
+    """The endpoint. `ready` and `healthy` return what is wrong, or an empty text; `drift` what
+    `modelyard drift` shows, which takes a moment."""
 
     async def readyz(_request: web.Request) -> web.Response:
         try:
@@ -35,10 +37,14 @@ def application(
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=generate_latest(registry), headers=headers)
 
+    async def charts(_request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(drift))
+
     app = web.Application()
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
+    app.router.add_get("/drift", charts)
     return app
 
 

@@ -107,6 +107,14 @@ class Shadower:
             )
         return self._comparison.report(self._copies.dropped) if self._comparison else None
 
+    @property
+    def running(self) -> tuple[Assignment, Generation, int] | None:
+        """The shadowed version, its generation in Triton and its number of classes; None unless it
+        answers."""
+        if self._generation is None or self._wish is None or self._comparison is None:
+            return None
+        return self._wish.version, self._generation, len(self._names)
+
     async def run(self) -> None:
         """Shadows until cancelled."""
         while True:

@@ -18,7 +18,9 @@ from modelyard.api.modelserver import (
     StagedVersion,
     Traffic,
 )
+from modelyard.api.monitoring import CaptureStatus, DriftStatus
 from modelyard.contract.statustext import READY, RECONCILING, STALLED, timestamp, truncate
+from modelyard.workloads.agent.monitoring.summary import is_urgent
 
 
 class Reason(StrEnum):
@@ -88,6 +90,8 @@ class Beside:
     history: tuple[ServedPeriod, ...] = ()
     traffic: Traffic | None = None
     figures: Figures | None = None
+    drift: DriftStatus | None = None
+    capture: CaptureStatus | None = None
 
 
 NOTHING = Beside()
@@ -97,6 +101,10 @@ PROGRESS = frozenset(
 """Fields in which a report of progress may differ from the one before."""
 _MEASURED = ("traffic", "figures", "shadow")
 """Fields that change with every request."""
+_DRIFT = "drift"
+"""Waits for the next report, unless drift begins or ends."""
+_CAPTURE = "capture"
+"""Waits for the next report, unless it fails or a request is met."""
 
 
 def in_progress(report: Report) -> bool:
@@ -135,6 +143,8 @@ def build(
         staged=beside.staged,
         shadow=beside.shadow,
         history=list(beside.history) or None,
+        drift=beside.drift,
+        capture=beside.capture,
     )
 
 
@@ -170,11 +180,21 @@ def _said(status: dict[str, Any], key: str) -> Any:
 def _only_measured(before: dict[str, Any], after: dict[str, Any], key: str) -> bool:
     """Whether no more than figures differ. Which version is shadowed, and that it cannot be, is
     more."""
+    if key == _DRIFT:
+        return not is_urgent(_drift(before), _drift(after))
+    if key == _CAPTURE:
+        one, other = before.get(key) or {}, after.get(key) or {}
+        return all(one.get(name) == other.get(name) for name in ("failure", "onDemand"))
     if key != "shadow":
         return key in _MEASURED
     names = ("modelVersion", "version", "digest", "manifestDigest", "failure")
     one, other = before.get(key), after.get(key)
     return bool(one and other and all(one.get(name) == other.get(name) for name in names))
+
+
+def _drift(status: dict[str, Any]) -> DriftStatus | None:
+    found = status.get(_DRIFT)
+    return None if found is None else DriftStatus.model_validate(found)
 
 
 def _figures(measured: Figures | None, observed: Figures | None) -> Figures | None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from modelyard.api.modelserver import Assignment, ModelServerStatus, Shadowing
+from modelyard.api.monitoring import ServerMonitoring
 from modelyard.workloads.agent.apiserver import ApiError, ApiServer, Object
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,16 @@ class Assigned:
     """A version to fetch ahead of its switch."""
     shadow: Shadowing | None = None
     """A version to run beside the one that serves."""
+    monitoring: ServerMonitoring | None = None
+    """What to look at beside serving."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Another version is wanted."""
     staged_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Another version is to be fetched."""
     shadow_changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Another version is to run beside."""
+    monitoring_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something else is to be looked at."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while nothing is due for the assigned version: other work may go on."""
     seen: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,6 +100,10 @@ class Assigned:
         if shadow != self.shadow:
             self.shadow = shadow
             self.shadow_changed.set()
+        monitoring = _read_spec(server, "monitoring", ServerMonitoring)
+        if monitoring != self.monitoring:
+            self.monitoring = monitoring
+            self.monitoring_changed.set()
 
     def reported_by(self, pod_name: str) -> bool:
         """Whether this pod's agent is the one that reports into the ModelServer, as far as is

@@ -46,6 +46,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         policy=Policy(
             grace=timedelta(hours=hours),
             delete=environment.get("MODELYARD_COLLECTOR_DELETE") == "true",
+            expire=True,
         ),
         report=(namespace, name),
         capacity=_quantity(environment.get("MODELYARD_COLLECTOR_CAPACITY") or ""),

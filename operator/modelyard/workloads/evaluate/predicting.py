@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 SINGLE_CLASS = ("item",)
 """Classes of a model that was trained with single_cls."""
-SOURCE_BATCH = 8
-"""Images at a time for the weights; artifacts of a fixed shape take one."""
+BATCH = 8
+"""Images at a time, for the weights and for artifacts that take as many; others take what they
+take. So they are judged as they are served."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def predict(
             iou=evaluation.iou,
             max_det=task.max_detections,
             imgsz=size or int(model.overrides.get("imgsz", 640)),
-            batch=SOURCE_BATCH if candidate.manifest is None else 1,
+            batch=candidate.manifest.batch_of(BATCH) if candidate.manifest else BATCH,
             # As served: every image letterboxed to the same shape.
             rect=False,
             single_cls=single_class(classes, task.classes),

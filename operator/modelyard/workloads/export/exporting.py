@@ -29,19 +29,46 @@ def export(file: Path, spec: Export, **settings: Any) -> Path:
         servable.require(model, f"export {spec.name}: the weights file")
         imgsz = spec.imgsz or int(model.overrides.get("imgsz", 640))
         _check_size(spec, imgsz, int(max(model.model.stride)))
-        return Path(
-            model.export(
-                imgsz=imgsz,
-                opset=spec.opset,
-                simplify=spec.simplify,
-                dynamic=spec.dynamic,
-                # Raw predictions: the pipeline suppresses overlaps with thresholds that can be
-                # changed after the export, for YOLO11 and YOLO26 alike.
-                nms=None,
-                verbose=False,
-                **settings,
+        with _axes(spec):
+            return Path(
+                model.export(
+                    imgsz=imgsz,
+                    opset=spec.opset,
+                    simplify=spec.simplify,
+                    dynamic=spec.dynamic or spec.batched,
+                    # Raw predictions: the pipeline suppresses overlaps with thresholds that can be
+                    # changed after the export, for YOLO11 and YOLO26 alike.
+                    nms=None,
+                    verbose=False,
+                    **settings,
+                )
             )
-        )
+
+
+@contextmanager
+def _axes(spec: Export) -> Iterator[None]:
+    """Makes the exporter leave height and width fixed where only the batch is to be dynamic.
+
+    Ultralytics knows all three dynamic axes or none. With fixed sizes the graph keeps its constant
+    grids, and a TensorRT engine gets a profile of one size: its exporter takes the profile's sizes
+    from the graph, 1 to `batch` images.
+    """
+    if not spec.batched:
+        yield
+        return
+    from ultralytics.utils.export import engine
+
+    original = engine.torch2onnx
+
+    def batch_only(*arguments: Any, **named: Any) -> Any:
+        named["dynamic"] = {name: {0: "batch"} for name in named["dynamic"]}
+        return original(*arguments, **named)
+
+    engine.torch2onnx = batch_only
+    try:
+        yield
+    finally:
+        engine.torch2onnx = original
 
 
 def _check_size(spec: Export, imgsz: int, stride: int) -> None:

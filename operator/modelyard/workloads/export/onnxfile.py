@@ -59,6 +59,7 @@ def finish(path: Path, spec: Export) -> ArtifactManifest:
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
     manifest = describe(path, model, spec)
+    _check_batch(manifest, spec)
     probe.require_detections(path, manifest, f"export {spec.name}: the ONNX file")
     return manifest
 
@@ -77,8 +78,26 @@ def adopt(file: Path, spec: Export) -> tuple[Path, ArtifactManifest]:
             f"export {spec.name}: imgsz is {spec.imgsz}, but the ONNX weights have the fixed input "
             f"size {manifest.imgsz[0]} x {manifest.imgsz[1]}: correct imgsz, or leave it out",
         )
+    _check_batch(manifest, spec)
     probe.require_detections(file, manifest, f"export {spec.name}: the ONNX file")
     return file, manifest
+
+
+def _check_batch(manifest: ArtifactManifest, spec: Export) -> None:
+    """Raises UserError for a file with a batch that is not the declared one, or that no server can
+    use."""
+    if manifest.batch > 1:
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: the ONNX file computes exactly {manifest.batch} images at once, "
+            "so it cannot answer a single request: export it with batch=1, or with dynamic=True",
+        )
+    if manifest.batch == 1 and spec.batched:
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: batch is {spec.batch}, but the ONNX file computes one image at a "
+            "time: export it with dynamic=True, or leave batch out",
+        )
 
 
 def read(path: Path, spec: Export) -> Any:
@@ -148,7 +167,7 @@ def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
         names = ast.literal_eval(metadata["names"])
         stride = int(metadata["stride"])
         size = [int(one) for one in ast.literal_eval(metadata.get("imgsz", "[640, 640]"))]
-        dynamic = -1 in inputs[0].shape
+        dynamic = -1 in inputs[0].shape[2:]
         if dynamic and spec.imgsz:
             size = [spec.imgsz, spec.imgsz]
         arguments = ast.literal_eval(metadata.get("args", "{}"))
@@ -164,6 +183,7 @@ def describe(path: Path, model: Any, spec: Export) -> ArtifactManifest:
             end_to_end=metadata.get("end2end", "False") == "True",
             stride=stride,
             dynamic=dynamic,
+            max_batch=spec.max_batch if inputs[0].shape[0] == -1 else None,
             ultralytics_version=metadata.get("version"),
         )
     except ValidationError as error:

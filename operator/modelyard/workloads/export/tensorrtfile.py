@@ -33,8 +33,7 @@ from modelyard.workloads.export.onnxfile import file_of
 log = logging.getLogger("modelyard.export")
 
 DYNAMIC_BATCH = 8
-"""Largest batch of a dynamic engine, and the one that its kernels are chosen for."""
-CALIBRATION_BATCH = 8
+"""Largest batch of an engine that does not say another one. Kernels are chosen for the largest."""
 CALIBRATION_IMAGES = 512
 """Images that int8 ranges are taken from; NVIDIA recommends some 500."""
 MAX_MANIFEST_BYTES = 8 * 1024**2
@@ -67,7 +66,7 @@ def build(run: ExportRun, data: Path | None, file: Path) -> tuple[Path, Artifact
         "format": "engine",
         "device": 0,
         "quantize": _QUANTIZE[spec.precision],
-        "batch": DYNAMIC_BATCH if spec.dynamic else 1,
+        "batch": _max_batch(spec) or 1,
     }
     if spec.precision == "int8":
         settings |= _calibration(run, data)
@@ -112,6 +111,14 @@ def checked_manifest(claimed: bytes, path: Path, spec: Export) -> ArtifactManife
         raise UserError(
             "ExportFailed", f"export {spec.name}: the engine is not the one that its manifest names"
         )
+    most = _max_batch(spec)
+    if (manifest.batch, manifest.max_batch) != (-1 if most else 1, most):
+        raise UserError(
+            "ExportFailed",
+            f"export {spec.name}: the engine was built for batches of {manifest.batch} (at most "
+            f"{manifest.max_batch}), not for the declared {spec.batch or most or 1}: report it as "
+            "an error of this release",
+        )
     return manifest
 
 
@@ -151,7 +158,7 @@ def join_header(manifest: ArtifactManifest, plan: bytes) -> bytes:
         "stride": manifest.stride,
         "channels": 3,
         "end2end": manifest.end_to_end,
-        "args": {"dynamic": manifest.dynamic, "nms": manifest.embedded_nms or None},
+        "args": {"dynamic": manifest.batch == -1, "nms": manifest.embedded_nms or None},
     }
     text = json.dumps(metadata).encode()
     return len(text).to_bytes(4, "little") + text + plan
@@ -192,12 +199,26 @@ def _calibration(run: ExportRun, data: Path | None) -> dict[str, Any]:
         )
     images = sum(1 for path in (data / "images" / "train").rglob("*") if path.is_file())
     log.info("calibrating on %d of %d images", min(images, CALIBRATION_IMAGES), images)
+    batch = _max_batch(run.export) or 1
+    if images < batch:
+        raise UserError(
+            "ExportFailed",
+            f"export {run.export.name}: int8 is calibrated in batches of {batch} images, and the "
+            f"training split has {images}: use a smaller batch, or fp16",
+        )
     return {
         "data": str(data / DATA_FILE),
         "split": "train",
-        "fraction": min(1.0, CALIBRATION_IMAGES / max(images, 1)),
-        "batch": min(CALIBRATION_BATCH, max(images, 1)) if run.export.dynamic else 1,
+        "fraction": min(1.0, max(CALIBRATION_IMAGES, batch) / images),
     }
+
+
+def _max_batch(spec: Export) -> int | None:
+    """Largest batch of the engine's profile (minimum 1, optimum and maximum this); None for an
+    engine without one, which computes one image at a time."""
+    if spec.dynamic or spec.batched:
+        return spec.max_batch or DYNAMIC_BATCH
+    return None
 
 
 def _tensors(plan: bytes) -> tuple[str, list[TensorSpec], tuple[TensorSpec, ...]]:
@@ -246,7 +267,7 @@ def _manifest(
             end_to_end=bool(metadata.get("end2end")),
             stride=int(metadata["stride"]),
             dynamic=spec.dynamic,
-            max_batch=DYNAMIC_BATCH if spec.dynamic else None,
+            max_batch=_max_batch(spec),
             precision=spec.precision,
             engine=target,
             ultralytics_version=metadata.get("version"),

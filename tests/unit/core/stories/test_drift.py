@@ -105,6 +105,14 @@ def test_without_baselines_nothing_is_known() -> None:
     assert state(sim) == ("Unknown", "NoEvidence")
 
 
+def test_a_deployment_that_is_scaled_to_zero_has_no_evidence_and_alarms_nobody() -> None:
+    sim = Sim(edge=False, replicas=2, monitoring=MONITORING)
+    assert state(sim) == ("False", "NoDrift")
+    sim.scale(0)
+    sim.run()
+    assert state(sim) == ("Unknown", "Suspended")
+
+
 def test_a_pool_without_baselines_is_not_taken_as_stable() -> None:
     sim = monitored()
     sim.drifts = dict.fromkeys(LAB, calibrating())
@@ -155,6 +163,16 @@ def test_somebody_who_accepts_ends_the_episode_and_every_server_is_told() -> Non
     del sim.mdep["metadata"]["annotations"]
     assert events(sim, 600) == []
     assert {s["spec"]["monitoring"]["accepted"] for s in sim.of("ModelServer")} == {"1"}
+
+
+def test_servers_have_time_to_follow_before_their_drift_counts_again() -> None:
+    sim = Sim(*NODES, monitoring={"drift": {"fleet": {"for": "0s"}}})
+    drift(sim, *NODES)
+    sim.live(100)
+    sim.ask(**{"drift-accept": "1"})
+    assert events(sim, 50, 10) == ["DriftAccepted", "DriftEnded"]
+    sim.drifts.clear()
+    assert events(sim, 300) == []
 
 
 def test_drift_that_goes_on_after_it_was_accepted_is_another_episode() -> None:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, drawing, guard, responses, size
+from modelyard.serving.models import copies, drawing, guard, responses, size, timing
 from modelyard.serving.models.boxes import Selection, relative_areas
 from modelyard.serving.models.decode import ImageError, decode
 from modelyard.serving.models.letterbox import Canvas, to_image
@@ -39,6 +39,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters and opens the network."""
+        self.laps = timing.recorder(args["model_name"])
         config = json.loads(args["model_config"])
         values = {key: one["string_value"] for key, one in config["parameters"].items()}
         line, generation = values["model"], args["model_name"].removesuffix("-pipeline")
@@ -102,6 +103,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Called when the model is unloaded."""
+        self.laps.close()
         self.pool.shutdown()
         self.network.close()
         self.busy.close()
@@ -111,9 +113,11 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         started = time.monotonic_ns()
+        laps = self.laps.begin()
         try:
             parameters = request.parameters()
             self.guard.check(parameters)
+            laps.lap("guard")
             given = pb_utils.get_input_tensor_by_name(request, "IMAGE")
             tensor = pb_utils.get_input_tensor_by_name(request, "images")
             if (given is None) == (tensor is None):
@@ -122,14 +126,19 @@ class TritonPythonModel:
                 return _response(self._compute(tensor))
             images = given.as_numpy().reshape(-1)
             responses.check_count(len(images), self.max_images)
+            laps.lap("copies")
             if len(images) == 1:
                 alone = not self.busy.others()
-                found = [self._find(images[0], started, parameters, alone=alone)]
+                found = [self._find(images[0], started, parameters, laps, alone=alone)]
             else:
                 found = list(self.pool.map(lambda one: self._try(one, started, parameters), images))
-            return _response(responses.outputs(found, self.labels))
+            response = _response(responses.outputs(found, self.labels))
+            laps.lap("copies")
+            return response
         except Exception as error:
             return pb_utils.InferenceResponse(error=self._error(error))
+        finally:
+            laps.end()
 
     def _compute(self, tensor: Any) -> dict[str, np.ndarray]:
         self._check_batch(tensor)
@@ -144,20 +153,28 @@ class TritonPythonModel:
     def _try(self, data: bytes, started: int, parameters: str) -> responses.Found:
         """One of several images: a bad one fails no other."""
         try:
-            return self._find(data, started, parameters, alone=False)
+            # Several at a time: one watch could not tell their steps apart.
+            return self._find(data, started, parameters, timing.Recorder(), alone=False)
         except Exception as error:
             return responses.failed(self._error(error).message())
 
-    def _find(self, data: bytes, started: int, parameters: str, *, alone: bool) -> responses.Found:
+    def _find(
+        self, data: bytes, started: int, parameters: str, laps: timing.Recorder, *, alone: bool
+    ) -> responses.Found:
         image = decode(data, self.max_pixels)
+        laps.lap("decode")
         lane = self._lane()
         lane.canvas.draw(image)
+        laps.lap("letterbox")
         frame = (image.shape[0], image.shape[1])
         token = self.drawing.draw(self.sampler.sample(data), data, frame, parameters)
+        laps.lap("sample")
         raws = [one[0] for one in self.network.compute(lane, alone=alone)]
         raw = raws[0].astype(np.float32, copy=False)
+        laps.lap("network")
         boxes, scores, classes = self.selection.of(raw)
         boxes = to_image(boxes, self.size, frame)
+        laps.lap("boxes")
         spent = (time.monotonic_ns() - started) / 1e6
         self.metrics.observe(scores, classes, relative_areas(boxes, frame), spent)
         found = (boxes, scores, classes)
@@ -166,6 +183,7 @@ class TritonPythonModel:
         if token & copies.DRAWN:
             embedding = raws[-1] if self.embeds else None
             self.answers.write(token, self.version, spent, found, raw, embedding)
+        laps.lap("count")
         return responses.Found(boxes, scores, classes)
 
     def _lane(self) -> Any:

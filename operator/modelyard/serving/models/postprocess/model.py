@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, drawing, guard, responses
+from modelyard.serving.models import copies, drawing, guard, responses, timing
 from modelyard.serving.models.boxes import Selection, relative_areas
 from modelyard.serving.models.letterbox import to_image
 from modelyard.serving.models.metrics import Metrics
@@ -29,6 +29,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters."""
+        self.laps = timing.recorder(args["model_name"])
         config = json.loads(args["model_config"])
         values = {key: one["string_value"] for key, one in config["parameters"].items()}
         self.network = (int(values["height"]), int(values["width"]))
@@ -50,6 +51,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Called when the model is unloaded."""
+        self.laps.close()
         self.metrics.stop()
         self.answers.stop()
 
@@ -72,6 +74,7 @@ class TritonPythonModel:
         return pb_utils.get_input_tensor_by_name(request, "embedding").as_numpy()
 
     def _select(self, request: Any) -> Any:
+        laps = self.laps.begin()
         frames = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
         raw = pb_utils.get_input_tensor_by_name(request, "raw").as_numpy()
         if len(frames) != len(raw):
@@ -79,12 +82,17 @@ class TritonPythonModel:
         seen = self._embedding(request)
         if seen is None:
             seen = [None] * len(raw)
+        laps.lap("copies")
         found = [self._find(*one) for one in zip(raw, frames, seen, strict=True)]
+        laps.lap("boxes")
         outputs = responses.outputs(found, self.labels)
         del outputs["errors"]
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, np.ascontiguousarray(one)) for name, one in outputs.items()]
-        )
+        tensors = [
+            pb_utils.Tensor(name, np.ascontiguousarray(one)) for name, one in outputs.items()
+        ]
+        laps.lap("copies")
+        laps.end()
+        return pb_utils.InferenceResponse(tensors)
 
     def _find(
         self, raw: np.ndarray, signed: np.ndarray, embedding: np.ndarray | None

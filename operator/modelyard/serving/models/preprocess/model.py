@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from modelyard.serving.models import copies, drawing, guard, size
+from modelyard.serving.models import copies, drawing, guard, size, timing
 from modelyard.serving.models.decode import ImageError, decode
 from modelyard.serving.models.letterbox import Canvas
 from modelyard.serving.models.metrics import Count
@@ -31,6 +31,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Reads the model's parameters: model line, version, height, width, dtype."""
+        self.laps = timing.recorder(args["model_name"])
         config = json.loads(args["model_config"])
         parameters = config["parameters"]
         line = parameters["model"]["string_value"]
@@ -65,6 +66,7 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Called when the model is unloaded."""
+        self.laps.close()
         self.rejected.stop()
         self.failed.stop()
         self.refused.stop()
@@ -93,15 +95,17 @@ class TritonPythonModel:
 
     def _prepare(self, request: Any) -> Any:
         started = time.monotonic_ns()
+        laps = self.laps.begin()
         parameters = request.parameters()
         self.guard.check(parameters)
+        laps.lap("guard")
         images = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().reshape(-1)
         check_count(len(images), self.max_images)
         tensor = np.zeros((len(images), 3, *self.canvas.tensor.shape[2:]), self.dtype)
         frames, errors = [], []
         for data, own in zip(images, tensor, strict=True):
             try:
-                frame, error = self._draw(bytes(data), own, started, parameters), ""
+                frame, error = self._draw(bytes(data), own, started, parameters, laps), ""
             except Exception as raised:
                 if len(images) == 1:
                     raise
@@ -109,18 +113,30 @@ class TritonPythonModel:
                 error = self._count(raised)
             frames.append(frame)
             errors.append(error)
-        return pb_utils.InferenceResponse(
-            [
-                pb_utils.Tensor("images", tensor),
-                pb_utils.Tensor("frame", np.concatenate(frames)),
-                pb_utils.Tensor("errors", np.array(errors, np.object_)),
-            ]
-        )
+        tensors = [
+            pb_utils.Tensor("images", tensor),
+            pb_utils.Tensor("frame", np.concatenate(frames)),
+            pb_utils.Tensor("errors", np.array(errors, np.object_)),
+        ]
+        laps.lap("copies")
+        laps.end()
+        return pb_utils.InferenceResponse(tensors)
 
-    def _draw(self, data: bytes, tensor: np.ndarray, started: int, parameters: str) -> np.ndarray:
+    def _draw(
+        self,
+        data: bytes,
+        tensor: np.ndarray,
+        started: int,
+        parameters: str,
+        laps: timing.Recorder,
+    ) -> np.ndarray:
+        laps.lap("copies")
         image = decode(data, self.max_pixels)
+        laps.lap("decode")
         self.canvas.draw(image)
+        laps.lap("letterbox")
         tensor[:] = self.canvas.tensor[0]
+        laps.lap("tensor")
         height, width = image.shape[:2]
         token = self.drawing.draw(self.sampler.sample(data), data, (height, width), parameters)
         return guard.seal(self.key, height, width, started, token)

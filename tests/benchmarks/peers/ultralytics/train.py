@@ -1,9 +1,8 @@
-"""Trains a small detector on scenes of handwritten digits and exports it; runs where Ultralytics
-is installed.
+"""Trains a small detector on scenes of handwritten digits; runs where Ultralytics is installed.
 
-    python train.py FOLDER EPOCHS SIZE
+    python train.py FOLDER EPOCHS
 
-FOLDER holds data/data.yaml; model.pt and model.onnx (SIZE x SIZE pixels) appear in it.
+FOLDER holds data/data.yaml; model.pt appears in it.
 """
 
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ultralytics import YOLO
 
-folder, epochs, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
 trained = YOLO("yolo11n.yaml").train(
     data=folder / "data" / "data.yaml",
     epochs=epochs,
@@ -28,6 +27,4 @@ trained = YOLO("yolo11n.yaml").train(
 )
 weights = folder / "model.part.pt"
 shutil.copy(folder / "runs" / "train" / "weights" / "best.pt", weights)
-exported = Path(YOLO(weights).export(format="onnx", imgsz=size))
-exported.rename(folder / "model.onnx")
 weights.rename(folder / "model.pt")
