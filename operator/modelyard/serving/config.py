@@ -79,7 +79,10 @@ def generation_configs(
 
 def in_one_step(manifest: ArtifactManifest, settings: ServingSettings) -> bool:
     """Whether one step computes everything, or three do: decoding, network, boxes."""
-    return settings.one_step and manifest.format == "onnx" and not settings.gpu
+    # Only Triton's own batcher forms batches as the user asks for them.
+    batches = settings.preferred_batches or settings.max_delay_microseconds
+    asked = bool(batches) and manifest.batch == -1
+    return settings.one_step and manifest.format == "onnx" and not settings.gpu and not asked
 
 
 def side_by_side(manifest: ArtifactManifest, settings: ServingSettings) -> int:

@@ -126,6 +126,7 @@ def test_where_python_has_onnx_runtime_one_step_computes_all(repository, file):
     [
         pytest.param(manifest(), {"gpu": True}, id="a GPU"),
         pytest.param(manifest(), {"one_step": False}, id="ONNX Runtime in C++"),
+        pytest.param(manifest(-1), {"max_delay_microseconds": 2000}, id="requests in batches"),
     ],
 )
 def test_elsewhere_three_steps_do(artifact, settings):
