@@ -66,15 +66,19 @@ def test_many_servers_at_once_alarm_when_the_products_charts_do() -> None:
 
 
 def test_the_naive_chart_alarms_far_more_often_than_ours() -> None:
-    _, tables, goals = null.measure(3, 1, lambda line: None, days=20)
-    assert len(tables) == 2
-    assert len(goals) == 15
-    rows = {(row[0], row[1], row[2]): float(row[5]) for row in tables[0].rows}
-    assert rows["naive", "100", "0.95"] > 5 > rows["Modelyard", "1,200", "0.95"]
+    naive, ours = (
+        null._cell(0.95, length, plain, 3, seed=1, days=20)
+        for length, plain in ((null.NAIVE, True), (400, False))
+    )
+    assert naive.ratio > 5 > ours.ratio
+    assert set(ours.delays) == set(null.SHIFTS)
+    (naive_goal, *ours_goals) = null._goals([naive, ours])
+    assert naive_goal.met
+    assert len(ours_goals) == 2
 
 
 def test_days_that_differ_alarm_a_flat_chart() -> None:
-    samples, _, goals = days.measure(6, 1, lambda line: None)
+    samples, _, goals = days.measure(3, 1, lambda line: None)
     effect = samples[1]
     assert effect["by_day"] == 1
     assert effect["flat"] > effect["alarmed"]

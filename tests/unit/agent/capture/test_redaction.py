@@ -62,13 +62,15 @@ def clear_images(folder: Path) -> list[str]:
         if not path.is_file():
             continue
         data = path.read_bytes()
+        if not data:
+            continue
         images = [data]
         if path.suffix == ".tar":
             with contextlib.suppress(ValueError):
                 images += [one.image for one in unpack(data)]
         for one in images:
             image = cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR)
-            if image is not None and similarity(image) > 0.5:
+            if image is not None and min(image.shape[:2]) >= 80 and similarity(image) > 0.5:
                 found.append(str(path))
         if encoded("png")[100:400] in data or encoded("jpg")[700:900] in data:
             found.append(str(path))
