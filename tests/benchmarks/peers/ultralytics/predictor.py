@@ -22,12 +22,14 @@ from ultralytics import YOLO  # noqa: E402
 
 model = YOLO(sys.argv[1], task="detect")
 size = int(sys.argv[2])
+# A file with a dynamic batch is taken for one of any size, which ours is not.
+rect = sys.argv[1].endswith(".pt")
 
 
 def predict(images):
     """Decodes images and finds boxes in all of them at once."""
     pixels = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in images]
-    found = model.predict(pixels, imgsz=size, batch=len(pixels), verbose=False)
+    found = model.predict(pixels, imgsz=size, batch=len(pixels), rect=rect, verbose=False)
     return [one.boxes.xyxy.tolist() for one in found]
 
 
