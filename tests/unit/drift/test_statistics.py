@@ -284,7 +284,7 @@ def test_classes_are_counted_in_ten_columns_and_other() -> None:
     assert class_counts([7, 3], known=(7,)) == (1, *(0,) * 9, 1)
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1}, object()], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), {1}, object()], ids=["nan", "set", "object"])
 def test_what_cannot_be_stored_is_refused(value: object) -> None:
     with pytest.raises(TypeError):
         codec.encode(value)

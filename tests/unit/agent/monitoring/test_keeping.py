@@ -55,6 +55,7 @@ def test_another_deployments_state_is_not_taken_over(keeper, tmp_path):
         gzip.compress(json.dumps({"format": FORMAT + 1}).encode()),
         gzip.compress(b'{"format": 1, "owner": "ns/cameras", "monitoring": 5, "since": []}'),
     ],
+    ids=["empty", "junk", "packed junk", "a list", "no state", "a later format", "other types"],
 )
 def test_a_file_that_cannot_be_used_is_put_aside_and_told(keeper, tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
