@@ -33,7 +33,7 @@ def test_the_adapter_gives_the_metrics_that_autoscalers_ask_for() -> None:
     assert {rule["name"]["as"] for rule in rules} == {QUEUE_METRIC, REQUESTS_METRIC}
 
 
-def test_the_adapter_counts_each_request_once_at_the_network() -> None:
+def test_the_adapter_counts_each_request_once_where_the_network_computes() -> None:
     made = Generation("shelf", 3, "0123abcd")
     patterns = set(re.findall(r'model=~"([^"]*)"', block("metricsQuery")))
     assert len(patterns) == 1
@@ -43,7 +43,8 @@ def test_the_adapter_counts_each_request_once_at_the_network() -> None:
         for model in (*made.models, pipeline_name("shelf"), network_name("shelf"))
         if re.fullmatch(pattern, model)
     ]
-    assert found == [made.network]
+    # A generation has one of them: its only step, or the second of three.
+    assert found == [made.pipeline, made.network]
 
 
 def test_the_pod_monitor_finds_serving_pods_and_their_port() -> None:
