@@ -5,7 +5,9 @@ which answers one request at a time (it is not made for threads). MODEL and SIZE
 environment; with THREADS each process computes with so many, so that several share the cores.
 """
 
+import asyncio
 import os
+import socket
 import threading
 
 import cv2
@@ -27,6 +29,12 @@ if threads := int(os.environ.get("THREADS", "0")):
         return _session(path, options, **more)
 
     onnxruntime.InferenceSession = bounded
+
+# With several workers uvicorn listens on a socket that asyncio does not take for TCP: each answer
+# would wait 40 ms for a delayed acknowledgement. This peer gets what it could do.
+asyncio.base_events._set_nodelay = lambda sock: sock.setsockopt(
+    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+)
 
 model = YOLO(os.environ["MODEL"], task="detect")
 size = int(os.environ["SIZE"])
