@@ -13,6 +13,11 @@ from modelyard.contract.statustext import parse_timestamp
 from modelyard.store.collector.captures import MENTION, retention_of
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NO_BLOB = re.compile(
+    r'\\*"(?:contentDigest|insteadOfContentDigest|image|imageID)\\*":\s*\\*"[^"\\]*\\*"'
+)
+"""Fields, also in JSON within JSON, whose digests name nothing in the store: a digest over digests,
+and container images. Asked for there, they would be reported as missing."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def captures_in(text: str) -> set[str]:
 def _mention(obj: Mapping[str, Any], digests: dict[str, str]) -> None:
     # Anywhere: an annotation with a run spec and a termination message are JSON within JSON.
     name = f"{obj.get('kind')} {obj['metadata']['name']}"
-    for digest in digests_in(json.dumps(obj)):
+    for digest in digests_in(_NO_BLOB.sub("", json.dumps(obj))):
         digests.setdefault(digest, name)
 
 
