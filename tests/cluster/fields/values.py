@@ -141,6 +141,11 @@ PATTERNS: dict[str, Values] = {
     _field_pattern(monitoring.ServerCapture, "on_demand"): Values(
         valid=["10/a1"], boundary=["1/0", "9999/zzzzzzzzzzzzzzzz"], invalid=["", "0/a", "10", "1/A"]
     ),
+    _field_pattern(monitoring.ServerMonitoring, "accepted"): Values(
+        valid=["all@2026-11-28T12:00:00Z"],
+        boundary=["a", "+" * 64],
+        invalid=["", "a b", "a/b", "ä", "a\n"],
+    ),
     base.IMAGE_PATTERN: Values(
         valid=["registry.example:5000/team/server:2@" + DIGEST],
         boundary=["a", "a" * 512],

@@ -83,6 +83,21 @@ class Page:
         return "\n".join(lines) + "\n"
 
 
+def computing(line: str, version: int) -> str:
+    """The model that computes a version's network: odd versions are in one step, even ones in
+    three."""
+    generation = Generation(line, version, "0123abcd")
+    return generation.pipeline if version % 2 else generation.network
+
+
+def models_of(line: str, version: int) -> tuple[str, ...]:
+    """The models of a version, each in its layout."""
+    made = Generation(line, version, "0123abcd")
+    if version % 2:
+        return (made.name, made.pipeline)
+    return (made.name, made.preprocess, made.network, made.postprocess)
+
+
 def _samples(line: str, version: int, does: Does) -> Iterator[tuple[str, dict[str, str], float]]:
     """Name, labels, and growth a second."""
     own = {"model": line, "version": str(version)}
@@ -105,10 +120,9 @@ def _samples(line: str, version: int, does: Does) -> Iterator[tuple[str, dict[st
         yield "modelyard_box_area_ratio_sum", labels, boxes * 0.1
     yield "modelyard_failures_total", {**own, "source": f"{line}-preprocess_0"}, does.failures
     # Of an ensemble Triton says `version="1"`, whatever it is.
-    generation = Generation(line, version, "0123abcd")
-    for model in (line, *generation.models):
+    for model in (line, *models_of(line, version)):
         labels = {"model": model, "version": "1"}
         yield "nv_inference_request_success", labels, does.images
         waited = does.images * does.queue_milliseconds * 1000
-        network = model == generation.network
-        yield "nv_inference_queue_duration_us", labels, waited if network else 0.0
+        computes = model == computing(line, version)
+        yield "nv_inference_queue_duration_us", labels, waited if computes else 0.0

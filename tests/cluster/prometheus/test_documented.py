@@ -9,11 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 
 from modelyard.core.deployment.autoscaling import QUEUE_METRIC, REQUESTS_METRIC
-from modelyard.serving.names import Generation
 
 from ..waiting import until
 from .documented import filled, of_examples, of_operations, of_the_adapter
-from .pages import Does, Page
+from .pages import Does, Page, computing
 from .server import Server
 
 # Prometheus may have to be built first.
@@ -68,10 +67,9 @@ def test_the_figures_of_operations(asked: Server) -> None:
 def test_the_adapter_of_serving_counts_each_request_once(asked: Server) -> None:
     rules = of_the_adapter("shop", "shelf-0")
     for series, _ in rules.values():
-        networks = {labels["model"] for labels, _ in asked.vector(series)}
-        wanted = {Generation("shelf", number, "0123abcd").network for number in (GOOD, BAD)}
-        assert wanted <= networks
-        assert all(name.endswith("-network") for name in networks)
+        found = {labels["model"] for labels, _ in asked.vector(series)}
+        assert {computing("shelf", number) for number in (GOOD, BAD)} <= found
+        assert all(name.endswith(("-network", "-pipeline")) for name in found)
     lines = 'model=~"shelf-.*"'
     figures = {
         name: only(asked, query.replace('model=~".+-[0-9]', f'{lines},model=~".+-[0-9]'))
