@@ -91,8 +91,9 @@ def _declare(kubeconfig: Path, line: str, address: tuple[str, int]) -> None:
     )
     core.create_namespaced_service(NS, service)
     # The API server only proxies to the address of a pod that it knows.
-    account = client.V1ServiceAccount(metadata=client.V1ObjectMeta(name="default"))
-    core.create_namespaced_service_account(NS, account)
+    if not core.list_namespaced_service_account(NS).items:
+        account = client.V1ServiceAccount(metadata=client.V1ObjectMeta(name="default"))
+        core.create_namespaced_service_account(NS, account)
     containers = [{"name": "triton", "image": "none"}]
     core.create_namespaced_pod(NS, {"metadata": {"name": line}, "spec": {"containers": containers}})
     ip = {"podIP": address[0], "podIPs": [{"ip": address[0]}]}
