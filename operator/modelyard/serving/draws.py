@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.contract import paths
+from modelyard.serving import controlfile
 from modelyard.serving.models.copies import file_name
 from modelyard.serving.models.drawing import FOLDER
 from modelyard.serving.models.spooling import CONTROL
@@ -115,33 +115,20 @@ class Draws:
         """Draw one request of `generation` per interval in seconds and source, starting within a
         second; `sources` are known, others are new as long as there are at most `most`. Expires
         after a minute unless `take` or `control` is called again. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # Triton may be another user of the same group: its processes make files here.
-        with contextlib.suppress(PermissionError):
-            self._folder.chmod(0o2770)
-        text = json.dumps(
-            {
-                "generation": generation.name, "interval": interval, "parameter": parameter,
-                "sources": sorted(sources), "max": most, "files": files, "bytes": size,
-            }
-        )  # fmt: skip
-        part = self._folder / f"{CONTROL}.part"
-        part.write_text(text)
-        part.chmod(0o640)
-        part.replace(self._folder / CONTROL)
+        wanted = {
+            "generation": generation.name, "interval": interval, "parameter": parameter,
+            "sources": sorted(sources), "max": most, "files": files, "bytes": size,
+        }  # fmt: skip
+        controlfile.write_control(self._folder, CONTROL, wanted)
 
     def off(self) -> None:
         """Stop drawing, and remove what was drawn."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / CONTROL).unlink(missing_ok=True)
-            for entry in list(self._folder.iterdir()):
-                entry.unlink(missing_ok=True)
+        controlfile.clear(self._folder, CONTROL)
 
     def take(self, now: float | None = None) -> Taken:
         """Remove and return what was drawn in the intervals that ended before `now`, which is in
         seconds of CLOCK_MONOTONIC. Raises OSError."""
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._folder / CONTROL)
+        controlfile.renew(self._folder, CONTROL)
         ended = (time.monotonic() if now is None else now) - GRACE_SECONDS
         taken = Taken()
         counts: dict[tuple[float, str], tuple[int, float]] = defaultdict(lambda: (0, 2.0))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from modelyard.contract import paths
+from modelyard.serving import controlfile
 from modelyard.serving.names import Generation
 
 CONTROL = "control.json"
@@ -69,30 +69,17 @@ class Spool:
         """Copy a share (0 to 1) of the requests of `generation`, starting within a second, with at
         most `files` images of `size` bytes in total at a time. Expires after a minute unless
         `take` or `control` is called again. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # Triton may be another user of the same group: its processes make files here.
-        with contextlib.suppress(PermissionError):
-            self._folder.chmod(0o2770)
-        text = json.dumps(
-            {"generation": generation.name, "share": share, "files": files, "bytes": size}
-        )
-        part = self._folder / f"{CONTROL}.part"
-        part.write_text(text)
-        part.chmod(0o640)
-        part.replace(self._folder / CONTROL)
+        wanted = {"generation": generation.name, "share": share, "files": files, "bytes": size}
+        controlfile.write_control(self._folder, CONTROL, wanted)
 
     def off(self) -> None:
         """Stop copying, remove all copies, and reset the count of dropped ones."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / CONTROL).unlink(missing_ok=True)
-            for entry in list(self._folder.iterdir()):
-                entry.unlink(missing_ok=True)
+        controlfile.clear(self._folder, CONTROL)
 
     def take(self, limit: int = 8) -> list[Sample]:
         """Remove and return the oldest copies with a response, at most `limit`; remove those that
         will never get one."""
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._folder / CONTROL)
+        controlfile.renew(self._folder, CONTROL)
         entries = sorted(self._entries())
         answers = [path for _, path in entries if path.suffix == ".answer"][:limit]
         samples = [sample for path in answers if (sample := self._take(path)) is not None]
