@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelyard.cli import options
+from modelyard.cli.columns import aligned
 from modelyard.cli.errors import UNREACHABLE, CliError
 from modelyard.contract.capture import (
     CAPTURES,
@@ -71,9 +72,8 @@ def list_(
         counts = [str(one.file.counts.get(reason, 0)) for reason in CaptureReason]
         stored = one.modified.strftime("%Y-%m-%d %H:%M")
         rows.append((one.server, stored, f"{one.size / 1e6:.1f} MB", *counts))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    for line in aligned(rows):
+        typer.echo(line)
     typer.echo(f"{sum(one.file.total for one in files)} images")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelyard.cli import options
+from modelyard.cli.columns import aligned
 from modelyard.cli.errors import UNREACHABLE, CliError, api_errors
 
 if TYPE_CHECKING:
@@ -75,10 +76,8 @@ def usage(
         images = one.get("captures") or 0
         captures = f"{images} ({human(one.get('captureBytes') or 0)})" if images else "-"
         rows.append((one["namespace"], str(one["blobs"]), *sizes, missing, captures, problem))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    for line in aligned(rows):
+        typer.echo(line)
     capacity = report.get("capacityBytes")
     of = f" of {human(capacity)}" if capacity else ""
     mode = " (dry run: nothing was deleted)" if report["dryRun"] else ""
